@@ -1,0 +1,153 @@
+//! What a schema cannot say: names, labels, duplicates, regions. Values of a wrong type are passed
+//! over; [`super::structure`] has told of them.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+
+use serde_json::{Map, Value};
+
+use super::at::At;
+use super::words::shorten;
+use super::{DocumentKind, Placed, config};
+use crate::names::{
+    check_app_name, check_group_name, check_label_key, check_label_value, check_object_name,
+    check_org_slug, check_volume_name,
+};
+use crate::regions::check_region;
+
+/// Most bytes of all annotations of an object together, as in Kubernetes.
+const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
+
+type Members = Map<String, Value>;
+
+/// Everything that is wrong with a document of that kind beyond its structure.
+pub(super) fn check(kind: DocumentKind, members: &Members) -> Vec<Placed> {
+    let mut problems = Vec::new();
+    let root = At::ROOT;
+    if let Some(Value::Object(metadata)) = members.get("metadata") {
+        check_metadata(&root.field("metadata"), metadata, &mut problems);
+    }
+    if let Some(Value::Object(spec)) = members.get("spec") {
+        check_spec(kind, &root.field("spec"), spec, &mut problems);
+    }
+    problems
+}
+
+fn check_metadata(at: &At<'_>, metadata: &Members, problems: &mut Vec<Placed>) {
+    check_text(at, metadata, "name", check_object_name, problems);
+    if let Some(Value::Object(labels)) = metadata.get("labels") {
+        let at = at.field("labels");
+        for (key, value) in labels {
+            check_key(&at, key, problems);
+            if let Value::String(value) = value
+                && let Err(error) = check_label_value(value)
+            {
+                let message = format!("the label's value `{}` {error}", shorten(value));
+                problems.push(at.field(key).invalid(message).into());
+            }
+        }
+    }
+    if let Some(Value::Object(annotations)) = metadata.get("annotations") {
+        let at = at.field("annotations");
+        let mut bytes = 0;
+        for (key, value) in annotations {
+            check_key(&at, key, problems);
+            bytes += key.len() + value.as_str().map_or(0, str::len);
+        }
+        if bytes > ANNOTATIONS_BYTES_MAX {
+            let message =
+                format!("{bytes} bytes of annotations, at most {ANNOTATIONS_BYTES_MAX} fit");
+            problems.push(at.invalid(message).into());
+        }
+    }
+}
+
+fn check_key(at: &At<'_>, key: &str, problems: &mut Vec<Placed>) {
+    if let Err(error) = check_label_key(key) {
+        let message = format!("the key `{}` {error}", shorten(key));
+        problems.push(Placed::key(at.field(key).invalid(message)));
+    }
+}
+
+fn check_spec(kind: DocumentKind, at: &At<'_>, spec: &Members, problems: &mut Vec<Placed>) {
+    check_text(at, spec, "org", check_org_slug, problems);
+    if kind == DocumentKind::Tenant {
+        check_text(at, spec, "class", check_object_name, problems);
+        check_text(at, spec, "app", check_app_name, problems);
+    }
+    let machines = entries(spec, "machines");
+    let machines_at = at.field("machines");
+    for (index, machine) in machines.iter().enumerate() {
+        let Value::Object(machine) = machine else {
+            continue;
+        };
+        let at = machines_at.index(index);
+        check_text(&at, machine, "name", check_group_name, problems);
+        check_region_of(&at, machine, problems);
+        if let Some(Value::Object(members)) = machine.get("config") {
+            config::check(&at.field("config"), members, problems);
+        }
+    }
+    check_unique(&machines_at, machines, "machine group", problems);
+    let volumes = entries(spec, "volumes");
+    let volumes_at = at.field("volumes");
+    for (index, volume) in volumes.iter().enumerate() {
+        let Value::Object(volume) = volume else {
+            continue;
+        };
+        let at = volumes_at.index(index);
+        check_text(&at, volume, "name", check_volume_name, problems);
+        check_region_of(&at, volume, problems);
+    }
+    check_unique(&volumes_at, volumes, "volume", problems);
+}
+
+fn entries<'a>(spec: &'a Members, list: &str) -> &'a [Value] {
+    spec.get(list)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+fn check_region_of(at: &At<'_>, members: &Members, problems: &mut Vec<Placed>) {
+    if let Some(Value::String(code)) = members.get("region")
+        && let Err(error) = check_region(code)
+    {
+        problems.push(at.field("region").invalid(error.to_string()).into());
+    }
+}
+
+fn check_text<E: Display>(
+    at: &At<'_>,
+    members: &Members,
+    field: &str,
+    rule: fn(&str) -> Result<(), E>,
+    problems: &mut Vec<Placed>,
+) {
+    if let Some(Value::String(text)) = members.get(field)
+        && let Err(error) = rule(text)
+    {
+        problems.push(
+            at.field(field)
+                .invalid(format!("{field} `{}` {error}", shorten(text)))
+                .into(),
+        );
+    }
+}
+
+fn check_unique(at: &At<'_>, entries: &[Value], noun: &str, problems: &mut Vec<Placed>) {
+    let mut first_of = HashMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let Some(Value::String(name)) = entry.get("name") else {
+            continue;
+        };
+        let first = *first_of.entry(name.as_str()).or_insert(index);
+        if first != index {
+            let first = at.index(first).path();
+            let message = format!(
+                "two {noun}s are named `{}`: the first is {first}",
+                shorten(name)
+            );
+            problems.push(at.index(index).field("name").duplicate(message).into());
+        }
+    }
+}

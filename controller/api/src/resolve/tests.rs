@@ -1,0 +1,211 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn spec(value: Value) -> TenantSpec {
+    serde_json::from_value(value).unwrap()
+}
+
+fn class(value: Value) -> TenantClassSpec {
+    serde_json::from_value(value).unwrap()
+}
+
+fn dev_box() -> TenantClassSpec {
+    class(json!({
+        "org": "class-org",
+        "machines": [
+            { "name": "box", "region": "ord", "count": 2, "config": {
+                "image": "nginx",
+                "guest": { "cpus": 2, "memory_mb": 512 },
+                "env": { "A": "class", "B": "class" },
+                "mounts": [ { "volume": "data", "path": "/data" } ],
+            } },
+            { "name": "side", "region": "ord", "state": "Stopped", "config": { "containers": [{}] } },
+        ],
+        "volumes": [ { "name": "data", "sizeGb": 10 } ],
+    }))
+}
+
+#[test]
+fn tenant_and_class_merge_and_the_tenant_wins() {
+    let tenant = spec(json!({
+        "class": "dev-box", "app": "acme-vault",
+        "machines": [
+            { "name": "extra", "region": "fra", "config": { "image": "redis" } },
+            { "name": "box", "count": 0, "config": {
+                "guest": { "memory_mb": 1024 }, "env": { "A": "tenant", "C": null },
+            } },
+        ],
+        "volumes": [ { "name": "data", "sizeGb": 20 }, { "name": "spare", "sizeGb": 1 } ],
+    }));
+    let resolved = resolve("acme", &tenant, Some(("dev-box", &dev_box()))).unwrap();
+    assert_eq!(resolved.org.as_deref(), Some("class-org"));
+    assert_eq!(resolved.app.as_deref(), Some("acme-vault"));
+    let groups: Vec<_> = resolved
+        .machines
+        .iter()
+        .map(|group| {
+            (
+                group.name.as_str(),
+                group.region.as_str(),
+                group.count,
+                group.state,
+            )
+        })
+        .collect();
+    assert_eq!(
+        groups,
+        [
+            ("box", "ord", 0, MachineState::Started),
+            ("side", "ord", 1, MachineState::Stopped),
+            ("extra", "fra", 1, MachineState::Started),
+        ]
+    );
+    assert_eq!(
+        Value::Object(resolved.machines[0].config.clone()),
+        json!({
+            "image": "nginx",
+            "guest": { "cpus": 2, "memory_mb": 1024 },
+            "env": { "A": "tenant", "B": "class", "C": null },
+            "mounts": [ { "volume": "data", "path": "/data" } ],
+        })
+    );
+    let mount = ResolvedMount {
+        volume: 0,
+        path: "/data".to_owned(),
+    };
+    assert_eq!(resolved.machines[0].mount, Some(mount));
+    let volumes: Vec<_> = resolved
+        .volumes
+        .iter()
+        .map(|volume| (volume.name.as_str(), volume.size_gb))
+        .collect();
+    assert_eq!(volumes, [("data", 20), ("spare", 1)]);
+}
+
+#[test]
+fn a_tenant_without_class_or_spec_is_resolved() {
+    assert_eq!(
+        resolve("acme", &TenantSpec::default(), None),
+        Ok(ResolvedSpec::default())
+    );
+}
+
+#[test]
+fn a_named_class_must_be_given() {
+    let found = resolve("acme", &spec(json!({ "class": "dev-box" })), None).unwrap_err();
+    assert_eq!(
+        found[0].to_string(),
+        "spec.class: there is no tenant class `dev-box`"
+    );
+}
+
+/// The tenant's name, its spec, and the problems with it under the class.
+#[test]
+fn problems_point_at_the_tenant_or_at_its_class() {
+    let image = json!({ "image": "nginx" });
+    let long = "a".repeat(59);
+    let table: [(&str, Value, TenantClassSpec, &[&str]); 11] = [
+        (
+            "acme",
+            json!({ "machines": [ { "name": "box" } ] }),
+            class(json!({})),
+            &[
+                "spec.machines[0].region: machine group `box` needs a `region`",
+                "spec.machines[0].config.image: machine group `box` needs an image",
+            ],
+        ),
+        (
+            "acme",
+            json!({ "machines": [ { "name": "box", "region": "ord", "config": { "image": null } } ] }),
+            class(json!({})),
+            &["spec.machines[0].config.image: machine group `box` needs an image"],
+        ),
+        (
+            "acme",
+            json!({}),
+            class(
+                json!({ "machines": [ { "name": "box", "config": image } ], "volumes": [ { "name": "d" } ] }),
+            ),
+            &[
+                "spec.class: volume `d` needs `sizeGb` (in class `dev-box`, spec.volumes[].sizeGb)",
+                "spec.class: machine group `box` needs a `region` (in class `dev-box`, spec.machines[].region)",
+            ],
+        ),
+        (
+            "acme",
+            json!({ "volumes": [ { "name": "d" } ] }),
+            class(json!({})),
+            &["spec.volumes[0].sizeGb: volume `d` needs `sizeGb`"],
+        ),
+        (
+            "acme",
+            json!({ "machines": [ { "name": "box", "config": { "mounts": [ { "volume": "dat", "path": "/" } ] } } ] }),
+            dev_box(),
+            &[
+                "spec.machines[0].config.mounts[0].volume: the mounted volume `dat` is not declared; did you mean `data`?",
+            ],
+        ),
+        (
+            "acme",
+            json!({}),
+            class(
+                json!({ "machines": [ { "name": "box", "region": "ord", "config": {
+                "image": "x", "mounts": [ { "volume": "zzz", "path": "/" } ] } } ] }),
+            ),
+            &[
+                "spec.class: the mounted volume `zzz` is not declared (in class `dev-box`, spec.machines[].config.mounts[0].volume)",
+            ],
+        ),
+        (
+            "acme",
+            json!({ "volumes": [ { "name": "data", "region": "fra" } ] }),
+            dev_box(),
+            &[
+                "spec.volumes[0].region: volume `data` is in region `fra`, but machine group `box`, which mounts it, is in `ord`",
+            ],
+        ),
+        (
+            "acme",
+            json!({ "machines": [ { "name": "box", "region": "ams" } ] }),
+            class(json!({
+                "machines": dev_box().machines,
+                "volumes": [ { "name": "data", "sizeGb": 1, "region": "ord" } ],
+            })),
+            &[
+                "spec.machines[0].region: volume `data` is in region `ord`, but machine group `box`, which mounts it, is in `ams`",
+            ],
+        ),
+        (
+            &long,
+            json!({ "machines": [ { "name": "b", "region": "ord", "config": image } ] }),
+            class(json!({})),
+            &[],
+        ),
+        (
+            &long,
+            json!({ "machines": [ { "name": "b", "region": "ord", "count": 11, "config": image } ] }),
+            class(json!({})),
+            &["would have 64 characters, Fly takes 63"],
+        ),
+        (
+            &long,
+            json!({ "machines": [ { "name": "box", "count": 0, "region": "ord", "config": image } ] }),
+            class(json!({})),
+            &[],
+        ),
+    ];
+    for (name, tenant, class, expected) in table {
+        let found = resolve(name, &spec(tenant.clone()), Some(("dev-box", &class)));
+        let found: Vec<String> = found
+            .err()
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(found.len(), expected.len(), "{tenant}: {found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains(expected), "{tenant}: {found}");
+        }
+    }
+}

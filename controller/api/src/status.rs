@@ -1,0 +1,91 @@
+//! What a tenant's status says: written by the controller after each pass that changed it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::object::Condition;
+
+/// The types of condition that the controller sets; all of them from a tenant's first pass on.
+pub mod condition {
+    /// Every machine is in its wanted state at the wanted spec.
+    pub const READY: &str = "Ready";
+    /// The last pass could read the platform, and nothing of this tenant was refused.
+    pub const SYNCED: &str = "Synced";
+    /// Something is being changed or waited for.
+    pub const PROGRESSING: &str = "Progressing";
+    /// Something is wrong that will not go away by waiting.
+    pub const DEGRADED: &str = "Degraded";
+    /// The app's name belongs to someone else.
+    pub const NAME_TAKEN: &str = "NameTaken";
+    /// The tenant came from a manifest file that is no longer there. Set only while that is so.
+    pub const SOURCE_MISSING: &str = "SourceMissing";
+}
+
+/// What exists of a tenant, as last observed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantStatus {
+    /// The `metadata.generation` that this status is about.
+    pub observed_generation: i64,
+    /// What holds, in sentences; `Ready` sums up.
+    pub conditions: Vec<Condition>,
+    /// Who owns the spec: `API`, or `folder FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The Fly organization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+    /// The Fly app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// The machines, in the order of their names.
+    #[serde(default)]
+    pub machines: Vec<MachineStatus>,
+    /// The volumes, in the order of their machines.
+    #[serde(default)]
+    pub volumes: Vec<VolumeStatus>,
+}
+
+/// One machine, as last observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineStatus {
+    /// `TENANT-GROUP-INDEX`.
+    pub name: String,
+    /// Fly's machine id; absent until the machine exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Fly's state: `created`, `started`, `stopped`, …; absent until the machine exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The region code.
+    pub region: String,
+    /// The machine's address inside the organization's private network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_ip: Option<String>,
+    /// Fly's `instance_id`: new with each version of the machine's config.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// In its wanted state at the wanted spec.
+    pub ready: bool,
+}
+
+/// One volume, as last observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeStatus {
+    /// The volume template's name.
+    pub template: String,
+    /// The derived name at Fly: `v_` and 12 characters.
+    pub name: String,
+    /// Fly's volume id; absent until the volume exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Fly's state of it: `created`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The name of the machine that it is for.
+    pub machine: String,
+    /// Size in gigabytes.
+    pub size_gb: u32,
+}

@@ -1,0 +1,154 @@
+//! Tenants and tenant classes, as people write them.
+//!
+//! A tenant's fields and its class's fields have one type, [`TenantSpec`]: what the tenant sets
+//! wins. Which fields must be there is known only after the two are merged, so here nearly
+//! everything is optional and [`crate::resolve`] asks for what is missing.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::object::ObjectMeta;
+use crate::status::TenantStatus;
+
+/// Most machine groups, and most volume templates, of one document: a tenant has a handful, and
+/// the merge with its class compares each with each.
+pub const GROUPS_MAX: usize = 100;
+/// Most machines of one group, so that a slip of the finger does not order thousands.
+pub const COUNT_MAX: u32 = 100;
+/// The largest volume of Fly, in gigabytes.
+pub const VOLUME_SIZE_GB_MAX: u32 = 500;
+
+/// One customer's machines and volumes, kept true by the controller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tenant {
+    /// Always `vaultctl.dev/v1`.
+    pub api_version: String,
+    /// Always `Tenant`.
+    pub kind: String,
+    /// Name and labels.
+    pub metadata: ObjectMeta,
+    /// What should exist.
+    #[serde(default)]
+    pub spec: TenantSpec,
+    /// What exists: written by the controller, ignored when sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<TenantStatus>,
+}
+
+/// What many tenants share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantClass {
+    /// Always `vaultctl.dev/v1`.
+    pub api_version: String,
+    /// Always `TenantClass`.
+    pub kind: String,
+    /// Name and labels.
+    pub metadata: ObjectMeta,
+    /// What each tenant of this class gets unless it says otherwise.
+    #[serde(default)]
+    pub spec: TenantClassSpec,
+}
+
+/// What should exist for a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantSpec {
+    /// The tenant class to start from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// The slug of the Fly organization; the controller's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+    /// The name of the tenant's Fly app; derived from the tenant's identity if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// Machine groups, merged into the class's by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = GROUPS_MAX))]
+    pub machines: Vec<MachineGroup>,
+    /// Volume templates, merged into the class's by name: one volume per machine that mounts it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = GROUPS_MAX))]
+    pub volumes: Vec<VolumeTemplate>,
+}
+
+/// What a class gives to each of its tenants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantClassSpec {
+    /// The slug of the Fly organization; the controller's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+    /// Machine groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = GROUPS_MAX))]
+    pub machines: Vec<MachineGroup>,
+    /// Volume templates: one volume per machine that mounts it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = GROUPS_MAX))]
+    pub volumes: Vec<VolumeTemplate>,
+}
+
+/// Machines that are alike: `count` of them, numbered from 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MachineGroup {
+    /// Unique within the tenant: 1 to 20 lower-case letters, digits and dashes, beginning with a
+    /// letter and ending with a letter or digit.
+    pub name: String,
+    /// A Fly region code such as `ord`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// How many machines; 1 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = COUNT_MAX))]
+    pub count: Option<u32>,
+    /// Whether the machines run; `Started` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<MachineState>,
+    /// Fly's machine config, verbatim (`snake_case`, members that vaultctl does not know are passed
+    /// through). `{{tenant}}` and `{{index}}` in its strings are replaced. `mounts[].volume` names a
+    /// volume of this manifest.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub config: Map<String, Value>,
+}
+
+/// The state that a machine should be in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum MachineState {
+    /// Running; started again when it stops.
+    #[default]
+    Started,
+    /// Created, with its volume, but not running.
+    Stopped,
+}
+
+/// A volume that each machine mounting it gets one of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VolumeTemplate {
+    /// Unique within the tenant: 1 to 20 lower-case letters, digits, dashes and underscores,
+    /// beginning with a letter.
+    pub name: String,
+    /// Size in gigabytes; required after the merge with the class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = VOLUME_SIZE_GB_MAX))]
+    pub size_gb: Option<u32>,
+    /// A Fly region code; the machine's region if absent. It must be the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// What happens to the volume when its tenant goes; `Retain` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+}
+
+/// What happens to a volume when its machine is no longer wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// The volume is kept; a tenant of the same name takes it back.
+    #[default]
+    Retain,
+}
