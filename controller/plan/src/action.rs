@@ -1,0 +1,285 @@
+//! What a plan asks for: each action is one call to the platform, complete in itself.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::config::{HASH_VERSION, SpecHash};
+use crate::metadata;
+use crate::report::Report;
+
+/// What to do, in order, and what is left undone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The actions of one tenant stand together and are carried out one after the other; those of
+    /// different tenants may run side by side.
+    pub actions: Vec<PlannedAction>,
+    /// Why each tenant is not there yet.
+    pub report: Report,
+}
+
+/// One action, for whom, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedAction {
+    /// The tenant that it serves.
+    pub tenant: Arc<str>,
+    /// The organization's slug.
+    pub organization: Arc<str>,
+    /// The app that it happens in.
+    pub app: String,
+    /// What to do.
+    pub action: Action,
+    /// Why, as a sentence.
+    pub reason: String,
+}
+
+/// One call to the platform.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Create the tenant's app.
+    CreateApp,
+    /// Create a volume that nothing is attached to yet.
+    CreateVolume(CreateVolume),
+    /// Create a machine.
+    CreateMachine(CreateMachine),
+    /// Give a machine a new config; a running machine restarts.
+    UpdateMachine(UpdateMachine),
+    /// Start a machine that is not running.
+    StartMachine(MachineRef),
+    /// Stop a machine, with time for its programs to end.
+    StopMachine(MachineRef),
+    /// Destroy a machine. Its volume stays.
+    DeleteMachine(MachineRef),
+}
+
+/// A volume to be created.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateVolume {
+    /// The derived name.
+    pub name: String,
+    /// The region code.
+    pub region: Arc<str>,
+    /// Size in gigabytes.
+    pub size_gb: u32,
+    /// The machine that it is for.
+    pub machine: String,
+}
+
+/// A machine to be created.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateMachine {
+    /// `TENANT-GROUP-INDEX`.
+    pub name: String,
+    /// The region code.
+    pub region: Arc<str>,
+    /// Its config, but for the volume's id and the intent.
+    pub config: MachineConfig,
+    /// Leave it stopped.
+    pub skip_launch: bool,
+}
+
+/// A machine's new config.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpdateMachine {
+    /// Which machine.
+    pub machine: MachineRef,
+    /// Its config, but for the intent.
+    pub config: MachineConfig,
+    /// The `instance_id` that the plan was made for: the platform refuses the update if it is no
+    /// longer the machine's.
+    pub current_version: Option<String>,
+    /// Leave it stopped.
+    pub skip_launch: bool,
+}
+
+/// An existing machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineRef {
+    /// Fly's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Where a machine's volume comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VolumeSource {
+    /// It exists; this is its id.
+    Existing(String),
+    /// The same plan creates it under this name, before the machine.
+    Planned(String),
+}
+
+/// The config of a machine, whole but for what is known only when it is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MachineConfig {
+    config: Map<String, Value>,
+    /// The volume to put into `mounts[0].volume`.
+    pub volume: Option<VolumeSource>,
+}
+
+impl MachineConfig {
+    /// Adds our marks to a rendered config.
+    pub(crate) fn new(
+        mut config: Map<String, Value>,
+        controller: &str,
+        tenant: &str,
+        hash: SpecHash,
+        volume: Option<VolumeSource>,
+    ) -> Self {
+        for (key, value) in [
+            (metadata::CONTROLLER, controller.to_owned()),
+            (metadata::TENANT, tenant.to_owned()),
+            (metadata::SPEC_HASH, hash.to_string()),
+            (metadata::HASH_VERSION, HASH_VERSION.to_owned()),
+        ] {
+            set_metadata(&mut config, key, value);
+        }
+        Self { config, volume }
+    }
+
+    /// Keeps a metadata entry that somebody else wrote on the machine.
+    pub(crate) fn keep_metadata(&mut self, key: &str, value: &str) {
+        set_metadata(&mut self.config, key, value.to_owned());
+    }
+
+    /// The config to send: with the intent that writes it and the id of the volume to mount.
+    #[must_use]
+    pub fn complete(mut self, intent: &str, volume_id: Option<&str>) -> Map<String, Value> {
+        set_metadata(&mut self.config, metadata::INTENT, intent.to_owned());
+        let mount = self
+            .config
+            .get_mut("mounts")
+            .and_then(|mounts| mounts.get_mut(0))
+            .and_then(Value::as_object_mut);
+        if let (Some(mount), Some(id)) = (mount, volume_id) {
+            mount.insert("volume".to_owned(), Value::String(id.to_owned()));
+        }
+        self.config
+    }
+}
+
+fn set_metadata(config: &mut Map<String, Value>, key: &str, value: String) {
+    let metadata = config
+        .entry("metadata")
+        .or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(metadata) = metadata {
+        metadata.insert(key.to_owned(), Value::String(value));
+    }
+}
+
+impl Action {
+    /// The action's name, as people and programs read it.
+    #[must_use]
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            Self::CreateApp => ActionKind::CreateApp,
+            Self::CreateVolume(_) => ActionKind::CreateVolume,
+            Self::CreateMachine(_) => ActionKind::CreateMachine,
+            Self::UpdateMachine(_) => ActionKind::UpdateMachine,
+            Self::StartMachine(_) => ActionKind::StartMachine,
+            Self::StopMachine(_) => ActionKind::StopMachine,
+            Self::DeleteMachine(_) => ActionKind::DeleteMachine,
+        }
+    }
+}
+
+impl PlannedAction {
+    /// What is acted on, by kind and name: `machine acme-box-0`.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match &self.action {
+            Action::CreateApp => format!("app {}", self.app),
+            Action::CreateVolume(volume) => {
+                format!("volume {} of {}", volume.name, volume.machine)
+            }
+            _ => format!("machine {}", self.external_name()),
+        }
+    }
+
+    /// The name of the resource at the platform.
+    #[must_use]
+    pub fn external_name(&self) -> &str {
+        match &self.action {
+            Action::CreateApp => &self.app,
+            Action::CreateVolume(volume) => &volume.name,
+            Action::CreateMachine(machine) => &machine.name,
+            Action::UpdateMachine(update) => &update.machine.name,
+            Action::StartMachine(machine)
+            | Action::StopMachine(machine)
+            | Action::DeleteMachine(machine) => &machine.name,
+        }
+    }
+}
+
+/// The kinds of action, as they stand in the journal, in plans and in events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ActionKind {
+    /// [`Action::CreateApp`]
+    CreateApp,
+    /// [`Action::CreateVolume`]
+    CreateVolume,
+    /// [`Action::CreateMachine`]
+    CreateMachine,
+    /// [`Action::UpdateMachine`]
+    UpdateMachine,
+    /// [`Action::StartMachine`]
+    StartMachine,
+    /// [`Action::StopMachine`]
+    StopMachine,
+    /// [`Action::DeleteMachine`]
+    DeleteMachine,
+}
+
+impl ActionKind {
+    /// All kinds, in the order in which they stand above.
+    pub const ALL: [Self; 7] = [
+        Self::CreateApp,
+        Self::CreateVolume,
+        Self::CreateMachine,
+        Self::UpdateMachine,
+        Self::StartMachine,
+        Self::StopMachine,
+        Self::DeleteMachine,
+    ];
+
+    /// The kind's name: the inverse of [`ActionKind::read`].
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::CreateApp => "CreateApp",
+            Self::CreateVolume => "CreateVolume",
+            Self::CreateMachine => "CreateMachine",
+            Self::UpdateMachine => "UpdateMachine",
+            Self::StartMachine => "StartMachine",
+            Self::StopMachine => "StopMachine",
+            Self::DeleteMachine => "DeleteMachine",
+        }
+    }
+
+    /// Reads a kind's name.
+    #[must_use]
+    pub fn read(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
+    /// What was done, for people: `created`, `started`, …
+    #[must_use]
+    pub fn past_tense(self) -> &'static str {
+        match self {
+            Self::CreateApp | Self::CreateVolume | Self::CreateMachine => "created",
+            Self::UpdateMachine => "updated",
+            Self::StartMachine => "started",
+            Self::StopMachine => "stopped",
+            Self::DeleteMachine => "deleted",
+        }
+    }
+}
+
+impl fmt::Display for ActionKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.word())
+    }
+}

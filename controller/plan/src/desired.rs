@@ -1,0 +1,277 @@
+//! What should exist: tenants as written, resolved with their classes into machines and volumes.
+//!
+//! A tenant that cannot be resolved is kept, with its problems: it must not disappear from the
+//! plan, because what it already has would then look like it belonged to nobody.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use vault_api::problem::{FieldPath, Problem};
+use vault_api::resolve::{ResolvedSpec, resolve};
+use vault_api::tenant::{MachineState, TenantClassSpec, TenantSpec};
+
+use crate::config::{ConfigTemplate, SpecHash};
+use crate::identity::{ControllerId, TenantUid, machine_name};
+
+/// Fly's limit for the names of machines is that of a DNS label.
+const MACHINE_NAME_LENGTH_MAX: usize = 63;
+
+/// Everything that should exist.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// Whose tenants these are.
+    pub controller: ControllerId,
+    /// The controller's id as it stands in metadata.
+    pub controller_mark: String,
+    /// The tenants, in the order of their names.
+    pub tenants: Vec<DesiredTenant>,
+}
+
+/// One tenant, as far as the planner is concerned.
+#[derive(Clone, Debug)]
+pub struct DesiredTenant {
+    /// Unique.
+    pub name: Arc<str>,
+    /// Its identity; names follow from it.
+    pub uid: TenantUid,
+    /// The organization's slug.
+    pub organization: Arc<str>,
+    /// The app's name.
+    pub app: String,
+    /// Whether the manifest names the app. A derived name is proof that the app is ours.
+    pub app_is_named: bool,
+    /// Somebody asked for the tenant's deletion.
+    pub deleting: bool,
+    /// What should exist, or why that cannot be said.
+    pub machines: Result<Vec<DesiredMachine>, Vec<Problem>>,
+}
+
+/// One machine that should exist.
+#[derive(Clone, Debug)]
+pub struct DesiredMachine {
+    /// `TENANT-GROUP-INDEX`.
+    pub name: String,
+    /// From 0.
+    pub index: u32,
+    /// The region code.
+    pub region: Arc<str>,
+    /// Whether it should run.
+    pub state: MachineState,
+    /// Its group's config.
+    pub config: Arc<ConfigTemplate>,
+    /// The hash of its rendered config.
+    pub spec_hash: SpecHash,
+    /// The volume that it mounts.
+    pub volume: Option<DesiredVolume>,
+}
+
+/// One volume that should exist, for one machine.
+#[derive(Clone, Debug)]
+pub struct DesiredVolume {
+    /// The volume template's name.
+    pub template: Arc<str>,
+    /// The derived name at Fly.
+    pub name: String,
+    /// Size in gigabytes.
+    pub size_gb: u32,
+}
+
+/// A tenant as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct TenantInput<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its spec as written.
+    pub spec: &'a TenantSpec,
+    /// Somebody asked for its deletion.
+    pub deleting: bool,
+}
+
+impl Desired {
+    /// Resolves stored tenants with their classes. `organization` is the controller's own, for
+    /// tenants and classes that name none.
+    #[must_use]
+    pub fn resolve<'a>(
+        controller: ControllerId,
+        organization: &str,
+        classes: &BTreeMap<String, TenantClassSpec>,
+        tenants: impl IntoIterator<Item = TenantInput<'a>>,
+    ) -> Self {
+        let mut resolver = Resolver {
+            controller,
+            organization: organization.into(),
+            classes,
+            plain: HashMap::new(),
+            owner_of_app: HashMap::new(),
+        };
+        let mut inputs: Vec<_> = tenants.into_iter().collect();
+        inputs.sort_unstable_by_key(|tenant| tenant.name);
+        let tenants = inputs
+            .iter()
+            .map(|tenant| resolver.tenant(tenant))
+            .collect();
+        Self {
+            controller,
+            controller_mark: controller.to_string(),
+            tenants,
+        }
+    }
+}
+
+/// A spec whose configs are compiled: what tenants of one class without changes of their own share.
+struct CompiledSpec {
+    organization: Option<Arc<str>>,
+    app: Option<String>,
+    groups: Vec<CompiledGroup>,
+}
+
+struct CompiledGroup {
+    name: String,
+    region: Arc<str>,
+    count: u32,
+    state: MachineState,
+    config: Arc<ConfigTemplate>,
+    volume: Option<(Arc<str>, u32)>,
+}
+
+struct Resolver<'a> {
+    controller: ControllerId,
+    organization: Arc<str>,
+    classes: &'a BTreeMap<String, TenantClassSpec>,
+    /// Tenants that only name a class resolve once per class, not once per tenant.
+    plain: HashMap<&'a str, Result<Arc<CompiledSpec>, Vec<Problem>>>,
+    owner_of_app: HashMap<String, Arc<str>>,
+}
+
+impl<'a> Resolver<'a> {
+    fn tenant(&mut self, tenant: &TenantInput<'a>) -> DesiredTenant {
+        let name: Arc<str> = tenant.name.into();
+        let uid = self.controller.tenant_uid(tenant.name);
+        let compiled = self.compiled(tenant);
+        let named = tenant
+            .spec
+            .app
+            .clone()
+            .or_else(|| compiled.as_ref().ok().and_then(|spec| spec.app.clone()));
+        let app_is_named = named.is_some();
+        let app = named.unwrap_or_else(|| uid.app_name(tenant.name));
+        let organization = compiled
+            .as_ref()
+            .ok()
+            .and_then(|spec| spec.organization.clone())
+            .unwrap_or_else(|| Arc::clone(&self.organization));
+        let machines = compiled
+            .and_then(|spec| machines_of(&spec, tenant.name, uid))
+            .and_then(|machines| self.claim_app(&app, &name).map(|()| machines));
+        let deleting = tenant.deleting;
+        DesiredTenant {
+            name,
+            uid,
+            organization,
+            app,
+            app_is_named,
+            deleting,
+            machines,
+        }
+    }
+
+    fn compiled(&mut self, tenant: &TenantInput<'a>) -> Result<Arc<CompiledSpec>, Vec<Problem>> {
+        let spec = tenant.spec;
+        let plain = spec.org.is_none() && spec.machines.is_empty() && spec.volumes.is_empty();
+        match &spec.class {
+            Some(class) if plain && spec.app.is_none() => {
+                if let Some(known) = self.plain.get(class.as_str()) {
+                    return known.clone();
+                }
+                let compiled = self.resolve(tenant);
+                self.plain.insert(class, compiled.clone());
+                compiled
+            }
+            _ => self.resolve(tenant),
+        }
+    }
+
+    fn resolve(&self, tenant: &TenantInput<'_>) -> Result<Arc<CompiledSpec>, Vec<Problem>> {
+        let class = tenant.spec.class.as_deref();
+        let class = class.and_then(|class| self.classes.get_key_value(class));
+        let class = class.map(|(name, spec)| (name.as_str(), spec));
+        Ok(Arc::new(compile(resolve(tenant.name, tenant.spec, class)?)))
+    }
+
+    /// Two tenants in one app would fight over it; the first by name keeps it.
+    fn claim_app(&mut self, app: &str, tenant: &Arc<str>) -> Result<(), Vec<Problem>> {
+        match self.owner_of_app.get(app) {
+            Some(owner) if owner != tenant => {
+                let path = FieldPath::default().field("spec").field("app");
+                let message = format!("app {app} belongs to tenant {owner}");
+                Err(vec![Problem::duplicate(path, message)])
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.owner_of_app.insert(app.to_owned(), Arc::clone(tenant));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn compile(spec: ResolvedSpec) -> CompiledSpec {
+    let volumes = spec.volumes;
+    let groups = spec
+        .machines
+        .into_iter()
+        .map(|group| CompiledGroup {
+            volume: group.mount.map(|mount| {
+                let volume = &volumes[mount.volume];
+                (volume.name.as_str().into(), volume.size_gb)
+            }),
+            name: group.name,
+            region: group.region.into(),
+            count: group.count,
+            state: group.state,
+            config: Arc::new(ConfigTemplate::compile(group.config)),
+        })
+        .collect();
+    CompiledSpec {
+        organization: spec.org.map(Into::into),
+        app: spec.app,
+        groups,
+    }
+}
+
+fn machines_of(
+    spec: &CompiledSpec,
+    tenant: &str,
+    uid: TenantUid,
+) -> Result<Vec<DesiredMachine>, Vec<Problem>> {
+    let mut machines = Vec::new();
+    for group in &spec.groups {
+        for index in 0..group.count {
+            let name = machine_name(tenant, &group.name, index);
+            if name.len() > MACHINE_NAME_LENGTH_MAX {
+                let path = FieldPath::default().field("metadata").field("name");
+                let message = format!(
+                    "the machine name {name} is longer than {MACHINE_NAME_LENGTH_MAX} characters"
+                );
+                return Err(vec![Problem::invalid(path, message)]);
+            }
+            machines.push(DesiredMachine {
+                name,
+                index,
+                region: Arc::clone(&group.region),
+                state: group.state,
+                spec_hash: group.config.hash(tenant, index),
+                config: Arc::clone(&group.config),
+                volume: group
+                    .volume
+                    .as_ref()
+                    .map(|(template, size_gb)| DesiredVolume {
+                        template: Arc::clone(template),
+                        name: uid.volume_name(&group.name, index, template),
+                        size_gb: *size_gb,
+                    }),
+            });
+        }
+    }
+    Ok(machines)
+}

@@ -1,0 +1,151 @@
+//! Who we are, and the names that follow from it.
+//!
+//! ```text
+//!   master key ─▶ ControllerId ─▶ tenant uid = UUIDv5(ControllerId, tenant name)
+//!                                    ├─▶ app      <tenant, 40 at most>-<8 base32 of the uid>
+//!                                    └─▶ volume   v_<12 base32 of UUIDv5(uid, group/index/template)>
+//!   machine  <tenant>-<group>-<index>
+//! ```
+//!
+//! Identity is derived, not stored: a controller that lost its database finds its own resources by
+//! these names and by [`crate::metadata`], and creates nothing twice.
+
+use data_encoding::{Encoding, Specification};
+use std::sync::LazyLock;
+use uuid::Uuid;
+
+/// Fly's limit for the name of an app, in characters.
+pub const APP_NAME_LENGTH_MAX: usize = 63;
+
+/// How much of a tenant's name goes into the derived name of its app.
+const APP_NAME_TENANT_LENGTH_MAX: usize = 40;
+/// 40 bits: two of a million tenants of one name prefix collide with a chance of 1 in 2 million.
+const APP_NAME_HASH_LENGTH: usize = 8;
+/// 60 bits, and `v_` before them: 14 characters, letters, digits and `_`, which Fly surely accepts.
+const VOLUME_NAME_HASH_LENGTH: usize = 12;
+
+/// RFC 4648 base32 in lower case and without padding: safe in DNS labels and volume names.
+static BASE32_LOWER: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut specification = Specification::new();
+    specification
+        .symbols
+        .push_str("abcdefghijklmnopqrstuvwxyz234567");
+    specification
+        .encoding()
+        .expect("32 distinct symbols form a base32 alphabet")
+});
+
+/// The identity of one controller, derived from its master key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControllerId(Uuid);
+
+impl ControllerId {
+    /// Takes 16 bytes that were derived from the master key.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// The tenant's `metadata.uid`: the same for the same name, whatever happened to the database.
+    #[must_use]
+    pub fn tenant_uid(&self, tenant: &str) -> TenantUid {
+        TenantUid(Uuid::new_v5(&self.0, tenant.as_bytes()))
+    }
+
+    /// The `metadata.uid` of an object that is not a tenant.
+    #[must_use]
+    pub fn object_uid(&self, kind: &str, name: &str) -> Uuid {
+        Uuid::new_v5(&self.0, format!("{kind}/{name}").as_bytes())
+    }
+}
+
+impl std::fmt::Display for ControllerId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// The identity of one tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TenantUid(pub Uuid);
+
+impl TenantUid {
+    /// The name of the tenant's app, where its manifest names none.
+    #[must_use]
+    pub fn app_name(&self, tenant: &str) -> String {
+        let prefix: String = tenant.chars().take(APP_NAME_TENANT_LENGTH_MAX).collect();
+        let hash = base32(self.0, APP_NAME_HASH_LENGTH);
+        format!("{}-{hash}", prefix.trim_end_matches('-'))
+    }
+
+    /// The name of the volume that machine `group`-`index` mounts from `template`.
+    ///
+    /// Fly does not make volume names unique, so the name alone tells whose the volume is.
+    #[must_use]
+    pub fn volume_name(&self, group: &str, index: u32, template: &str) -> String {
+        let slot = Uuid::new_v5(&self.0, format!("{group}/{index}/{template}").as_bytes());
+        format!("v_{}", base32(slot, VOLUME_NAME_HASH_LENGTH))
+    }
+}
+
+impl std::fmt::Display for TenantUid {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// The name of machine `index` of a group: unique per app at Fly.
+#[must_use]
+pub fn machine_name(tenant: &str, group: &str, index: u32) -> String {
+    format!("{tenant}-{group}-{index}")
+}
+
+fn base32(uuid: Uuid, length: usize) -> String {
+    let mut text = BASE32_LOWER.encode(uuid.as_bytes());
+    text.truncate(length);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn controller() -> ControllerId {
+        ControllerId::from_bytes([7; 16])
+    }
+
+    #[test]
+    fn names_are_the_same_for_the_same_controller_and_tenant() {
+        let uid = controller().tenant_uid("acme");
+        assert_eq!(uid, controller().tenant_uid("acme"));
+        assert_eq!(uid.app_name("acme"), "acme-tmu43wu4");
+        assert_eq!(uid.volume_name("box", 0, "data"), "v_wkq5wdesk4sd");
+        assert_eq!(machine_name("acme", "box", 0), "acme-box-0");
+    }
+
+    #[test]
+    fn names_differ_by_controller_tenant_group_index_and_template() {
+        let uid = controller().tenant_uid("acme");
+        assert_ne!(uid, ControllerId::from_bytes([8; 16]).tenant_uid("acme"));
+        assert_ne!(uid, controller().tenant_uid("acme2"));
+        let volume = uid.volume_name("box", 0, "data");
+        for other in [
+            uid.volume_name("box", 1, "data"),
+            uid.volume_name("web", 0, "data"),
+            uid.volume_name("box", 0, "logs"),
+        ] {
+            assert_ne!(volume, other);
+        }
+    }
+
+    #[test]
+    fn app_names_keep_within_flys_limit_and_form() {
+        let long = format!("{}-{}", "a".repeat(39), "b".repeat(23));
+        let name = controller().tenant_uid(&long).app_name(&long);
+        assert!(name.len() <= APP_NAME_LENGTH_MAX, "{name}");
+        assert!(
+            !name.contains("--"),
+            "a cut at a dash leaves no double dash: {name}"
+        );
+    }
+}

@@ -1,0 +1,30 @@
+//! The pure core: what should exist and what does exist go in, a plan and its report come out.
+//!
+//! ```text
+//!   tenants, classes ──▶ desired ─┐
+//!                                 ├─▶ plan(&Desired, &Observed, &Policy, now) ─▶ Plan { actions, report }
+//!   platform's lists ─▶ observed ─┘
+//! ```
+//!
+//! Nothing here is asynchronous, reads a clock or draws a random number, so every decision of the
+//! controller can be tested on data and replayed. An [`action::Action`] is complete: whoever
+//! executes it decides nothing. What the planner leaves undone stands, with its reason, in the
+//! [`report::Report`].
+
+pub mod identity;
+pub mod metadata;
+pub mod time;
+
+pub mod config;
+pub mod desired;
+pub mod observed;
+pub mod policy;
+
+pub mod action;
+pub mod report;
+
+mod machine;
+mod planner;
+mod volume;
+
+pub use planner::plan;

@@ -1,0 +1,110 @@
+//! One machine: what it needs next, given what it is.
+
+use vault_api::tenant::MachineState;
+
+use crate::config::HASH_VERSION;
+use crate::desired::DesiredMachine;
+use crate::metadata::Marks;
+use crate::observed::{ObservedMachine, PlatformState};
+use crate::policy::Policy;
+use crate::time::UnixMillis;
+
+/// What a machine needs next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing: it is as wanted.
+    Nothing,
+    /// It is on its way; look again. The text says where it is.
+    Patience(String),
+    /// It has been on its way for too long.
+    Stuck(String),
+    /// A new config, for the reason given.
+    Update(String),
+    /// To be started.
+    Start(String),
+    /// To be stopped.
+    Stop(String),
+    /// Something that cannot be done to an existing machine.
+    Impossible(String),
+}
+
+/// Decides what an existing machine needs to become the wanted one.
+pub(crate) fn need(
+    wanted: &DesiredMachine,
+    tenant: &str,
+    controller: &str,
+    machine: &ObservedMachine,
+    policy: &Policy,
+    now: UnixMillis,
+) -> Need {
+    if machine.region != *wanted.region {
+        return Need::Impossible(format!(
+            "machine {} is in region {} and the manifest says {}; moving a machine is not \
+             supported yet",
+            machine.name, machine.region, wanted.region
+        ));
+    }
+    if machine.state.is_passing() {
+        return patience(machine, policy, now);
+    }
+    if let Some(reason) = drift(wanted, tenant, controller, machine) {
+        return Need::Update(reason);
+    }
+    match (wanted.state, &machine.state) {
+        (MachineState::Started, PlatformState::Started) => Need::Nothing,
+        (MachineState::Started, PlatformState::Created) => {
+            match age_ms(machine, now) >= policy.created_grace_ms {
+                true => Need::Start("it was created and never launched".to_owned()),
+                false => Need::Patience(format!("machine {} is being launched", machine.name)),
+            }
+        }
+        (MachineState::Started, state) => {
+            Need::Start(format!("it should run and is {}", state.word()))
+        }
+        (MachineState::Stopped, PlatformState::Started | PlatformState::Suspended) => Need::Stop(
+            format!("it should be stopped and is {}", machine.state.word()),
+        ),
+        (MachineState::Stopped, _) => Need::Nothing,
+    }
+}
+
+/// A machine that is changing by itself: wait, and say so when the wait is too long.
+pub(crate) fn patience(machine: &ObservedMachine, policy: &Policy, now: UnixMillis) -> Need {
+    let what = format!("machine {} is {}", machine.name, machine.state.word());
+    let age_ms = age_ms(machine, now);
+    if age_ms >= policy.stuck_after_ms {
+        return Need::Stuck(format!("{what}, for {} s now", age_ms / 1000));
+    }
+    Need::Patience(what)
+}
+
+/// Why the machine's config has to be written again; `None` if it is as wanted.
+fn drift(
+    wanted: &DesiredMachine,
+    tenant: &str,
+    controller: &str,
+    machine: &ObservedMachine,
+) -> Option<String> {
+    let marks = Marks::read(&machine.metadata);
+    if marks.controller != Some(controller) || marks.tenant != Some(tenant) {
+        return Some("it does not carry this tenant's mark".to_owned());
+    }
+    match (marks.hash_version, marks.spec_hash) {
+        (Some(HASH_VERSION), Some(seen)) if !wanted.spec_hash.is(seen) => {
+            return Some("its config is not the manifest's".to_owned());
+        }
+        (None, _) | (_, None) => return Some("it does not say which config it has".to_owned()),
+        // A hash of another recipe cannot be compared; what is visible still is.
+        (Some(_), Some(_)) => {}
+    }
+    wanted
+        .config
+        .visible_drift(machine, tenant, wanted.index)
+        .map(|member| format!("{member} is not what the manifest says"))
+}
+
+fn age_ms(machine: &ObservedMachine, now: UnixMillis) -> i64 {
+    machine
+        .updated_at
+        .map_or(0, |updated_at| now.since_ms(updated_at))
+}

@@ -1,0 +1,47 @@
+//! The marks that we put on a machine, so that a controller with an empty database knows its own.
+//!
+//! The keys hold no dots: a key is part of a list filter (`metadata.<key>=<value>`) and of Fly's
+//! internal DNS names.
+
+use std::collections::BTreeMap;
+
+/// The id of the controller that owns the machine.
+pub const CONTROLLER: &str = "vault_controller";
+/// The name of the tenant that the machine belongs to.
+pub const TENANT: &str = "vault_tenant";
+/// The intent that wrote the machine's config last: a ULID of our journal.
+pub const INTENT: &str = "vault_intent";
+/// The hash of the config that was asked for; see [`crate::config::SpecHash`].
+pub const SPEC_HASH: &str = "vault_spec_hash";
+/// Which recipe made the hash, so that a new recipe does not look like drift of the whole fleet.
+pub const HASH_VERSION: &str = "vault_hash_version";
+
+/// Keys that begin like this are ours; a manifest may not set them.
+pub const PREFIX: &str = "vault_";
+
+/// What a machine's metadata says about us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks<'a> {
+    /// The controller that owns the machine.
+    pub controller: Option<&'a str>,
+    /// The tenant that it belongs to.
+    pub tenant: Option<&'a str>,
+    /// The hash of the config that was asked for.
+    pub spec_hash: Option<&'a str>,
+    /// The recipe of that hash.
+    pub hash_version: Option<&'a str>,
+}
+
+impl<'a> Marks<'a> {
+    /// Reads our keys; all others are somebody else's business.
+    #[must_use]
+    pub fn read(metadata: &'a BTreeMap<String, String>) -> Self {
+        let value = |key: &str| metadata.get(key).map(String::as_str);
+        Self {
+            controller: value(CONTROLLER),
+            tenant: value(TENANT),
+            spec_hash: value(SPEC_HASH),
+            hash_version: value(HASH_VERSION),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What the platform reported, and what it failed to report.
+//!
+//! Absence proves something only in a list that is whole. A list that is not, and why, stands in
+//! [`Gaps`]; the planner then neither creates nor deletes what could be hidden in the gap.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use crate::time::UnixMillis;
+
+/// Everything that one look at the platform, and the memory of earlier looks, yielded.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// One entry per organization that was looked at. An organization that is missing here could
+    /// not be read, and its tenants are left alone.
+    pub organizations: BTreeMap<String, ObservedOrganization>,
+    /// Tenants that must not be acted upon yet.
+    pub holds: BTreeMap<String, Hold>,
+}
+
+/// The apps, machines and volumes of one organization.
+#[derive(Clone, Debug, Default)]
+pub struct ObservedOrganization {
+    /// The names of its apps.
+    pub apps: Vec<String>,
+    /// Machines that are not destroyed, of all apps.
+    pub machines: Vec<ObservedMachine>,
+    /// Volumes that are not being destroyed, of all apps.
+    pub volumes: Vec<ObservedVolume>,
+    /// What is missing from the lists.
+    pub gaps: Gaps,
+}
+
+/// Why a list is not the whole truth.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// Regions whose machines are missing (`error_regions` of the platform's answer).
+    pub regions: BTreeSet<String>,
+    /// Any other reason, as a sentence: rows that could not be read, or many things gone at once.
+    pub unclear: Option<String>,
+}
+
+impl Gaps {
+    /// Why nothing may be concluded from absence in `region`; `None` where absence is proof.
+    #[must_use]
+    pub fn hides(&self, region: &str) -> Option<String> {
+        if self.regions.contains(region) {
+            return Some(format!("the platform's list leaves out region {region}"));
+        }
+        self.unclear.clone()
+    }
+}
+
+/// One machine, as an organization-wide list shows it: the config is not whole there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedMachine {
+    /// 14 hexadecimal digits.
+    pub id: String,
+    /// Unique per app.
+    pub name: String,
+    /// The app's name.
+    pub app: String,
+    /// What it is doing.
+    pub state: PlatformState,
+    /// The region code.
+    pub region: String,
+    /// Fly's `instance_id`: new with each version of the config.
+    pub version: Option<String>,
+    /// The address in the organization's private network.
+    pub private_ip: Option<String>,
+    /// `config.image`.
+    pub image: Option<String>,
+    /// `config.guest`.
+    pub guest: Map<String, Value>,
+    /// `config.metadata`.
+    pub metadata: BTreeMap<String, String>,
+    /// When the platform last changed it.
+    pub updated_at: Option<UnixMillis>,
+}
+
+/// One volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedVolume {
+    /// `vol_…`.
+    pub id: String,
+    /// Not unique.
+    pub name: String,
+    /// The app's name.
+    pub app: String,
+    /// The region code.
+    pub region: String,
+    /// Size in gigabytes.
+    pub size_gb: u32,
+    /// Fly's state of it: `created`, `creating`, …
+    pub state: String,
+    /// The machine that holds it.
+    pub attached_machine: Option<String>,
+}
+
+/// The state of a machine at Fly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlatformState {
+    /// Made, not yet launched.
+    Created,
+    /// Booting.
+    Starting,
+    /// Booted; says nothing about the program inside.
+    Started,
+    /// Being stopped.
+    Stopping,
+    /// Not running.
+    Stopped,
+    /// Being suspended.
+    Suspending,
+    /// Not running, memory kept.
+    Suspended,
+    /// Getting a new version: `updating`, `replacing`, `restarting`.
+    Replacing,
+    /// Gave up.
+    Failed,
+    /// Going away.
+    Destroying,
+    /// Gone.
+    Destroyed,
+    /// A name that this version does not know.
+    Other(String),
+}
+
+impl PlatformState {
+    /// Reads Fly's word for a state.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        match text {
+            "created" | "creating" => Self::Created,
+            "starting" => Self::Starting,
+            "started" => Self::Started,
+            "stopping" => Self::Stopping,
+            "stopped" => Self::Stopped,
+            "suspending" => Self::Suspending,
+            "suspended" => Self::Suspended,
+            "updating" | "replacing" | "restarting" => Self::Replacing,
+            "failed" => Self::Failed,
+            "destroying" | "launch_failed" => Self::Destroying,
+            "destroyed" | "replaced" | "migrated" => Self::Destroyed,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+
+    /// The word that people and programs read.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Created => "created",
+            Self::Starting => "starting",
+            Self::Started => "started",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Suspending => "suspending",
+            Self::Suspended => "suspended",
+            Self::Replacing => "replacing",
+            Self::Failed => "failed",
+            Self::Destroying => "destroying",
+            Self::Destroyed => "destroyed",
+            Self::Other(word) => word,
+        }
+    }
+
+    /// Whether the platform will leave this state by itself.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Starting
+                | Self::Stopping
+                | Self::Suspending
+                | Self::Replacing
+                | Self::Destroying
+                | Self::Other(_)
+        )
+    }
+}
+
+/// A tenant that must not be acted upon before some instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// When to try again.
+    pub until: UnixMillis,
+    /// Why: the last failure, as a sentence.
+    pub message: String,
+    /// What kind of hold.
+    pub kind: HoldKind,
+}
+
+/// Why a tenant is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldKind {
+    /// The last attempt failed; the next one waits.
+    BackOff,
+    /// The outcome of an earlier call is not known yet; acting now could do it twice.
+    Unsettled,
+    /// The app's name belongs to someone else.
+    NameTaken,
+    /// The platform refused for a reason that waiting will not change.
+    Refused,
+}
