@@ -1,0 +1,73 @@
+//! Who is told of every call, and the plainest listener: two counters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::Method;
+
+use crate::error::CallError;
+use crate::operation::Operation;
+
+/// How one attempt at a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallOutcome {
+    /// The platform answered with success.
+    Done,
+    /// The platform answered and did not act.
+    Rejected,
+    /// The request did not leave, or provably did not arrive.
+    NotSent,
+    /// Nobody can say.
+    Unknown,
+}
+
+impl CallOutcome {
+    pub(crate) const fn of<T>(result: &Result<T, CallError>) -> Self {
+        match result {
+            Ok(_) => Self::Done,
+            Err(CallError::Rejected(_)) => Self::Rejected,
+            Err(CallError::NotSent(_)) => Self::NotSent,
+            Err(CallError::Unknown(_)) => Self::Unknown,
+        }
+    }
+}
+
+/// Is told of every attempt, repeated ones included, when its outcome is known.
+pub trait CallObserver: Send + Sync {
+    /// Called on the task that made the call; must not block.
+    fn call(&self, method: &Method, operation: Operation, outcome: CallOutcome);
+}
+
+/// Counts the attempts that may have reached the platform.
+#[derive(Debug, Default)]
+pub struct CallCounts {
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl CallCounts {
+    /// Attempts at `GET`.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::SeqCst)
+    }
+
+    /// Attempts at anything else.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::SeqCst)
+    }
+}
+
+impl CallObserver for CallCounts {
+    fn call(&self, method: &Method, _: Operation, outcome: CallOutcome) {
+        if outcome == CallOutcome::NotSent {
+            return;
+        }
+        let counter = if method == Method::GET {
+            &self.reads
+        } else {
+            &self.writes
+        };
+        counter.fetch_add(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,72 @@
+//! A call as data.
+
+use std::time::Duration;
+
+use crate::operation::Operation;
+
+/// The longest list that is read, in bytes: a page of 1,000 machines has about 1 MB, so this leaves
+/// room for large metadata and stops an answer without end.
+const LIST_CAP: usize = 64 << 20;
+
+/// The longest answer about one thing that is read, in bytes: a machine with its config and events
+/// is well below 1 MB.
+const OBJECT_CAP: usize = 4 << 20;
+
+/// A call, ready to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) operation: Operation,
+    /// What follows `/v1`.
+    pub(super) segments: Vec<String>,
+    pub(super) query: Vec<(&'static str, String)>,
+    /// JSON.
+    pub(super) body: Option<Vec<u8>>,
+    /// Whose bucket of the rate limit it draws from: a machine, an app, or all (empty).
+    pub(crate) identifier: String,
+    /// Besides the client's own timeout: how long the platform is asked to hold the answer back.
+    pub(super) held_back: Duration,
+    /// The longest answer that is read, in bytes.
+    pub(super) cap: usize,
+}
+
+impl Request {
+    /// A call without query and body, to the path of these segments after `/v1`.
+    pub(crate) fn new(operation: Operation, segments: &[&str], identifier: &str) -> Self {
+        Self {
+            operation,
+            segments: segments
+                .iter()
+                .map(|segment| (*segment).to_owned())
+                .collect(),
+            query: Vec::new(),
+            body: None,
+            identifier: identifier.to_owned(),
+            held_back: Duration::ZERO,
+            cap: OBJECT_CAP,
+        }
+    }
+
+    /// With one more member of the query.
+    pub(crate) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    /// With this body, which is JSON.
+    pub(crate) fn body(mut self, json: Vec<u8>) -> Self {
+        self.body = Some(json);
+        self
+    }
+
+    /// With an answer that may be long.
+    pub(crate) fn list(mut self) -> Self {
+        self.cap = LIST_CAP;
+        self
+    }
+
+    /// With an answer that the platform holds back for so long.
+    pub(crate) fn held_back(mut self, duration: Duration) -> Self {
+        self.held_back = duration;
+        self
+    }
+}

@@ -1,0 +1,148 @@
+//! One call from its turn to its last attempt, and one list from its first page to its last.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::paging::{PAGE_LIMIT, Page, Walk, keep_latest};
+use crate::backoff::Backoff;
+use crate::counts::{CallObserver, CallOutcome};
+use crate::error::{CallError, NotSent, NotSentReason, UnknownCause};
+use crate::http::{Http, Request, Success};
+use crate::limit::Limiter;
+use crate::sleep::Sleep;
+
+/// What all clones of a client share.
+pub(super) struct Caller {
+    pub(super) http: Http,
+    pub(super) limiter: Option<Limiter>,
+    pub(super) observer: Option<Arc<dyn CallObserver>>,
+    pub(super) sleep: Arc<dyn Sleep>,
+}
+
+/// All pages of a list.
+pub(super) struct Pages<T> {
+    pub(super) rows: Vec<T>,
+    pub(super) error_regions: Vec<String>,
+    pub(super) undecodable: Vec<String>,
+}
+
+impl Caller {
+    /// Makes a call, again where that is harmless.
+    pub(super) async fn call(&self, request: &Request) -> Result<Success, CallError> {
+        let mut backoff = Backoff::new();
+        loop {
+            let result = self.attempt(request).await;
+            let error = match result {
+                Ok(success) => return Ok(success),
+                Err(error) => error,
+            };
+            let Some(pause) = backoff.pause_after(&error) else {
+                return Err(error);
+            };
+            tracing::debug!(
+                operation = request.operation.name(),
+                ?pause,
+                "the call will be made again"
+            );
+            if let (true, Some(limiter)) = (error.is_rate_limited(), &self.limiter) {
+                // Others that are about to make the same call would be refused as well.
+                limiter.drain(request.operation, &request.identifier, pause);
+            }
+            self.sleep.sleep(pause).await;
+        }
+    }
+
+    /// Waits for its turn and makes the call once.
+    pub(super) async fn attempt(&self, request: &Request) -> Result<Success, CallError> {
+        let admitted = match &self.limiter {
+            Some(limiter) => limiter.admit(request.operation, &request.identifier).await,
+            None => Ok(()),
+        };
+        let result = match admitted {
+            Ok(()) => self.http.send(request).await,
+            Err(full) => Err(self.not_sent(request, NotSentReason::Queue(full))),
+        };
+        if let Some(observer) = &self.observer {
+            observer.call(
+                &request.operation.method(),
+                request.operation,
+                CallOutcome::of(&result),
+            );
+        }
+        result
+    }
+
+    /// Makes a call whose answer is one JSON value.
+    pub(super) async fn object<T: DeserializeOwned>(
+        &self,
+        request: Request,
+    ) -> Result<T, CallError> {
+        self.call(&request)
+            .await?
+            .decode(|body| serde_json::from_slice(body))
+    }
+
+    /// Makes a call whose success says nothing more.
+    pub(super) async fn done(&self, request: Request) -> Result<(), CallError> {
+        self.call(&request).await.map(drop)
+    }
+
+    /// Adds a body to a request.
+    pub(super) fn with_body(
+        &self,
+        request: Request,
+        body: &impl Serialize,
+    ) -> Result<Request, CallError> {
+        match serde_json::to_vec(body) {
+            Ok(json) => Ok(request.body(json)),
+            Err(error) => Err(self.not_sent(&request, NotSentReason::Build(error.into()))),
+        }
+    }
+
+    /// Reads all pages of a list whose rows stand under `member`.
+    pub(super) async fn pages<T: DeserializeOwned>(
+        &self,
+        first: Request,
+        member: &'static str,
+        id: impl Fn(&T) -> &str,
+    ) -> Result<Pages<T>, CallError> {
+        let first = first.list().query("limit", PAGE_LIMIT.to_string());
+        let mut request = first.clone();
+        let mut walk = Walk::default();
+        let mut all = Pages {
+            rows: Vec::new(),
+            error_regions: Vec::new(),
+            undecodable: Vec::new(),
+        };
+        loop {
+            let success = self.call(&request).await?;
+            let read = Page::of_member(member, &success.body)
+                .and_then(|page: Page<T>| Ok((page.next_cursor()?, page.error_regions()?, page)));
+            let (cursor, error_regions, page) = match read {
+                Ok(read) => read,
+                Err(error) => return Err(success.undecodable(&error)),
+            };
+            all.rows.extend(page.rows);
+            all.undecodable.extend(page.undecodable);
+            all.error_regions.extend(error_regions);
+            let Some(cursor) = cursor else { break };
+            if let Err(problem) = walk.step(&cursor) {
+                return Err(success.unknown(UnknownCause::Pages(problem)));
+            }
+            request = first.clone().query("cursor", cursor);
+        }
+        all.error_regions.sort_unstable();
+        all.error_regions.dedup();
+        all.rows = keep_latest(all.rows, id);
+        Ok(all)
+    }
+
+    fn not_sent(&self, request: &Request, reason: NotSentReason) -> CallError {
+        CallError::NotSent(NotSent {
+            request: self.http.request_line(request),
+            reason,
+        })
+    }
+}

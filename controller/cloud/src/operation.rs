@@ -1,0 +1,120 @@
+//! The calls that this client makes, and how often the platform lets each be made.
+
+use std::time::Duration;
+
+use http::Method;
+
+use crate::limit::Rate;
+
+/// One kind of call; what the platform's documentation of its rate limits calls an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// `GET /v1/tokens/current`
+    ReadToken,
+    /// `GET /v1/apps`
+    ListApps,
+    /// `GET /v1/apps/{app}`
+    ReadApp,
+    /// `POST /v1/apps`
+    CreateApp,
+    /// `DELETE /v1/apps/{app}`
+    DeleteApp,
+    /// `GET /v1/orgs/{org}/machines`
+    ListOrgMachines,
+    /// `GET /v1/apps/{app}/machines/{id}`
+    ReadMachine,
+    /// `POST /v1/apps/{app}/machines`
+    CreateMachine,
+    /// `POST /v1/apps/{app}/machines/{id}`
+    UpdateMachine,
+    /// `POST /v1/apps/{app}/machines/{id}/start`
+    StartMachine,
+    /// `POST /v1/apps/{app}/machines/{id}/stop`
+    StopMachine,
+    /// `DELETE /v1/apps/{app}/machines/{id}`
+    DeleteMachine,
+    /// `GET /v1/apps/{app}/machines/{id}/wait`
+    WaitMachine,
+    /// `GET /v1/orgs/{org}/volumes`
+    ListOrgVolumes,
+    /// `GET /v1/apps/{app}/volumes`
+    ListAppVolumes,
+    /// `POST /v1/apps/{app}/volumes`
+    CreateVolume,
+}
+
+/// What the platform allows for every action that has no limit of its own.
+const COMMON: Rate = Rate {
+    interval: Duration::from_secs(1),
+    burst: 3,
+};
+
+/// Reading one machine: five a second, ten at once.
+const READ_MACHINE: Rate = Rate {
+    interval: Duration::from_millis(200),
+    burst: 10,
+};
+
+/// Deleting apps: a hundred a minute. No burst is documented, so the common one is assumed.
+const DELETE_APP: Rate = Rate {
+    interval: Duration::from_millis(600),
+    burst: 3,
+};
+
+impl Operation {
+    /// The name in logs and metrics, such as `create_machine`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ReadToken => "read_token",
+            Self::ListApps => "list_apps",
+            Self::ReadApp => "read_app",
+            Self::CreateApp => "create_app",
+            Self::DeleteApp => "delete_app",
+            Self::ListOrgMachines => "list_org_machines",
+            Self::ReadMachine => "read_machine",
+            Self::CreateMachine => "create_machine",
+            Self::UpdateMachine => "update_machine",
+            Self::StartMachine => "start_machine",
+            Self::StopMachine => "stop_machine",
+            Self::DeleteMachine => "delete_machine",
+            Self::WaitMachine => "wait_machine",
+            Self::ListOrgVolumes => "list_org_volumes",
+            Self::ListAppVolumes => "list_app_volumes",
+            Self::CreateVolume => "create_volume",
+        }
+    }
+
+    /// The HTTP method; `GET` and nothing else reads.
+    #[must_use]
+    pub const fn method(self) -> Method {
+        match self {
+            Self::ReadToken
+            | Self::ListApps
+            | Self::ReadApp
+            | Self::ListOrgMachines
+            | Self::ReadMachine
+            | Self::WaitMachine
+            | Self::ListOrgVolumes
+            | Self::ListAppVolumes => Method::GET,
+            Self::CreateApp
+            | Self::CreateMachine
+            | Self::UpdateMachine
+            | Self::StartMachine
+            | Self::StopMachine
+            | Self::CreateVolume => Method::POST,
+            Self::DeleteApp | Self::DeleteMachine => Method::DELETE,
+        }
+    }
+
+    /// The documented limit per identifier, or `None` for what is listed per organization.
+    #[must_use]
+    pub const fn rate(self) -> Option<Rate> {
+        match self {
+            Self::ListApps | Self::ListOrgMachines | Self::ListOrgVolumes => None,
+            Self::ReadMachine => Some(READ_MACHINE),
+            Self::DeleteApp => Some(DELETE_APP),
+            _ => Some(COMMON),
+        }
+    }
+}
