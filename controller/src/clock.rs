@@ -1,0 +1,44 @@
+//! Time as a seam: the only place where the controller reads the clock or waits for it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use vault_plan::time::UnixMillis;
+
+/// What the time is, and how to wait for a later one.
+pub trait Clock: Clone + Send + Sync + 'static {
+    /// The present instant.
+    fn now(&self) -> UnixMillis;
+
+    /// Ends when `duration` has passed.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// The machine's own clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the seam that everyone else goes through")]
+    fn now(&self) -> UnixMillis {
+        UnixMillis(Timestamp::now().as_millisecond())
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// An instant as Kubernetes writes it: RFC 3339, UTC, whole seconds.
+#[must_use]
+pub fn rfc3339(instant: UnixMillis) -> String {
+    Timestamp::from_second(instant.0.div_euclid(1000))
+        .map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |timestamp| timestamp.to_string())
+}
+
+/// Reads an RFC 3339 instant; `None` if it is not one.
+#[must_use]
+pub fn read_rfc3339(text: &str) -> Option<UnixMillis> {
+    text.parse::<Timestamp>().ok().map(|timestamp| UnixMillis(timestamp.as_millisecond()))
+}

@@ -1,0 +1,239 @@
+//! Carries a plan out: no decisions are left here, only calls.
+//!
+//! ```text
+//!   actions of one tenant, in order:   journal all ─▶ mark sent ─▶ call ─▶ settle ─▶ next
+//!   actions of different tenants:      side by side, TENANTS_IN_FLIGHT_MAX at once
+//! ```
+//!
+//! The first action of a tenant that does not work ends that tenant's turn: what follows was
+//! planned on the assumption that it would.
+
+mod apply;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+use ulid::Ulid;
+use vault_plan::action::{Action, ActionKind, Plan, PlannedAction};
+use vault_plan::observed::HoldKind;
+
+use crate::clock::Clock;
+use crate::events::Event;
+use crate::platform::Platform;
+use crate::store::{Intent, IntentState, Settlement, Store, StoreError};
+use apply::{Applied, Created, apply};
+
+/// How many tenants are served at once. At 150 ms a call this is about a hundred calls a second;
+/// Fly's limits are per app and per machine, so more would only load our own side.
+const TENANTS_IN_FLIGHT_MAX: usize = 16;
+
+/// What came of a tenant's turn.
+#[derive(Debug)]
+pub struct Turn {
+    /// The tenant.
+    pub tenant: String,
+    /// The actions that worked.
+    pub done: Vec<Done>,
+    /// The one that did not.
+    pub failure: Option<Failure>,
+}
+
+/// An action that worked.
+#[derive(Debug)]
+pub struct Done {
+    /// What was done.
+    pub kind: ActionKind,
+    /// The name of the resource.
+    pub name: String,
+}
+
+/// Why a tenant's turn ended early.
+#[derive(Debug)]
+pub struct Failure {
+    /// How the tenant is held because of it.
+    pub hold: HoldKind,
+    /// One sentence for people.
+    pub message: String,
+}
+
+/// Carries out all actions of a plan and says what came of each tenant's turn. Events go to the
+/// store as they happen, through `tell`.
+///
+/// # Errors
+/// If the journal cannot be written: then nothing more may be sent.
+pub async fn execute<P, S, C>(
+    platform: &Arc<P>,
+    store: &S,
+    clock: &C,
+    plan: Plan,
+    tell: &Arc<dyn Fn(Event) + Send + Sync>,
+) -> Result<Vec<Turn>, StoreError>
+where
+    P: Platform,
+    S: Store,
+    C: Clock,
+{
+    let in_flight = Arc::new(Semaphore::new(TENANTS_IN_FLIGHT_MAX));
+    let mut tasks = JoinSet::new();
+    for actions in by_tenant(plan.actions) {
+        let executor = Executor {
+            platform: Arc::clone(platform),
+            store: store.clone(),
+            clock: clock.clone(),
+            tell: Arc::clone(tell),
+        };
+        let in_flight = Arc::clone(&in_flight);
+        let span = tracing::info_span!("turn", tenant = %actions[0].tenant);
+        tasks.spawn(
+            async move {
+                // The semaphore is never closed, so this only ever waits.
+                let _permit = in_flight.acquire_owned().await;
+                executor.turn(actions).await
+            }
+            .instrument(span),
+        );
+    }
+    let mut turns = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok(turn) => turns.push(turn?),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    turns.sort_by(|one, other| one.tenant.cmp(&other.tenant));
+    Ok(turns)
+}
+
+fn by_tenant(actions: Vec<PlannedAction>) -> Vec<Vec<PlannedAction>> {
+    let mut groups: Vec<Vec<PlannedAction>> = Vec::new();
+    for action in actions {
+        match groups.last_mut() {
+            Some(group) if group[0].tenant == action.tenant => group.push(action),
+            _ => groups.push(vec![action]),
+        }
+    }
+    groups
+}
+
+struct Executor<P, S, C> {
+    platform: Arc<P>,
+    store: S,
+    clock: C,
+    tell: Arc<dyn Fn(Event) + Send + Sync>,
+}
+
+impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
+    async fn turn(&self, actions: Vec<PlannedAction>) -> Result<Turn, StoreError> {
+        let now = self.clock.now();
+        let tenant = actions[0].tenant.to_string();
+        let intents: Vec<Intent> = actions
+            .iter()
+            .map(|action| Intent {
+                id: new_intent_id(&self.clock),
+                tenant: tenant.clone(),
+                organization: action.organization.to_string(),
+                app: action.app.clone(),
+                kind: action.action.kind(),
+                external_name: action.external_name().to_owned(),
+                external_id: machine_id(&action.action).map(str::to_owned),
+                state: IntentState::Planned,
+                planned_at: now,
+                sent_at: None,
+                outcome: None,
+            })
+            .collect();
+        let ids: Vec<Ulid> = intents.iter().map(|intent| intent.id).collect();
+        self.store.plan_intents(intents).await?;
+        let mut turn = Turn { tenant, done: Vec::new(), failure: None };
+        let mut volumes = BTreeMap::new();
+        for (place, action) in actions.into_iter().enumerate() {
+            let target = action.target();
+            let done = Done {
+                kind: action.action.kind(),
+                name: action.external_name().to_owned(),
+            };
+            if let Some(failure) = self.act(ids[place], action, &mut volumes).await? {
+                let message = format!("{} of {target} failed: {}", done.kind, failure.message);
+                self.tell_warning(&turn.tenant, done.kind, &message);
+                turn.failure = Some(Failure { message, ..failure });
+                self.abandon(&ids[place + 1..]).await?;
+                break;
+            }
+            let message = format!("{target} {}", done.kind.past_tense());
+            self.tell_normal(&turn.tenant, done.kind, message);
+            turn.done.push(done);
+        }
+        Ok(turn)
+    }
+
+    /// One action through the journal: sent, called, settled.
+    async fn act(
+        &self,
+        id: Ulid,
+        action: PlannedAction,
+        volumes: &mut BTreeMap<String, String>,
+    ) -> Result<Option<Failure>, StoreError> {
+        self.store.send_intent(id, self.clock.now()).await?;
+        let applied = apply(&*self.platform, action, &id.to_string(), volumes).await;
+        let (state, external_id, failure) = match applied {
+            Applied::Done(created) => {
+                if let Some(Created::Volume { name, id }) = &created {
+                    volumes.insert(name.clone(), id.clone());
+                }
+                (Some(IntentState::Acked), created.map(Created::into_id), None)
+            }
+            Applied::NotDone(failure) => (Some(IntentState::Aborted), None, Some(failure)),
+            // The intent stays open: the next pass settles it by looking.
+            Applied::Unknown(failure) => (None, None, Some(failure)),
+        };
+        if let Some(state) = state {
+            let outcome = failure.as_ref().map(|failure| failure.message.clone());
+            let settlement = Settlement { id, state, external_id, outcome };
+            self.store.settle_intents(vec![settlement]).await?;
+        }
+        Ok(failure)
+    }
+
+    /// Closes the intents of actions that will not be sent.
+    async fn abandon(&self, ids: &[Ulid]) -> Result<(), StoreError> {
+        let settlements = ids
+            .iter()
+            .map(|&id| Settlement {
+                id,
+                state: IntentState::Aborted,
+                external_id: None,
+                outcome: Some("an earlier action of the tenant failed".to_owned()),
+            })
+            .collect();
+        self.store.settle_intents(settlements).await
+    }
+
+    fn tell_normal(&self, tenant: &str, kind: ActionKind, message: String) {
+        (self.tell)(Event::normal(self.clock.now(), tenant, kind.word(), message));
+    }
+
+    fn tell_warning(&self, tenant: &str, kind: ActionKind, message: &str) {
+        (self.tell)(Event::warning(self.clock.now(), tenant, kind.word(), message));
+    }
+}
+
+fn machine_id(action: &Action) -> Option<&str> {
+    match action {
+        Action::UpdateMachine(update) => Some(&update.machine.id),
+        Action::StartMachine(machine)
+        | Action::StopMachine(machine)
+        | Action::DeleteMachine(machine) => Some(&machine.id),
+        Action::CreateApp | Action::CreateVolume(_) | Action::CreateMachine(_) => None,
+    }
+}
+
+/// A ULID of the controller's own time, so that the journal sorts by it.
+fn new_intent_id<C: Clock>(clock: &C) -> Ulid {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).expect("the system's random source answers once it is seeded");
+    let milliseconds = u64::try_from(clock.now().0).unwrap_or(0);
+    Ulid::from_parts(milliseconds, u128::from_ne_bytes(random))
+}

@@ -1,0 +1,104 @@
+//! Whether the controller lives, whether it does its work, and what it says of itself.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::App;
+use crate::clock::{Clock, rfc3339};
+use crate::platform::Platform;
+use crate::store::Store;
+
+/// Alive: the process answers. Deliberately independent of the platform.
+pub(super) async fn live() -> &'static str {
+    "ok"
+}
+
+/// Ready: the database answers, and a pass came to its end not long ago.
+pub(super) async fn ready<P: Platform, S: Store, C: Clock>(
+    State(app): State<Arc<App<P, S, C>>>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
+    let view = app.view.borrow().clone();
+    let now = app.clock.now();
+    let fresh = view.last_pass_at.is_some_and(|at| now.since_ms(at) <= app.stale_after_ms);
+    let checks = [
+        ("store", app.store.resource_version().await.is_ok(), "the database does not answer"),
+        ("pass", fresh, "no pass has come to its end lately"),
+        ("platform", view.passes > 0 && view.troubles.is_empty(), "see /status"),
+    ];
+    let all = checks.iter().all(|(_, passed, _)| *passed);
+    let code = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if all && !verbose {
+        return (code, "ok").into_response();
+    }
+    let mut text = String::new();
+    for (name, passed, otherwise) in checks {
+        text.push_str(&match passed {
+            true => format!("[+]{name} ok\n"),
+            false => format!("[-]{name} failed: {otherwise}\n"),
+        });
+    }
+    text.push_str(if all { "readyz check passed\n" } else { "readyz check failed\n" });
+    (code, text).into_response()
+}
+
+/// The version, in the form that Kubernetes clients expect.
+pub(super) async fn version() -> Json<Value> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut numbers = version.split('.');
+    Json(json!({
+        "major": numbers.next(),
+        "minor": numbers.next(),
+        "gitVersion": format!("v{version}"),
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    }))
+}
+
+/// What the controller says of itself.
+pub(super) async fn status<P: Platform, S: Store, C: Clock>(
+    State(app): State<Arc<App<P, S, C>>>,
+) -> Json<Value> {
+    let view = app.view.borrow().clone();
+    let strays: Vec<Value> = view
+        .strays
+        .iter()
+        .map(|stray| {
+            json!({
+                "machine": stray.id,
+                "name": stray.name,
+                "app": stray.app,
+                "org": stray.organization,
+                "tenant": stray.tenant,
+            })
+        })
+        .collect();
+    let folder = view.folder.map(|folder| {
+        let missing: Vec<String> = folder
+            .missing
+            .iter()
+            .map(|(kind, name)| format!("{}/{name}", kind.word().to_lowercase()))
+            .collect();
+        json!({ "problems": folder.problems, "missing": missing })
+    });
+    Json(json!({
+        "controller": app.controller.to_string(),
+        "tenants": { "total": view.tenants, "ready": view.ready.len() },
+        "passes": view.passes,
+        "lastPass": {
+            "at": view.last_pass_at.map(rfc3339),
+            "milliseconds": view.last_pass_ms,
+            "reads": view.last_pass_calls.reads,
+            "writes": view.last_pass_calls.writes,
+            "actions": view.last_pass_actions,
+        },
+        "troubles": view.troubles,
+        "folder": folder,
+        "strays": strays,
+    }))
+}

@@ -1,0 +1,127 @@
+//! The `plan` subresource: what the controller would do, as things are or as they might be.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use serde_json::Value;
+use vault_api::check::{Document, check};
+use vault_api::object::API_VERSION;
+use vault_api::plan::{PlanNote, PlannedAction, TenantPlan};
+
+use super::App;
+use super::error::ApiError;
+use super::request;
+use crate::accept::{Writer, decide};
+use crate::clock::Clock;
+use crate::platform::Platform;
+use crate::reconcile::{Objects, Planned, TenantObject};
+use crate::source::Source;
+use crate::store::{Kind, Store};
+
+type Shared<P, S, C> = State<Arc<App<P, S, C>>>;
+
+/// What the next pass would do for a tenant.
+pub(super) async fn current<P: Platform, S: Store, C: Clock>(
+    State(app): Shared<P, S, C>,
+    Path(name): Path<String>,
+) -> Result<Json<TenantPlan>, ApiError> {
+    let objects = Objects::load(&app.store).await?;
+    plan(&app, &objects, name).await
+}
+
+/// What would be done for a tenant if the documents of the body were applied.
+pub(super) async fn hypothetical<P: Platform, S: Store, C: Clock>(
+    State(app): Shared<P, S, C>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Json<TenantPlan>, ApiError> {
+    let body = request::json(&body)?;
+    let items = body
+        .get("items")
+        .and_then(Value::as_array)
+        .ok_or_else(|| ApiError::BadRequest("the body is no List with items".to_owned()))?;
+    let mut objects = Objects::load(&app.store).await?;
+    for item in items {
+        let document = check(item)
+            .map_err(|problems| ApiError::Invalid(Kind::Tenant, name.clone(), problems))?;
+        apply(&app, &mut objects, document)?;
+    }
+    plan(&app, &objects, name).await
+}
+
+async fn plan<P: Platform, S: Store, C: Clock>(
+    app: &App<P, S, C>,
+    objects: &Objects,
+    name: String,
+) -> Result<Json<TenantPlan>, ApiError> {
+    if !objects.tenants.iter().any(|tenant| tenant.object.name == name) {
+        return Err(ApiError::NotFound(Kind::Tenant, name));
+    }
+    let reconciler = app.reconciler.get().ok_or_else(|| {
+        ApiError::Unavailable("the platform has not been reached yet".to_owned())
+    })?;
+    let planned = reconciler.preview(objects).await?;
+    Ok(Json(render(&planned, name)))
+}
+
+/// Takes a document in as if it were stored.
+fn apply<P, S, C: Clock>(
+    app: &App<P, S, C>,
+    objects: &mut Objects,
+    document: Document,
+) -> Result<(), ApiError> {
+    let tenant = match &document {
+        Document::TenantClass(class) => {
+            objects.classes.insert(class.metadata.name.clone(), class.spec.clone());
+            return Ok(());
+        }
+        Document::Tenant(tenant) => tenant,
+    };
+    let name = &tenant.metadata.name;
+    let place = objects.tenants.binary_search_by(|known| known.object.name.as_str().cmp(name));
+    let stored = place.ok().map(|at| &objects.tenants[at]);
+    // Who owns the spec does not matter for a question.
+    let writer = Writer { source: &Source::Api, take_ownership: true };
+    let object = stored.map(|stored| &stored.object);
+    let decision = decide(&document, object, writer, &app.controller, app.clock.now())
+        .map_err(|refusal| ApiError::refused(Kind::Tenant, name, &refusal))?;
+    let changed = TenantObject {
+        object: decision.object().clone(),
+        spec: tenant.spec.clone(),
+        status: stored.and_then(|stored| stored.status.clone()),
+    };
+    match place {
+        Ok(at) => objects.tenants[at] = changed,
+        Err(at) => objects.tenants.insert(at, changed),
+    }
+    Ok(())
+}
+
+fn render(planned: &Planned, tenant: String) -> TenantPlan {
+    let plan = &planned.plan;
+    let actions = plan
+        .actions
+        .iter()
+        .filter(|action| *action.tenant == *tenant)
+        .map(|action| PlannedAction {
+            action: action.action.kind().word().to_owned(),
+            target: action.target(),
+            reason: action.reason.clone(),
+        })
+        .collect();
+    let notes = plan
+        .report
+        .tenants
+        .iter()
+        .filter(|report| *report.tenant == *tenant)
+        .flat_map(|report| &report.notes)
+        .map(|note| PlanNote {
+            reason: note.reason.word().to_owned(),
+            message: note.message.clone(),
+        })
+        .collect();
+    let kind = "TenantPlan".to_owned();
+    TenantPlan { api_version: API_VERSION.to_owned(), kind, tenant, actions, notes }
+}

@@ -1,0 +1,39 @@
+//! The controller: it compares what is declared with what the platform reports, and converges.
+//!
+//! ```text
+//!   folder ─┐                                   ┌─▶ observe ◀── Platform (lists)
+//!           ├─▶ accept ─▶ Store ─▶ desired ─┐   │
+//!   HTTP ───┘               ▲               ├─▶ plan ─▶ execute ─▶ journal ─▶ Platform (one call per action)
+//!                           │   settle ◀────┘   │          │
+//!                           └── status, events ◀┴──────────┘
+//! ```
+//!
+//! A pass ([`reconcile`]) takes no hint: a timer, a changed file, a request and start-up all run
+//! the same code on the same state. It is generic over three seams, [`platform::Platform`],
+//! [`store::Store`] and [`clock::Clock`], so that a simulator can drive it.
+
+pub mod clock;
+pub mod identity;
+pub mod platform;
+pub mod source;
+
+pub mod accept;
+pub mod folder;
+pub mod store;
+
+pub mod execute;
+pub mod observe;
+pub mod reconcile;
+pub mod setback;
+pub mod settle;
+pub mod status;
+
+pub mod args;
+pub mod context;
+pub mod view;
+pub mod events;
+pub mod http;
+pub mod run;
+pub mod telemetry;
+
+pub use vault_plan::policy;

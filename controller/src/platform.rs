@@ -1,0 +1,183 @@
+//! The platform as a seam: what the controller asks of Fly, in the planner's words.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use serde_json::{Map, Value};
+use vault_cloud::error::CallError;
+use vault_plan::observed::{ObservedMachine, ObservedVolume};
+
+mod fly;
+
+pub use fly::FlyPlatform;
+
+/// The apps of one organization.
+#[derive(Clone, Debug, Default)]
+pub struct AppList {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Some are missing from this list.
+    pub partial: bool,
+}
+
+/// The machines of one organization, and what the list leaves out.
+#[derive(Clone, Debug, Default)]
+pub struct MachineList {
+    /// Machines of all apps.
+    pub machines: Vec<ObservedMachine>,
+    /// Regions that could not be asked.
+    pub error_regions: BTreeSet<String>,
+    /// How many rows could not be read.
+    pub unreadable: usize,
+}
+
+/// The volumes of one organization.
+#[derive(Clone, Debug, Default)]
+pub struct VolumeList {
+    /// Volumes of all apps that are not being destroyed.
+    pub volumes: Vec<ObservedVolume>,
+    /// How many rows could not be read.
+    pub unreadable: usize,
+}
+
+/// Whose an app is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppOwner {
+    /// It is in this organization, which the token can see.
+    Organization(String),
+    /// It is somebody else's.
+    SomebodyElse,
+    /// There is no such app.
+    Nobody,
+}
+
+/// A machine to be created.
+#[derive(Clone, Debug)]
+pub struct NewMachine {
+    /// Unique in the app.
+    pub name: String,
+    /// The region code.
+    pub region: String,
+    /// Fly's machine config, whole.
+    pub config: Map<String, Value>,
+    /// Leave it stopped.
+    pub skip_launch: bool,
+}
+
+/// A volume to be created.
+#[derive(Clone, Debug)]
+pub struct NewVolume {
+    /// Derived; not unique at the platform.
+    pub name: String,
+    /// The region code.
+    pub region: String,
+    /// Size in gigabytes.
+    pub size_gb: u32,
+}
+
+/// A machine's new config.
+#[derive(Clone, Debug)]
+pub struct MachineUpdate {
+    /// Fly's machine config, whole.
+    pub config: Map<String, Value>,
+    /// The version that the machine must still have.
+    pub current_version: Option<String>,
+    /// Leave it stopped.
+    pub skip_launch: bool,
+}
+
+/// What the controller asks of the platform. Every error says whether the platform acted.
+pub trait Platform: Send + Sync + 'static {
+    /// The organizations that the token covers.
+    fn organizations(&self) -> impl Future<Output = Result<Vec<String>, CallError>> + Send;
+
+    /// The apps of an organization.
+    fn apps(&self, organization: &str) -> impl Future<Output = Result<AppList, CallError>> + Send;
+
+    /// The machines of an organization, all pages.
+    fn machines(
+        &self,
+        organization: &str,
+    ) -> impl Future<Output = Result<MachineList, CallError>> + Send;
+
+    /// The volumes of an organization, all pages.
+    fn volumes(
+        &self,
+        organization: &str,
+    ) -> impl Future<Output = Result<VolumeList, CallError>> + Send;
+
+    /// One machine; `None` if there is none of that id, or it is destroyed.
+    fn machine(
+        &self,
+        app: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<Option<ObservedMachine>, CallError>> + Send;
+
+    /// The volumes of one app; none if there is no such app.
+    fn app_volumes(&self, app: &str) -> impl Future<Output = Result<VolumeList, CallError>> + Send;
+
+    /// Whose an app is, or whether its name is free.
+    fn app_owner(&self, app: &str) -> impl Future<Output = Result<AppOwner, CallError>> + Send;
+
+    /// Creates an app.
+    fn create_app(
+        &self,
+        organization: &str,
+        app: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Creates a volume; answers its id.
+    fn create_volume(
+        &self,
+        app: &str,
+        volume: NewVolume,
+    ) -> impl Future<Output = Result<String, CallError>> + Send;
+
+    /// Creates a machine; answers its id.
+    fn create_machine(
+        &self,
+        app: &str,
+        machine: NewMachine,
+    ) -> impl Future<Output = Result<String, CallError>> + Send;
+
+    /// Gives a machine a new config.
+    fn update_machine(
+        &self,
+        app: &str,
+        id: &str,
+        update: MachineUpdate,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Starts a machine.
+    fn start_machine(
+        &self,
+        app: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Stops a machine.
+    fn stop_machine(
+        &self,
+        app: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Destroys a machine that is not running.
+    fn delete_machine(
+        &self,
+        app: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// How many calls were made so far.
+    fn calls(&self) -> Calls;
+}
+
+/// Calls to the platform, counted by what they can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Calls that only look.
+    pub reads: u64,
+    /// Calls that may change something.
+    pub writes: u64,
+}

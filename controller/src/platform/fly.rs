@@ -1,0 +1,237 @@
+//! The platform that is Fly: the Machines API's answers in the planner's words.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use vault_cloud::counts::CallCounts;
+use vault_cloud::error::CallError;
+use vault_cloud::machines::wire::{
+    CreateApp, CreateMachine, CreateVolume, Machine, MachineRow, UpdateMachine, Volume,
+};
+use vault_cloud::machines::{ClientConfig, ClientError, MachinesClient};
+use vault_plan::observed::{ObservedMachine, ObservedVolume, PlatformState};
+use vault_plan::time::UnixMillis;
+
+use super::{
+    AppList, AppOwner, Calls, MachineList, MachineUpdate, NewMachine, NewVolume, Platform, VolumeList,
+};
+
+/// States of a volume that is on its way out: it counts as gone.
+const DEPARTING_VOLUME_STATES: &[&str] =
+    &["scheduling_destroy", "pending_destroy", "waiting_for_detach", "destroying", "destroyed", "fork_cleanup"];
+
+/// Fly, or an emulator of it, over HTTP.
+pub struct FlyPlatform {
+    client: MachinesClient,
+    counts: Arc<CallCounts>,
+}
+
+impl FlyPlatform {
+    /// Makes the client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the address or the token cannot be used.
+    pub fn new(mut config: ClientConfig) -> Result<Self, ClientError> {
+        let counts = Arc::new(CallCounts::default());
+        config.observer = Some(Arc::clone(&counts) as _);
+        Ok(Self { client: MachinesClient::new(config)?, counts })
+    }
+}
+
+impl Platform for FlyPlatform {
+    async fn organizations(&self) -> Result<Vec<String>, CallError> {
+        self.client.token_organizations().await
+    }
+
+    async fn apps(&self, organization: &str) -> Result<AppList, CallError> {
+        let list = self.client.list_apps(organization).await?;
+        let partial = list.is_partial();
+        Ok(AppList { names: list.apps.into_iter().map(|app| app.name).collect(), partial })
+    }
+
+    async fn machines(&self, organization: &str) -> Result<MachineList, CallError> {
+        let list = self.client.list_org_machines(organization).await?;
+        Ok(MachineList {
+            machines: list.machines.into_iter().map(machine_of_row).collect(),
+            error_regions: list.error_regions.into_iter().collect(),
+            unreadable: list.undecodable.len(),
+        })
+    }
+
+    async fn volumes(&self, organization: &str) -> Result<VolumeList, CallError> {
+        let list = self.client.list_org_volumes(organization).await?;
+        let volumes = list
+            .volumes
+            .into_iter()
+            .filter(|row| !departing(&row.volume))
+            .map(|row| volume_of(row.app_name, row.volume))
+            .collect();
+        Ok(VolumeList { volumes, unreadable: list.undecodable.len() })
+    }
+
+    async fn machine(&self, app: &str, id: &str) -> Result<Option<ObservedMachine>, CallError> {
+        match self.client.machine(app, id).await {
+            Ok(machine) => {
+                let machine = machine_of(app, machine);
+                Ok((machine.state != PlatformState::Destroyed).then_some(machine))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn app_volumes(&self, app: &str) -> Result<VolumeList, CallError> {
+        match self.client.list_app_volumes(app).await {
+            Ok(list) => Ok(VolumeList {
+                volumes: list
+                    .volumes
+                    .into_iter()
+                    .filter(|volume| !departing(volume))
+                    .map(|volume| volume_of(app.to_owned(), volume))
+                    .collect(),
+                unreadable: list.undecodable.len(),
+            }),
+            Err(error) if error.is_not_found() => Ok(VolumeList::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn app_owner(&self, app: &str) -> Result<AppOwner, CallError> {
+        match self.client.app(app).await {
+            Ok(found) => Ok(found.organization.map_or(AppOwner::SomebodyElse, |organization| {
+                AppOwner::Organization(organization.slug)
+            })),
+            Err(error) if error.is_not_found() => Ok(AppOwner::Nobody),
+            Err(error) if error.is_forbidden() => Ok(AppOwner::SomebodyElse),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create_app(&self, organization: &str, app: &str) -> Result<(), CallError> {
+        let create = CreateApp {
+            name: app.to_owned(),
+            org: organization.to_owned(),
+            network: None,
+            idempotency_key: None,
+        };
+        self.client.create_app(&create).await.map(|_| ())
+    }
+
+    async fn create_volume(&self, app: &str, volume: NewVolume) -> Result<String, CallError> {
+        let create = CreateVolume {
+            name: volume.name,
+            region: volume.region,
+            size_gb: u64::from(volume.size_gb),
+            ..CreateVolume::default()
+        };
+        self.client.create_volume(app, &create).await.map(|volume| volume.id)
+    }
+
+    async fn create_machine(&self, app: &str, machine: NewMachine) -> Result<String, CallError> {
+        let create = CreateMachine {
+            name: machine.name,
+            region: machine.region,
+            config: machine.config,
+            skip_launch: machine.skip_launch,
+        };
+        self.client.create_machine(app, &create).await.map(|machine| machine.id)
+    }
+
+    async fn update_machine(
+        &self,
+        app: &str,
+        id: &str,
+        update: MachineUpdate,
+    ) -> Result<(), CallError> {
+        let update = UpdateMachine {
+            config: update.config,
+            current_version: update.current_version,
+            skip_launch: update.skip_launch,
+        };
+        self.client.update_machine(app, id, &update).await.map(|_| ())
+    }
+
+    async fn start_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
+        self.client.start_machine(app, id).await
+    }
+
+    async fn stop_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
+        self.client.stop_machine(app, id).await
+    }
+
+    async fn delete_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
+        self.client.delete_machine(app, id, false).await
+    }
+
+    fn calls(&self) -> Calls {
+        Calls { reads: self.counts.reads(), writes: self.counts.writes() }
+    }
+}
+
+fn machine_of_row(row: MachineRow) -> ObservedMachine {
+    let config = row.config.unwrap_or_default();
+    ObservedMachine {
+        id: row.id,
+        name: row.name,
+        app: row.app_name,
+        state: PlatformState::read(&row.state),
+        region: row.region,
+        version: row.version,
+        private_ip: row.private_ip,
+        image: config.image,
+        guest: config.guest,
+        metadata: config.metadata,
+        updated_at: row.updated_at.map(millis),
+    }
+}
+
+fn machine_of(app: &str, machine: Machine) -> ObservedMachine {
+    let version = machine.version().map(str::to_owned);
+    let config = machine.config.or(machine.incomplete_config).unwrap_or_default();
+    ObservedMachine {
+        id: machine.id,
+        name: machine.name,
+        app: app.to_owned(),
+        state: PlatformState::read(&machine.state),
+        region: machine.region,
+        version,
+        private_ip: machine.private_ip,
+        image: config.get("image").and_then(Value::as_str).map(str::to_owned),
+        guest: object(&config, "guest"),
+        metadata: strings(&object(&config, "metadata")),
+        updated_at: machine.updated_at.map(millis),
+    }
+}
+
+fn object(config: &Map<String, Value>, name: &str) -> Map<String, Value> {
+    config.get(name).and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+fn strings(members: &Map<String, Value>) -> BTreeMap<String, String> {
+    members
+        .iter()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+fn volume_of(app: String, volume: Volume) -> ObservedVolume {
+    ObservedVolume {
+        id: volume.id,
+        name: volume.name,
+        app,
+        region: volume.region,
+        size_gb: u32::try_from(volume.size_gb).unwrap_or(u32::MAX),
+        state: volume.state,
+        attached_machine: volume.attached_machine_id,
+    }
+}
+
+fn departing(volume: &Volume) -> bool {
+    DEPARTING_VOLUME_STATES.contains(&volume.state.as_str())
+}
+
+fn millis(timestamp: Timestamp) -> UnixMillis {
+    UnixMillis(timestamp.as_millisecond())
+}

@@ -1,0 +1,436 @@
+//! One pass: load, observe, settle, plan, execute, publish. It takes no hint.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+use vault_api::status::TenantStatus;
+use vault_api::tenant::{TenantClassSpec, TenantSpec};
+use vault_plan::action::{ActionKind, Plan};
+use vault_plan::desired::{Desired, TenantInput};
+use vault_plan::identity::ControllerId;
+use vault_plan::observed::{Hold, Observed, ObservedOrganization};
+use vault_plan::policy::Policy;
+use vault_plan::report::{NoteReason, Stray};
+use vault_plan::time::UnixMillis;
+
+use crate::clock::Clock;
+use crate::events::Event;
+use crate::execute::{Turn, execute};
+use crate::observe::{Known, ObserveError, observe};
+use crate::platform::{Calls, Platform};
+use crate::setback::Setbacks;
+use crate::settle::settle;
+use crate::status::{self, Facts};
+use crate::store::{Kind, Store, StoreError, StoredObject};
+
+/// How many passes must have found nothing of a deleted tenant before it is forgotten: one list
+/// may lie.
+const ABSENT_PASSES: u32 = 2;
+
+/// What a reconciler needs to know besides its seams.
+#[derive(Clone, Debug)]
+pub struct ReconcileConfig {
+    /// The identity of this controller.
+    pub controller: ControllerId,
+    /// The organization of tenants that name none.
+    pub organization: String,
+    /// The planner's limits.
+    pub policy: Policy,
+    /// How long a call whose answer was lost may still take effect.
+    pub settle_after: Duration,
+}
+
+/// Why a pass did not come to its end.
+#[derive(Debug, Error)]
+pub enum PassError {
+    /// The store refused.
+    #[error("the store refused")]
+    Store(#[from] StoreError),
+}
+
+/// What a pass found and did.
+#[derive(Debug, Default)]
+pub struct Pass {
+    /// How many tenants there are.
+    pub tenants: usize,
+    /// The names of those that are Ready.
+    pub ready: BTreeSet<String>,
+    /// How many actions were carried out.
+    pub actions: usize,
+    /// How many of them did not work.
+    pub failures: usize,
+    /// Something is on its way: look again soon.
+    pub waiting: bool,
+    /// When the first tenant that is held may be tried again.
+    pub held_until: Option<UnixMillis>,
+    /// Organizations that could not be read.
+    pub unread: Vec<ObserveError>,
+    /// Machines with our mark and no tenant.
+    pub strays: Vec<Stray>,
+    /// The calls that it made.
+    pub calls: Calls,
+}
+
+/// Runs passes over three seams.
+pub struct Reconciler<P, S, C> {
+    platform: Arc<P>,
+    store: S,
+    clock: C,
+    config: ReconcileConfig,
+    tell: Arc<dyn Fn(Event) + Send + Sync>,
+    memory: Mutex<Memory>,
+}
+
+/// What a pass remembers for the next one. All of it may be lost.
+#[derive(Debug, Default)]
+struct Memory {
+    setbacks: Setbacks,
+    /// Passes that found nothing left of a deleted tenant.
+    absent: HashMap<String, u32>,
+    /// Known ids that the platform called gone.
+    gone: BTreeSet<String>,
+    strays: Vec<Stray>,
+}
+
+/// Stored tenants and classes, decoded.
+#[derive(Debug, Default)]
+pub struct Objects {
+    /// The classes' specs by name.
+    pub classes: BTreeMap<String, TenantClassSpec>,
+    /// The tenants in the order of their names.
+    pub tenants: Vec<TenantObject>,
+}
+
+/// A stored tenant, decoded.
+#[derive(Clone, Debug)]
+pub struct TenantObject {
+    /// As it is stored.
+    pub object: StoredObject,
+    /// Its spec.
+    pub spec: TenantSpec,
+    /// Its status.
+    pub status: Option<TenantStatus>,
+}
+
+impl Objects {
+    /// Reads and decodes all of them.
+    ///
+    /// # Errors
+    /// If the store refuses or holds what this version cannot read.
+    pub async fn load<S: Store>(store: &S) -> Result<Self, StoreError> {
+        let mut objects = Self::default();
+        for object in store.objects(Kind::TenantClass).await? {
+            let spec = serde_json::from_value(object.spec.into())?;
+            objects.classes.insert(object.name, spec);
+        }
+        for object in store.objects(Kind::Tenant).await? {
+            objects.tenants.push(TenantObject {
+                spec: serde_json::from_value(object.spec.clone().into())?,
+                status: object.status.clone().map(serde_json::from_value).transpose()?,
+                object,
+            });
+        }
+        Ok(objects)
+    }
+
+    /// What should exist.
+    #[must_use]
+    pub fn desired(&self, config: &ReconcileConfig) -> Desired {
+        let inputs = self.tenants.iter().map(|tenant| TenantInput {
+            name: &tenant.object.name,
+            spec: &tenant.spec,
+            deleting: tenant.object.deleted_at.is_some(),
+        });
+        Desired::resolve(config.controller, &config.organization, &self.classes, inputs)
+    }
+
+    /// What earlier passes knew, by organization; without the ids that are gone.
+    fn known(&self, gone: &BTreeSet<String>) -> BTreeMap<String, Known> {
+        let mut known: BTreeMap<String, Known> = BTreeMap::new();
+        for status in self.tenants.iter().filter_map(|tenant| tenant.status.as_ref()) {
+            let (Some(organization), Some(app)) = (&status.org, &status.app) else { continue };
+            let known = known.entry(organization.clone()).or_default();
+            let machines = status.machines.iter().filter_map(|machine| machine.id.as_ref());
+            known.machines.extend(
+                machines.filter(|id| !gone.contains(*id)).map(|id| (id.clone(), app.clone())),
+            );
+            let volumes = status.volumes.iter().filter_map(|volume| volume.id.as_ref());
+            known.volumes.extend(
+                volumes.filter(|id| !gone.contains(*id)).map(|id| (id.clone(), app.clone())),
+            );
+        }
+        known
+    }
+}
+
+/// A plan, and all that it was made from.
+pub struct Planned {
+    /// What should exist.
+    pub desired: Desired,
+    /// What does.
+    pub observed: Observed,
+    /// What to do about it.
+    pub plan: Plan,
+    /// Organizations that could not be read.
+    pub unread: Vec<ObserveError>,
+}
+
+impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
+    /// Joins the seams. `tell` is called with each event as it happens, and keeps it.
+    pub fn new(
+        platform: Arc<P>,
+        store: S,
+        clock: C,
+        config: ReconcileConfig,
+        tell: Arc<dyn Fn(Event) + Send + Sync>,
+    ) -> Self {
+        Self { platform, store, clock, config, tell, memory: Mutex::new(Memory::default()) }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &ReconcileConfig {
+        &self.config
+    }
+
+    /// Runs one pass.
+    ///
+    /// # Errors
+    /// If the store refuses. A platform that cannot be reached is no error: it stands in the pass.
+    pub async fn pass(&self, missing: &BTreeSet<(Kind, String)>) -> Result<Pass, PassError> {
+        let calls_before = self.platform.calls();
+        let objects = Objects::load(&self.store).await?;
+        let planned = self.look_and_plan(&objects, Settle::Write).await?;
+        let mut pass = self.publish(&objects, &planned, missing).await?;
+        let Planned { plan, unread, .. } = planned;
+        pass.unread = unread;
+        pass.actions = plan.actions.len();
+        self.tell_strays(&plan.report.strays);
+        pass.strays.clone_from(&plan.report.strays);
+        let turns =
+            execute(&self.platform, &self.store, &self.clock, plan, &self.tell).await?;
+        pass.failures = self.remember(&objects, &turns);
+        let now = self.clock.now();
+        let names: BTreeSet<&str> =
+            objects.tenants.iter().map(|tenant| tenant.object.name.as_str()).collect();
+        let mut memory = self.memory();
+        memory.setbacks.keep_only(|tenant| names.contains(tenant), now);
+        pass.held_until = memory.setbacks.next_until(now);
+        drop(memory);
+        let calls = self.platform.calls();
+        pass.calls = Calls {
+            reads: calls.reads - calls_before.reads,
+            writes: calls.writes - calls_before.writes,
+        };
+        Ok(pass)
+    }
+
+    /// Plans for `objects` as if they were stored; changes nothing.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn preview(&self, objects: &Objects) -> Result<Planned, PassError> {
+        self.look_and_plan(objects, Settle::Only).await
+    }
+
+    async fn look_and_plan(
+        &self,
+        objects: &Objects,
+        settle_mode: Settle,
+    ) -> Result<Planned, PassError> {
+        let desired = objects.desired(&self.config);
+        let intents = self.store.open_intents().await?;
+        let mut organizations: BTreeSet<String> =
+            desired.tenants.iter().map(|tenant| tenant.organization.to_string()).collect();
+        organizations.insert(self.config.organization.clone());
+        organizations.extend(intents.iter().map(|intent| intent.organization.clone()));
+        let known = objects.known(&self.memory().gone);
+        let look = observe(&*self.platform, &organizations, &known).await;
+        self.memory().gone.extend(look.gone);
+        let now = self.clock.now();
+        let settled = settle(&intents, &look.organizations, self.config.settle_after, now);
+        if settle_mode == Settle::Write {
+            self.store.settle_intents(settled.settlements).await?;
+        }
+        let generations =
+            objects.tenants.iter().map(|tenant| (tenant.object.name.as_str(), tenant.object.generation));
+        let mut holds = self.memory().setbacks.holds(generations, now);
+        merge_holds(&mut holds, settled.holds);
+        let observed = Observed { organizations: look.organizations, holds };
+        let plan = vault_plan::plan(&desired, &observed, &self.config.policy, now);
+        Ok(Planned { desired, observed, plan, unread: look.failures })
+    }
+
+    /// Writes the statuses that changed, and forgets deleted tenants of which nothing is left.
+    async fn publish(
+        &self,
+        objects: &Objects,
+        planned: &Planned,
+        missing: &BTreeSet<(Kind, String)>,
+    ) -> Result<Pass, PassError> {
+        let now = self.clock.now();
+        let mut pass = Pass { tenants: objects.tenants.len(), ..Pass::default() };
+        let mut actions: HashMap<&str, usize> = HashMap::new();
+        for action in &planned.plan.actions {
+            *actions.entry(&action.tenant).or_default() += 1;
+        }
+        let mut statuses = Vec::new();
+        let reports = &planned.plan.report.tenants;
+        for ((tenant, desired), report) in
+            objects.tenants.iter().zip(&planned.desired.tenants).zip(reports)
+        {
+            let object = &tenant.object;
+            if report.gone && self.forget(object).await? {
+                pass.tenants -= 1;
+                continue;
+            }
+            pass.waiting |= report.gone || report.notes.iter().any(|note| is_passing(note.reason));
+            let facts = Facts {
+                desired,
+                report,
+                organization: organization(&planned.observed, &desired.organization),
+                actions: actions.get(object.name.as_str()).copied().unwrap_or(0),
+                generation: object.generation,
+                source: &object.source.to_string(),
+                source_missing: missing.contains(&(Kind::Tenant, object.name.clone())),
+                before: tenant.status.as_ref(),
+            };
+            let status = status::fold(&facts, now);
+            let ready = status::is_ready(&status, object.generation);
+            if ready {
+                pass.ready.insert(object.name.clone());
+            }
+            if tenant.status.as_ref() != Some(&status) {
+                self.tell_turn_of_status(object, tenant.status.as_ref(), &status, now);
+                statuses.push((object.name.clone(), serde_json::to_value(&status).map_err(StoreError::from)?));
+            }
+        }
+        self.store.put_statuses(statuses).await?;
+        Ok(pass)
+    }
+
+    /// Removes a deleted tenant once enough passes found nothing of it; whether it is gone.
+    async fn forget(&self, object: &StoredObject) -> Result<bool, PassError> {
+        if self.absent_passes(&object.name) < ABSENT_PASSES {
+            return Ok(false);
+        }
+        match self.store.remove_object(Kind::Tenant, &object.name, object.resource_version).await {
+            Ok(()) => {
+                self.memory().absent.remove(&object.name);
+                let message = "the tenant is deleted; its volumes and its app are kept";
+                (self.tell)(Event::normal(self.clock.now(), &object.name, "Deleted", message));
+                Ok(true)
+            }
+            // It was written in the meantime; the next pass looks again.
+            Err(StoreError::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn absent_passes(&self, tenant: &str) -> u32 {
+        let mut memory = self.memory();
+        let passes = memory.absent.entry(tenant.to_owned()).or_default();
+        *passes += 1;
+        *passes
+    }
+
+    /// The memory; never held across a wait, so that a preview does not queue behind a pass.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_turn_of_status(
+        &self,
+        object: &StoredObject,
+        before: Option<&TenantStatus>,
+        status: &TenantStatus,
+        now: UnixMillis,
+    ) {
+        let was = before.is_some_and(|before| status::is_ready(before, object.generation));
+        let is = status::is_ready(status, object.generation);
+        let Some(ready) = status.conditions.first() else { return };
+        if is && !was {
+            (self.tell)(Event::normal(now, &object.name, "Ready", ready.message.clone()));
+        }
+        let told = before
+            .and_then(|before| before.conditions.first())
+            .is_some_and(|known| known.reason == ready.reason);
+        if !is && !told && needs_telling(&ready.reason) {
+            (self.tell)(Event::warning(now, &object.name, &ready.reason, ready.message.clone()));
+        }
+    }
+
+    fn tell_strays(&self, strays: &[Stray]) {
+        let told = std::mem::replace(&mut self.memory().strays, strays.to_vec());
+        for stray in strays.iter().filter(|stray| !told.contains(stray)) {
+            let message = format!(
+                "machine {} ({}) in app {} is ours, but there is no tenant {}: it is left alone",
+                stray.name, stray.id, stray.app, stray.tenant
+            );
+            (self.tell)(Event::warning(self.clock.now(), &stray.tenant, "Stray", message));
+        }
+    }
+
+    /// Notes what worked and what did not; how many failed.
+    fn remember(&self, objects: &Objects, turns: &[Turn]) -> usize {
+        let now = self.clock.now();
+        let mut memory = self.memory();
+        let generations: HashMap<&str, i64> = objects
+            .tenants
+            .iter()
+            .map(|tenant| (tenant.object.name.as_str(), tenant.object.generation))
+            .collect();
+        for turn in turns {
+            let generation = generations.get(turn.tenant.as_str()).copied().unwrap_or(0);
+            match &turn.failure {
+                Some(failure) => memory.setbacks.failed(
+                    &turn.tenant,
+                    generation,
+                    failure.hold,
+                    failure.message.clone(),
+                    now,
+                ),
+                None => memory.setbacks.worked(&turn.tenant),
+            }
+            for done in turn.done.iter().filter(|done| done.kind == ActionKind::StartMachine) {
+                memory.setbacks.started(&turn.tenant, generation, &done.name, now);
+            }
+        }
+        turns.iter().filter(|turn| turn.failure.is_some()).count()
+    }
+}
+
+/// Whether looking also writes to the journal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settle {
+    Write,
+    Only,
+}
+
+/// An unknown outcome outweighs a back-off: acting before it is known could do it twice.
+fn merge_holds(holds: &mut BTreeMap<String, Hold>, unsettled: BTreeMap<String, Hold>) {
+    holds.extend(unsettled);
+}
+
+fn organization<'a>(observed: &'a Observed, slug: &str) -> Option<&'a ObservedOrganization> {
+    observed.organizations.get(slug)
+}
+
+/// Reasons for which a tenant will move by itself, soon.
+fn is_passing(reason: NoteReason) -> bool {
+    matches!(reason, NoteReason::Waiting | NoteReason::BudgetExhausted | NoteReason::Unsettled)
+}
+
+fn needs_telling(reason: &str) -> bool {
+    [
+        NoteReason::Invalid,
+        NoteReason::NameTaken,
+        NoteReason::NotSupported,
+        NoteReason::Refused,
+        NoteReason::Stuck,
+        NoteReason::Unobserved,
+    ]
+    .iter()
+    .any(|told| told.word() == reason)
+}

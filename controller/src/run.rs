@@ -1,0 +1,280 @@
+//! The controller as a whole: starts everything, joins everything.
+//!
+//! ```text
+//!   main loop ── folder.sync ─▶ pass ─▶ view ── waits for: timer | changed file | request | end
+//!   HTTP server                                   (all of them wake the same pass)
+//!   event keeper ─▶ store, log, listeners
+//! ```
+//!
+//! If one of the tasks ends, the controller ends: there is no half of it that goes on alone.
+
+mod keeper;
+mod main_loop;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use thiserror::Error;
+use tokio::sync::{Mutex, Notify, OnceCell, broadcast, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use vault_cloud::machines::{ClientConfig, ClientError};
+use vault_plan::policy::Policy;
+
+use crate::clock::{Clock, SystemClock};
+use crate::context::{self, Tls, TlsError};
+use crate::events::Event;
+use crate::folder::{Folder, FolderError};
+use crate::http::{App, TokenDigest, router};
+use crate::identity::{IdentityError, MasterKey};
+use crate::platform::FlyPlatform;
+use crate::store::{SqliteStore, StoreError};
+use crate::view::View;
+use main_loop::MainLoop;
+
+/// How many events may wait for the keeper: a first convergence of a thousand tenants makes some
+/// thousands within seconds.
+const EVENT_QUEUE_MAX: usize = 8_192;
+/// How long requests that are being answered may take when the controller ends.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+
+/// What a controller needs to know.
+#[derive(Clone, Debug)]
+pub struct ControllerConfig {
+    /// Where the platform is: `https://api.machines.dev`, or an emulator.
+    pub platform_url: String,
+    /// The token to show it.
+    pub platform_token: SecretString,
+    /// The organization of tenants that name none; the only one that the token sees if absent.
+    pub organization: Option<String>,
+    /// The folder to watch; none if absent.
+    pub manifests: Option<PathBuf>,
+    /// Delete tenants whose manifest is gone.
+    pub prune: bool,
+    /// Holds all state.
+    pub data_dir: PathBuf,
+    /// The master key; `DIR/master.key` if absent.
+    pub master_key: Option<PathBuf>,
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// How the API is served.
+    pub tls: Tls,
+    /// How often to look if nothing happens.
+    pub interval: Duration,
+    /// How long a call whose answer was lost may still take effect.
+    pub settle_after: Duration,
+    /// The planner's limits.
+    pub policy: Policy,
+}
+
+/// Why a controller did not start, or ended.
+#[derive(Debug, Error)]
+pub enum ControllerError {
+    /// The data folder could not be made.
+    #[error("could not make the data folder {path}")]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no master key.
+    #[error("no master key")]
+    Identity(#[from] IdentityError),
+    /// The database did not open.
+    #[error("the database did not open")]
+    Store(#[from] StoreError),
+    /// The folder of manifests cannot be read.
+    #[error("the manifests cannot be read")]
+    Folder(#[from] FolderError),
+    /// The address is taken, or not ours.
+    #[error("could not listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no certificate.
+    #[error("no TLS")]
+    Tls(#[from] TlsError),
+    /// The platform's address or token cannot be used.
+    #[error("the platform cannot be used")]
+    Client(#[from] ClientError),
+    /// The token sees several organizations.
+    #[error("the token sees several organizations ({}): choose one with --org", .0.join(", "))]
+    SeveralOrganizations(Vec<String>),
+    /// The token sees none.
+    #[error("the token sees no organization")]
+    NoOrganization,
+    /// The API ended.
+    #[error("the API ended")]
+    Serve(#[source] io::Error),
+    /// The files for clients could not be written.
+    #[error("could not write config.yaml and kubeconfig")]
+    Clients(#[source] io::Error),
+    /// A pass could not come to its end.
+    #[error("a pass failed")]
+    Pass(#[from] crate::reconcile::PassError),
+}
+
+/// A running controller.
+pub struct Controller {
+    url: String,
+    view: watch::Receiver<View>,
+    events: broadcast::Sender<Event>,
+    stop: CancellationToken,
+    tasks: JoinSet<Result<(), ControllerError>>,
+}
+
+impl Controller {
+    /// Starts a controller. It answers requests at once; it waits for the platform if it has to.
+    ///
+    /// # Errors
+    /// If something on this machine is in the way: files, the address, the folder of manifests.
+    pub async fn start(config: ControllerConfig) -> Result<Self, ControllerError> {
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|source| ControllerError::DataDir { path: config.data_dir.clone(), source })?;
+        let clock = SystemClock;
+        let key_path =
+            config.master_key.clone().unwrap_or_else(|| config.data_dir.join("master.key"));
+        let key = MasterKey::load_or_create(&key_path)?;
+        let store = SqliteStore::open(&config.data_dir.join("controller.db"), clock.now())?;
+        let folder = config.manifests.clone().map(|path| Folder::new(path, config.prune));
+        if let Some(folder) = &folder {
+            folder.must_exist()?;
+        }
+        let mut client =
+            ClientConfig::new(config.platform_url.clone(), config.platform_token.clone());
+        client.user_agent = concat!("vaultctl/", env!("CARGO_PKG_VERSION")).to_owned();
+        let platform = Arc::new(FlyPlatform::new(client)?);
+        let listener = listen(config.listen)?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| ControllerError::Listen { address: config.listen, source })?;
+        let serving = context::serving(&config.tls, &config.data_dir, address)?;
+        let url = context::url(address, serving.config.is_some());
+
+        let stop = CancellationToken::new();
+        let wake = Arc::new(Notify::new());
+        let (publish, view) = watch::channel(View::default());
+        let (events, _) = broadcast::channel(EVENT_QUEUE_MAX);
+        let mut tasks = JoinSet::new();
+        let tell = keeper::start(&mut tasks, store.clone(), events.clone(), stop.clone());
+        let reconciler = Arc::new(OnceCell::new());
+        let token = key.operator_token();
+        let app = Arc::new(App {
+            store: store.clone(),
+            clock,
+            controller: key.controller_id(),
+            reconciler: Arc::clone(&reconciler),
+            operator: TokenDigest::of(&token),
+            wake: Arc::clone(&wake),
+            view: view.clone(),
+            stale_after_ms: stale_after_ms(config.interval),
+            writing: Mutex::new(()),
+        });
+        tasks.spawn(serve(listener, serving.config, router(app), stop.clone()));
+        let main_loop = MainLoop {
+            platform,
+            store,
+            clock,
+            folder,
+            reconciler,
+            controller: key.controller_id(),
+            wake,
+            publish,
+            tell,
+            stop: stop.clone(),
+            clients: main_loop::Clients { url: url.clone(), authority: serving.authority, token },
+            config,
+        };
+        tasks.spawn(main_loop.run());
+        Ok(Self { url, view, events, stop, tasks })
+    }
+
+    /// Where the API is.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What the controller says of itself, after each pass.
+    #[must_use]
+    pub fn view(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
+    /// Events as they happen. A listener that falls far behind misses some.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Waits until a task ends, which happens only if something is broken.
+    ///
+    /// # Errors
+    /// What was broken.
+    pub async fn ended(&mut self) -> Result<(), ControllerError> {
+        match self.tasks.join_next().await {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Ends all tasks: the pass that runs is finished first, because a call that was sent has an
+    /// answer worth keeping.
+    ///
+    /// # Errors
+    /// If one of them was broken.
+    pub async fn stop(mut self) -> Result<(), ControllerError> {
+        self.stop.cancel();
+        while !self.tasks.is_empty() {
+            self.ended().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Three intervals without a pass, and at least half a minute: one slow pass is no outage.
+fn stale_after_ms(interval: Duration) -> i64 {
+    i64::try_from((interval * 3).as_millis()).unwrap_or(i64::MAX).max(30_000)
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, ControllerError> {
+    let failed = |source| ControllerError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    router: axum::Router,
+    stop: CancellationToken,
+) -> Result<(), ControllerError> {
+    let handle = axum_server::Handle::new();
+    let ender = handle.clone();
+    let service = router.into_make_service();
+    let server = async move {
+        match tls {
+            Some(config) => {
+                let config = axum_server::tls_rustls::RustlsConfig::from_config(config);
+                axum_server::from_tcp_rustls(listener, config)?.handle(handle).serve(service).await
+            }
+            None => axum_server::from_tcp(listener)?.handle(handle).serve(service).await,
+        }
+    };
+    let end = async move {
+        stop.cancelled().await;
+        ender.graceful_shutdown(Some(SHUTDOWN_GRACE));
+    };
+    let (served, ()) = tokio::join!(server, end);
+    served.map_err(ControllerError::Serve)
+}

@@ -1,0 +1,257 @@
+//! The loop that runs passes: one body, whatever woke it.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::sync::{Notify, OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+use vault_plan::identity::ControllerId;
+
+use super::{ControllerConfig, ControllerError};
+use crate::clock::{Clock, SystemClock};
+use crate::context;
+use crate::events::Event;
+use crate::folder::{Folder, FolderReport};
+use crate::platform::{FlyPlatform, Platform};
+use crate::reconcile::{Pass, ReconcileConfig, Reconciler};
+use crate::store::SqliteStore;
+use crate::view::View;
+
+/// How soon to look again while something is on its way. Each look is three lists; org-wide lists
+/// have no documented limit, and half a second is quick enough for a person who waits.
+const BUSY_INTERVAL: Duration = Duration::from_millis(500);
+/// How soon to look again right after acting: what was done shows at once.
+const ACTED_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What clients need to know, once the first read of the folder was accepted.
+pub(super) struct Clients {
+    pub(super) url: String,
+    pub(super) authority: Option<String>,
+    pub(super) token: SecretString,
+}
+
+pub(super) struct MainLoop {
+    pub(super) platform: Arc<FlyPlatform>,
+    pub(super) store: SqliteStore,
+    pub(super) clock: SystemClock,
+    pub(super) folder: Option<Folder>,
+    pub(super) reconciler: Arc<OnceCell<Reconciler<FlyPlatform, SqliteStore, SystemClock>>>,
+    pub(super) controller: ControllerId,
+    pub(super) wake: Arc<Notify>,
+    pub(super) publish: watch::Sender<View>,
+    pub(super) tell: Arc<dyn Fn(Event) + Send + Sync>,
+    pub(super) stop: CancellationToken,
+    pub(super) clients: Clients,
+    pub(super) config: ControllerConfig,
+}
+
+impl MainLoop {
+    pub(super) async fn run(mut self) -> Result<(), ControllerError> {
+        let _watcher = self.folder.as_ref().and_then(|folder| watch_folder(folder, &self.wake));
+        let mut clients_written = false;
+        while !self.stop.is_cancelled() {
+            let began = self.clock.now();
+            let trouble = self.sync_folder().await;
+            if !clients_written && trouble.is_none() {
+                let Clients { url, authority, token } = &self.clients;
+                let data_dir = &self.config.data_dir;
+                context::write_clients(data_dir, url, authority.as_deref(), token)
+                    .map_err(ControllerError::Clients)?;
+                clients_written = true;
+            }
+            let pause = match self.reconciler().await? {
+                Ok(reconciler) => {
+                    let missing = self.missing();
+                    let pass = reconciler.pass(&missing).await?;
+                    let pause = self.pause(&pass);
+                    self.publish(began.0, trouble, pass);
+                    pause
+                }
+                Err(unreachable) => {
+                    self.publish_trouble(unreachable);
+                    self.config.interval.min(Duration::from_secs(2))
+                }
+            };
+            self.wait(pause).await;
+        }
+        Ok(())
+    }
+
+    /// Takes the folder in if it changed; what is in the way, if anything is.
+    async fn sync_folder(&mut self) -> Option<String> {
+        let folder = self.folder.as_mut()?;
+        let before = folder.report().clone();
+        let now = self.clock.now();
+        match folder.sync(&self.store, &self.controller, now).await {
+            Ok(None) => None,
+            Ok(Some(report)) => {
+                tell_folder(&*self.tell, now, &before, report);
+                let report = report.clone();
+                self.publish.send_modify(|view| view.folder = Some(report));
+                None
+            }
+            Err(error) => {
+                let message = chain(&error);
+                let told = self.publish.borrow().troubles.contains(&message);
+                if !told {
+                    (self.tell)(Event::warning(now, "", "FolderUnreadable", message.clone()));
+                }
+                Some(message)
+            }
+        }
+    }
+
+    fn missing(&self) -> BTreeSet<(crate::store::Kind, String)> {
+        self.folder.as_ref().map(|folder| folder.report().missing.clone()).unwrap_or_default()
+    }
+
+    /// The reconciler; made when the organization is known, which may take the platform.
+    async fn reconciler(
+        &self,
+    ) -> Result<
+        Result<&Reconciler<FlyPlatform, SqliteStore, SystemClock>, String>,
+        ControllerError,
+    > {
+        let organization = match (self.reconciler.get(), &self.config.organization) {
+            (Some(reconciler), _) => return Ok(Ok(reconciler)),
+            (None, Some(organization)) => organization.clone(),
+            (None, None) => match self.platform.organizations().await {
+                Ok(mut seen) if seen.len() == 1 => seen.remove(0),
+                Ok(seen) if seen.is_empty() => return Err(ControllerError::NoOrganization),
+                Ok(seen) => return Err(ControllerError::SeveralOrganizations(seen)),
+                Err(error) => return Ok(Err(chain(&error))),
+            },
+        };
+        let config = ReconcileConfig {
+            controller: self.controller,
+            organization,
+            policy: self.config.policy,
+            settle_after: self.config.settle_after,
+        };
+        let make = || async {
+            let (platform, store) = (Arc::clone(&self.platform), self.store.clone());
+            Reconciler::new(platform, store, self.clock, config, Arc::clone(&self.tell))
+        };
+        Ok(Ok(self.reconciler.get_or_init(make).await))
+    }
+
+    fn pause(&self, pass: &Pass) -> Duration {
+        let interval = self.config.interval;
+        if pass.actions > pass.failures {
+            return ACTED_INTERVAL.min(interval);
+        }
+        if pass.waiting {
+            return BUSY_INTERVAL.min(interval);
+        }
+        match pass.held_until {
+            None => interval,
+            Some(until) => {
+                let wait_ms = until.since_ms(self.clock.now());
+                Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))
+                    .clamp(ACTED_INTERVAL.min(interval), interval)
+            }
+        }
+    }
+
+    fn publish(&self, began_ms: i64, trouble: Option<String>, pass: Pass) {
+        let now = self.clock.now();
+        let mut troubles: Vec<String> = trouble.into_iter().collect();
+        troubles.extend(pass.unread.iter().map(|unread| chain(unread)));
+        self.tell_troubles(&troubles);
+        self.publish.send_modify(|view| {
+            view.passes += 1;
+            view.last_pass_at = Some(now);
+            view.last_pass_ms = now.0 - began_ms;
+            view.last_pass_calls = pass.calls;
+            view.last_pass_actions = pass.actions;
+            view.tenants = pass.tenants;
+            view.ready = pass.ready;
+            view.strays = pass.strays;
+            view.troubles = troubles;
+        });
+    }
+
+    fn publish_trouble(&self, unreachable: String) {
+        let troubles = vec![format!("the platform cannot be reached: {unreachable}")];
+        self.tell_troubles(&troubles);
+        self.publish.send_modify(|view| view.troubles = troubles);
+    }
+
+    /// Says once that the platform is out of reach, and once that it is back.
+    fn tell_troubles(&self, troubles: &[String]) {
+        let had = !self.publish.borrow().troubles.is_empty();
+        let now = self.clock.now();
+        match (had, troubles.first()) {
+            (false, Some(trouble)) => {
+                let message = format!("{trouble}; waiting");
+                (self.tell)(Event::warning(now, "", "PlatformUnreachable", message));
+            }
+            (true, None) => {
+                (self.tell)(Event::normal(now, "", "PlatformReachable", "all is reachable again"));
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    async fn wait(&self, pause: Duration) {
+        // All arms are cancel-safe: a wake-up that comes while another arm wins is kept by Notify.
+        tokio::select! {
+            () = self.clock.sleep(pause) => {}
+            () = self.wake.notified() => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+/// Wakes the loop when a file of the folder changes. Without a watcher the timer still finds it.
+fn watch_folder(folder: &Folder, wake: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
+    use notify::Watcher;
+
+    let wake = Arc::clone(wake);
+    let watched = notify::recommended_watcher(move |_| wake.notify_one()).and_then(|mut watcher| {
+        watcher.watch(folder.path(), notify::RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    watched
+        .inspect_err(|error| tracing::warn!(%error, "the folder is not watched; the timer finds changes"))
+        .ok()
+}
+
+/// Tells what is new in a report; what was told before is not told again.
+fn tell_folder(
+    tell: &(dyn Fn(Event) + Send + Sync),
+    now: vault_plan::time::UnixMillis,
+    before: &FolderReport,
+    report: &FolderReport,
+) {
+    for change in &report.changes {
+        let tenant = change.split_once(' ').and_then(|(object, _)| object.strip_prefix("tenant/"));
+        tell(Event::normal(now, tenant.unwrap_or(""), "Manifest", change.clone()));
+    }
+    for problem in report.problems.iter().filter(|problem| !before.problems.contains(problem)) {
+        tell(Event::warning(now, "", "BadManifest", problem.clone()));
+    }
+    for (kind, name) in report.missing.difference(&before.missing) {
+        let message = format!(
+            "{}/{name} no longer stands in the folder: nothing is deleted (delete it by name, or \
+             run with --prune)",
+            kind.word().to_lowercase()
+        );
+        tell(Event::warning(now, name, "SourceMissing", message));
+    }
+}
+
+/// An error and its causes as one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,167 @@
+//! Failures, remembered per tenant: each one makes the next attempt wait longer.
+//!
+//! Kept in memory on purpose: after a restart everything may be tried once more at once.
+
+use std::collections::BTreeMap;
+
+use vault_plan::observed::{Hold, HoldKind};
+use vault_plan::time::UnixMillis;
+
+/// The wait after the first failure.
+const DELAY_MIN_MS: i64 = 1_000;
+/// The wait after many: what a person who mends something is willing to wait for.
+const DELAY_MAX_MS: i64 = 300_000;
+/// Starts of one machine closer together than this belong to one crash loop.
+const CRASH_LOOP_WINDOW_MS: i64 = 600_000;
+
+/// What went wrong lately, by tenant.
+#[derive(Debug, Default)]
+pub struct Setbacks {
+    tenants: BTreeMap<String, Setback>,
+    starts: BTreeMap<String, Starts>,
+}
+
+#[derive(Debug)]
+struct Setback {
+    generation: i64,
+    failures: u32,
+    hold: Hold,
+}
+
+#[derive(Debug)]
+struct Starts {
+    count: u32,
+    last: UnixMillis,
+}
+
+impl Setbacks {
+    /// Notes a failure of a tenant at a generation of its spec.
+    pub fn failed(
+        &mut self,
+        tenant: &str,
+        generation: i64,
+        kind: HoldKind,
+        message: String,
+        now: UnixMillis,
+    ) {
+        let failures = self
+            .tenants
+            .get(tenant)
+            .filter(|setback| setback.generation == generation)
+            .map_or(1, |setback| setback.failures.saturating_add(1));
+        let until = now.plus_ms(delay_ms(tenant, failures));
+        let hold = Hold { until, message, kind };
+        self.tenants.insert(tenant.to_owned(), Setback { generation, failures, hold });
+    }
+
+    /// Notes that all of a tenant's actions worked.
+    pub fn worked(&mut self, tenant: &str) {
+        self.tenants.remove(tenant);
+    }
+
+    /// Notes that a machine was started by us because it was down. The first such start costs
+    /// nothing; each further one within ten minutes makes the tenant wait longer.
+    pub fn started(&mut self, tenant: &str, generation: i64, machine: &str, now: UnixMillis) {
+        let starts =
+            self.starts.entry(machine.to_owned()).or_insert(Starts { count: 0, last: now });
+        if now.since_ms(starts.last) > CRASH_LOOP_WINDOW_MS {
+            starts.count = 0;
+        }
+        starts.count = starts.count.saturating_add(1);
+        starts.last = now;
+        if starts.count > 1 {
+            let until = now.plus_ms(delay_ms(machine, starts.count - 1));
+            let message =
+                format!("machine {machine} keeps stopping: started {} times", starts.count);
+            let hold = Hold { until, message, kind: HoldKind::BackOff };
+            let failures = starts.count - 1;
+            self.tenants.insert(tenant.to_owned(), Setback { generation, failures, hold });
+        }
+    }
+
+    /// The tenants that must wait. A new generation of the spec is tried at once: somebody may
+    /// have mended it.
+    pub fn holds<'a>(
+        &self,
+        generations: impl IntoIterator<Item = (&'a str, i64)>,
+        now: UnixMillis,
+    ) -> BTreeMap<String, Hold> {
+        generations
+            .into_iter()
+            .filter_map(|(tenant, generation)| {
+                let setback = self.tenants.get(tenant)?;
+                let holds = setback.generation == generation && now < setback.hold.until;
+                holds.then(|| (tenant.to_owned(), setback.hold.clone()))
+            })
+            .collect()
+    }
+
+    /// When the first of the waiting tenants may be tried again.
+    pub fn next_until(&self, now: UnixMillis) -> Option<UnixMillis> {
+        self.tenants.values().map(|setback| setback.hold.until).filter(|until| *until > now).min()
+    }
+
+    /// Forgets tenants that no longer exist, and starts that lie too far back to matter.
+    pub fn keep_only(&mut self, exists: impl Fn(&str) -> bool, now: UnixMillis) {
+        self.tenants.retain(|tenant, _| exists(tenant));
+        self.starts.retain(|_, starts| now.since_ms(starts.last) <= CRASH_LOOP_WINDOW_MS);
+    }
+}
+
+/// Doubles with each failure. Up to a fifth is added, by the name, so that tenants that failed
+/// together do not come back together.
+fn delay_ms(name: &str, failures: u32) -> i64 {
+    let doubled = DELAY_MIN_MS << failures.saturating_sub(1).min(20);
+    let delay = doubled.min(DELAY_MAX_MS);
+    let spread = name.bytes().fold(0_i64, |sum, byte| (sum * 31 + i64::from(byte)) % 1_000);
+    delay + delay * spread / 5_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_000_000);
+
+    fn wait_ms(setbacks: &Setbacks, generation: i64) -> Option<i64> {
+        let holds = setbacks.holds([("acme", generation)], NOW);
+        holds.get("acme").map(|hold| hold.until.0 - NOW.0)
+    }
+
+    #[test]
+    fn each_failure_waits_longer_up_to_a_cap() {
+        let mut setbacks = Setbacks::default();
+        let mut before = 0;
+        for _ in 0..8 {
+            setbacks.failed("acme", 1, HoldKind::BackOff, "no".to_owned(), NOW);
+            let wait = wait_ms(&setbacks, 1).unwrap();
+            assert!(wait > before, "{wait} after {before}");
+            before = wait;
+        }
+        for _ in 0..80 {
+            setbacks.failed("acme", 1, HoldKind::BackOff, "no".to_owned(), NOW);
+        }
+        assert!(wait_ms(&setbacks, 1).unwrap() <= DELAY_MAX_MS * 6 / 5);
+    }
+
+    #[test]
+    fn success_and_a_new_generation_end_the_wait() {
+        let mut setbacks = Setbacks::default();
+        setbacks.failed("acme", 1, HoldKind::Refused, "no".to_owned(), NOW);
+        assert_eq!(wait_ms(&setbacks, 2), None);
+        assert!(wait_ms(&setbacks, 1).is_some());
+        setbacks.worked("acme");
+        assert_eq!(wait_ms(&setbacks, 1), None);
+    }
+
+    #[test]
+    fn one_restart_is_free_and_a_crash_loop_is_not() {
+        let mut setbacks = Setbacks::default();
+        setbacks.started("acme", 1, "acme-box-0", NOW);
+        assert_eq!(wait_ms(&setbacks, 1), None);
+        setbacks.started("acme", 1, "acme-box-0", NOW);
+        let second = wait_ms(&setbacks, 1).unwrap();
+        setbacks.started("acme", 1, "acme-box-0", NOW);
+        assert!(wait_ms(&setbacks, 1).unwrap() > second);
+    }
+}

@@ -1,0 +1,276 @@
+//! What the controller remembers: objects, the intent journal, events.
+//!
+//! ```text
+//!   Store (trait: verbs, no tables) ◀── accept, reconcile, http
+//!     └─ SqliteStore ─▶ writer thread (one connection, group commit) ─┐
+//!                    └▶ reader (its own connection, read-only) ───────┴─▶ controller.db (WAL)
+//! ```
+//!
+//! SQL stands only below this module.
+
+mod events;
+mod journal;
+mod migrations;
+mod objects;
+mod sqlite;
+mod writer;
+
+use std::future::Future;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+use ulid::Ulid;
+use vault_plan::action::ActionKind;
+use vault_plan::time::UnixMillis;
+
+use crate::events::Event;
+use crate::source::Source;
+pub use sqlite::SqliteStore;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// SQLite refused.
+    #[error("the database refused")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A stored value cannot be read back.
+    #[error("a stored value cannot be read")]
+    Decode(#[from] serde_json::Error),
+    /// Another controller has the database open.
+    #[error("another controller uses the database {0}: stop it first")]
+    Locked(String),
+    /// The file was written by a newer version.
+    #[error("the database has schema {found}, and this version knows up to {known}: use a newer vaultctl")]
+    TooNew {
+        /// The version in the file.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// The object has changed, or gone, since it was read.
+    #[error("the object has been modified; apply your changes to the latest version and try again")]
+    Conflict,
+    /// An intent cannot go from one state to the other.
+    #[error("intent {id} cannot go from {from:?} to {to:?}")]
+    IllegalTransition {
+        /// Which intent.
+        id: Ulid,
+        /// Its state.
+        from: IntentState,
+        /// The state that was asked for.
+        to: IntentState,
+    },
+    /// The thread that owns the database has ended.
+    #[error("the database is closed")]
+    Closed,
+    /// The file could not be opened or locked.
+    #[error("could not open the database")]
+    Open(#[source] std::io::Error),
+}
+
+/// The kinds of object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `Tenant`
+    Tenant,
+    /// `TenantClass`
+    TenantClass,
+}
+
+impl Kind {
+    /// The kind's name in documents.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tenant => "Tenant",
+            Self::TenantClass => "TenantClass",
+        }
+    }
+
+    /// The kind's plural in URLs.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenants",
+            Self::TenantClass => "tenantclasses",
+        }
+    }
+}
+
+/// An object as it is stored: the spec as written, the rest kept by the controller.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredObject {
+    /// Tenant or class.
+    pub kind: Kind,
+    /// Unique per kind.
+    pub name: String,
+    /// Derived from the controller's identity and the name.
+    pub uid: String,
+    /// Grows by one with each change of the spec.
+    pub generation: i64,
+    /// The value of the store's one counter when the object was last written.
+    pub resource_version: i64,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// When its deletion was asked for.
+    pub deleted_at: Option<UnixMillis>,
+    /// Who owns the spec.
+    pub source: Source,
+    /// `labels` and `annotations`.
+    pub metadata: Map<String, Value>,
+    /// As written.
+    pub spec: Map<String, Value>,
+    /// As last folded; tenants only.
+    pub status: Option<Value>,
+}
+
+/// One outward write, from before it is sent until its effect has been seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Its name; it goes into the metadata of the machine that it writes.
+    pub id: Ulid,
+    /// The tenant that it serves.
+    pub tenant: String,
+    /// The organization's slug.
+    pub organization: String,
+    /// The app's name.
+    pub app: String,
+    /// What is done.
+    pub kind: ActionKind,
+    /// The name of the resource at the platform.
+    pub external_name: String,
+    /// Its id, as soon as it is known.
+    pub external_id: Option<String>,
+    /// How far it has come.
+    pub state: IntentState,
+    /// When it was journaled.
+    pub planned_at: UnixMillis,
+    /// When it was sent.
+    pub sent_at: Option<UnixMillis>,
+    /// What came of it, for people.
+    pub outcome: Option<String>,
+}
+
+/// How far an intent has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IntentState {
+    /// Journaled; the call has not been made.
+    Planned,
+    /// The call is being made, or was when the controller ended.
+    Sent,
+    /// The platform said yes.
+    Acked,
+    /// The effect has been seen in the lists.
+    Verified,
+    /// There is no effect, and none will come.
+    Aborted,
+}
+
+impl IntentState {
+    /// All states, in order.
+    pub const ALL: [Self; 5] =
+        [Self::Planned, Self::Sent, Self::Acked, Self::Verified, Self::Aborted];
+
+    /// The state's name in the journal.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Sent => "sent",
+            Self::Acked => "acked",
+            Self::Verified => "verified",
+            Self::Aborted => "aborted",
+        }
+    }
+
+    /// Whether an intent may go from this state to `next`: the journal's whole life in one place.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        matches!(
+            (self, next),
+            (Self::Planned, Self::Sent | Self::Aborted)
+                | (Self::Sent, Self::Acked | Self::Verified | Self::Aborted)
+                | (Self::Acked, Self::Verified | Self::Aborted)
+        )
+    }
+}
+
+/// How an intent ended, or how far it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which intent.
+    pub id: Ulid,
+    /// Its new state.
+    pub state: IntentState,
+    /// The resource's id, if it became known.
+    pub external_id: Option<String>,
+    /// What came of it, for people.
+    pub outcome: Option<String>,
+}
+
+/// The seam behind which the database stands. Each verb is one transaction; verbs that change
+/// something have reached the disk when they return.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// All objects of one kind, in the order of their names.
+    fn objects(&self, kind: Kind) -> impl Future<Output = Result<Vec<StoredObject>, StoreError>> + Send;
+
+    /// One object.
+    fn object(
+        &self,
+        kind: Kind,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<StoredObject>, StoreError>> + Send;
+
+    /// Writes an object. `expected` is the resourceVersion that it must have now; `None` means that
+    /// it must not exist. Answers the object with its new resourceVersion.
+    fn put_object(
+        &self,
+        object: StoredObject,
+        expected: Option<i64>,
+    ) -> impl Future<Output = Result<StoredObject, StoreError>> + Send;
+
+    /// Removes an object for good, if it still has this resourceVersion.
+    fn remove_object(
+        &self,
+        kind: Kind,
+        name: &str,
+        expected: i64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Writes the statuses of tenants that still exist; generations do not change.
+    fn put_statuses(
+        &self,
+        statuses: Vec<(String, Value)>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The newest resourceVersion that was given out.
+    fn resource_version(&self) -> impl Future<Output = Result<i64, StoreError>> + Send;
+
+    /// Journals intents before any of them is sent.
+    fn plan_intents(
+        &self,
+        intents: Vec<Intent>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Marks an intent as being sent. The call may be made when this has returned, not before.
+    fn send_intent(
+        &self,
+        id: Ulid,
+        now: UnixMillis,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Records how far intents came.
+    fn settle_intents(
+        &self,
+        settlements: Vec<Settlement>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Intents that are neither verified nor aborted, oldest first.
+    fn open_intents(&self) -> impl Future<Output = Result<Vec<Intent>, StoreError>> + Send;
+
+    /// Keeps events; the oldest beyond a cap are dropped.
+    fn append_events(
+        &self,
+        events: Vec<Event>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

@@ -1,0 +1,181 @@
+//! The store on SQLite: opening, the lock, and which verb runs where.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+use ulid::Ulid;
+use vault_plan::time::UnixMillis;
+
+use super::writer::Writer;
+use super::{
+    Intent, Kind, Settlement, Store, StoreError, StoredObject, events, journal, migrations, objects,
+};
+use crate::events::Event;
+
+/// How long SQLite waits for a lock of its own; the writer is alone, so this is never reached but
+/// by a backup tool.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The store in one SQLite file.
+#[derive(Clone)]
+pub struct SqliteStore {
+    writer: Writer,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    reader: Mutex<Connection>,
+    /// Joined when the last clone of the store goes, so that the file is closed by then.
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held for as long as the store lives: a second controller must not open the same file.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens or makes the database `path`, takes its lock and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If another controller holds the lock, the file is from a newer version, or it cannot be
+    /// opened.
+    pub fn open(path: &Path, now: UnixMillis) -> Result<Self, StoreError> {
+        let lock = lock(path)?;
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // The journal of intents is worth nothing if a commit can be lost to a power cut.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        migrations::migrate(&mut connection, now.0)?;
+        let reader = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        reader.busy_timeout(BUSY_TIMEOUT)?;
+        let (writer, thread) = Writer::start(connection).map_err(StoreError::Open)?;
+        let shared = Shared {
+            reader: Mutex::new(reader),
+            thread: Mutex::new(Some(thread)),
+            _lock: lock,
+        };
+        Ok(Self { writer, shared: Arc::new(shared) })
+    }
+
+    async fn read<T, F>(&self, verb: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || {
+            let connection = shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            verb(&connection)
+        })
+        .await
+        .map_err(|_| StoreError::Closed)?
+    }
+
+    /// Closes the database: waits until the writer has finished, if this is the last clone.
+    pub fn close(self) {
+        let Self { writer, shared } = self;
+        drop(writer);
+        let thread = shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(thread), 1) = (thread, Arc::strong_count(&shared)) {
+            // A panic of the writer has been answered as `Closed` to everyone who waited.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    async fn objects(&self, kind: Kind) -> Result<Vec<StoredObject>, StoreError> {
+        self.read(move |connection| objects::list(connection, kind)).await
+    }
+
+    async fn object(&self, kind: Kind, name: &str) -> Result<Option<StoredObject>, StoreError> {
+        let name = name.to_owned();
+        self.read(move |connection| objects::one(connection, kind, &name)).await
+    }
+
+    async fn put_object(
+        &self,
+        object: StoredObject,
+        expected: Option<i64>,
+    ) -> Result<StoredObject, StoreError> {
+        self.writer.write(move |connection| objects::put(connection, object, expected)).await
+    }
+
+    async fn remove_object(
+        &self,
+        kind: Kind,
+        name: &str,
+        expected: i64,
+    ) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.writer
+            .write(move |connection| objects::remove(connection, kind, &name, expected))
+            .await
+    }
+
+    async fn put_statuses(&self, statuses: Vec<(String, Value)>) -> Result<(), StoreError> {
+        if statuses.is_empty() {
+            return Ok(());
+        }
+        self.writer.write(move |connection| objects::put_statuses(connection, &statuses)).await
+    }
+
+    async fn resource_version(&self) -> Result<i64, StoreError> {
+        self.read(objects::resource_version).await
+    }
+
+    async fn plan_intents(&self, intents: Vec<Intent>) -> Result<(), StoreError> {
+        self.writer.write(move |connection| journal::plan(connection, &intents)).await
+    }
+
+    async fn send_intent(&self, id: Ulid, now: UnixMillis) -> Result<(), StoreError> {
+        self.writer.write(move |connection| journal::send(connection, id, now)).await
+    }
+
+    async fn settle_intents(&self, settlements: Vec<Settlement>) -> Result<(), StoreError> {
+        if settlements.is_empty() {
+            return Ok(());
+        }
+        self.writer.write(move |connection| journal::settle(connection, &settlements)).await
+    }
+
+    async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
+        self.read(journal::open).await
+    }
+
+    async fn append_events(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.writer.write(move |connection| events::append(connection, &events)).await
+    }
+}
+
+/// Takes an advisory lock on a file beside the database; the system frees it when we end, however
+/// that happens.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let lock_path = path.with_extension("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(StoreError::Open)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(StoreError::Locked(path.display().to_string()))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(StoreError::Open(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The one writer: a thread that owns the writing connection and commits in groups.
+//!
+//! Each request runs in a savepoint of its own, so that one that fails undoes nothing of the
+//! others; all that wait at the same time share one commit, and so one `fsync`. Nobody gets an
+//! answer before the commit that holds it.
+
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::StoreError;
+
+/// How many requests may wait for the writer. Each waiting request is a task that holds its own
+/// data already, so the cap only has to be above the number of tasks that run at once.
+const QUEUE_LENGTH_MAX: usize = 256;
+/// How many requests share one commit at most: enough that the fsync no longer matters.
+const GROUP_MAX: usize = 64;
+
+/// A request: runs inside the transaction, and is told afterwards whether that was committed.
+trait Job: Send {
+    fn run(&mut self, connection: &Connection) -> bool;
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+/// The way to the writer thread; the thread ends when all of these are gone.
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Box<dyn Job>>,
+}
+
+impl Writer {
+    /// Gives the connection to a new thread.
+    pub(super) fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (queue, requests) = mpsc::channel(QUEUE_LENGTH_MAX);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || serve(connection, requests))?;
+        Ok((Self { queue }, thread))
+    }
+
+    /// Runs `verb` on the writer thread and waits until its effect is on the disk.
+    pub(super) async fn write<T, F>(&self, verb: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Box<dyn Job> = Box::new(Request { verb: Some(verb), result: None, answer });
+        self.queue.send(job).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+struct Request<T, F> {
+    verb: Option<F>,
+    result: Option<Result<T, StoreError>>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Request<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> bool {
+        let result = self.verb.take().map(|verb| verb(connection));
+        let worked = matches!(result, Some(Ok(_)));
+        self.result = result;
+        worked
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
+        let result = match (self.result, committed) {
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (Some(Ok(_)) | None, Err(error)) => Err(error),
+            (Some(Err(error)), _) => Err(error),
+            (None, Ok(())) => Err(StoreError::Closed),
+        };
+        // Whoever asked may have been cancelled; then nobody is left to be told.
+        drop(self.answer.send(result));
+    }
+}
+
+fn serve(mut connection: Connection, mut requests: mpsc::Receiver<Box<dyn Job>>) {
+    while let Some(first) = requests.blocking_recv() {
+        let mut group = vec![first];
+        while group.len() < GROUP_MAX
+            && let Ok(next) = requests.try_recv()
+        {
+            group.push(next);
+        }
+        let committed = commit(&mut connection, &mut group);
+        for job in group {
+            // An error of SQLite cannot be copied; each request of the group gets its text.
+            let outcome = committed.as_ref().copied().map_err(|error| {
+                StoreError::Sqlite(rusqlite::Error::ToSqlConversionFailure(error.to_string().into()))
+            });
+            job.finish(outcome);
+        }
+    }
+}
+
+fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>]) -> Result<(), rusqlite::Error> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in group {
+        let savepoint = transaction.savepoint()?;
+        if job.run(&savepoint) {
+            savepoint.commit()?;
+        }
+    }
+    transaction.commit()
+}
