@@ -130,19 +130,13 @@ pub(crate) struct Placed {
 impl Placed {
     /// A problem with the key itself.
     pub(crate) fn key(problem: Problem) -> Self {
-        Self {
-            problem,
-            at_key: true,
-        }
+        Self { problem, at_key: true }
     }
 }
 
 impl From<Problem> for Placed {
     fn from(problem: Problem) -> Self {
-        Self {
-            problem,
-            at_key: false,
-        }
+        Self { problem, at_key: false }
     }
 }
 
@@ -154,9 +148,7 @@ pub(crate) fn check_placed(value: &Value) -> Result<Document, Vec<Placed>> {
     }
     let Value::Object(members) = value else {
         let expected = "a mapping with `apiVersion`, `kind`, `metadata` and `spec`";
-        return Err(vec![
-            root.invalid(words::wrong_type(expected, value)).into(),
-        ]);
+        return Err(vec![root.invalid(words::wrong_type(expected, value)).into()]);
     };
     let mut placed = Vec::new();
     check_api_version(members, &mut placed);
@@ -172,10 +164,7 @@ pub(crate) fn check_placed(value: &Value) -> Result<Document, Vec<Placed>> {
     placed.sort_by(|one, other| one.problem.path.cmp(&other.problem.path));
     placed.dedup_by(|one, other| one.problem == other.problem);
     if placed.len() > PROBLEMS_MAX {
-        let more = format!(
-            "{} more problems are not shown",
-            placed.len() - PROBLEMS_MAX
-        );
+        let more = format!("{} more problems are not shown", placed.len() - PROBLEMS_MAX);
         placed.truncate(PROBLEMS_MAX);
         placed.push(root.invalid(more).into());
     }
@@ -210,10 +199,9 @@ fn check_api_version(members: &Map<String, Value>, placed: &mut Vec<Placed>) {
     let problem = match members.get("apiVersion") {
         None => at.required(format!("missing field `apiVersion`: it is `{API_VERSION}`")),
         Some(Value::String(version)) if version == API_VERSION => return,
-        Some(found) => at.invalid(format!(
-            "expected `{API_VERSION}`, found {}",
-            words::describe(found)
-        )),
+        Some(found) => {
+            at.invalid(format!("expected `{API_VERSION}`, found {}", words::describe(found)))
+        }
     };
     placed.push(problem.into());
 }
@@ -225,10 +213,7 @@ fn check_kind(members: &Map<String, Value>, placed: &mut Vec<Placed>) -> Option<
     let names = DocumentKind::ALL.map(DocumentKind::name);
     let expected = words::either(names);
     let (problem, meant) = match members.get("kind") {
-        None => (
-            at.required(format!("missing field `kind`: it is {expected}")),
-            None,
-        ),
+        None => (at.required(format!("missing field `kind`: it is {expected}")), None),
         Some(Value::String(name)) => {
             if let Some(kind) = DocumentKind::named(name) {
                 return Some(kind);
@@ -236,10 +221,7 @@ fn check_kind(members: &Map<String, Value>, placed: &mut Vec<Placed>) -> Option<
             let hint = did_you_mean(name, names);
             let shown = words::shorten(name);
             let problem = at.invalid(format!("unknown kind `{shown}`, expected {expected}{hint}"));
-            (
-                problem,
-                crate::names::nearest(name, names).and_then(DocumentKind::named),
-            )
+            (problem, crate::names::nearest(name, names).and_then(DocumentKind::named))
         }
         Some(found) => (at.invalid(words::wrong_type(&expected, found)), None),
     };

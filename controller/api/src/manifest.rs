@@ -91,17 +91,10 @@ pub fn read_manifest(file: &str, text: &[u8]) -> ManifestReading {
     }
     if taken > DOCUMENTS_MAX {
         let message = format!("more than {DOCUMENTS_MAX} documents in one file: split it");
-        reading
-            .problems
-            .push(source.problem(Location::START, message));
+        reading.problems.push(source.problem(Location::START, message));
     }
     reading.problems.sort_by_key(|problem| problem.location);
-    if let Some(more) = reading
-        .problems
-        .len()
-        .checked_sub(PROBLEMS_MAX)
-        .filter(|more| *more > 0)
-    {
+    if let Some(more) = reading.problems.len().checked_sub(PROBLEMS_MAX).filter(|more| *more > 0) {
         let place = reading.problems[PROBLEMS_MAX].location;
         reading.problems.truncate(PROBLEMS_MAX);
         let message = format!("{more} more problems from here on are not shown");
@@ -127,8 +120,7 @@ impl ManifestReading {
                 let is_new =
                     |placed: &&Placed| !faults.contains(&node.locate_value(&placed.problem.path));
                 let located = placed.iter().filter(is_new);
-                self.problems
-                    .extend(located.map(|placed| locate(source, node, placed)));
+                self.problems.extend(located.map(|placed| locate(source, node, placed)));
             }
         }
         self.refused.extend(refused(&value));
@@ -145,16 +137,14 @@ impl ManifestReading {
                 let shown = crate::check::words::shorten(&entry.key);
                 let hint = crate::names::did_you_mean(&entry.key, known);
                 let message = format!("unknown field `{shown}`{hint}");
-                self.problems
-                    .push(source.problem(entry.key_location, message));
+                self.problems.push(source.problem(entry.key_location, message));
             }
         }
         let version = node.member("apiVersion");
         if version.and_then(|entry| entry.value.text()) != Some("v1") {
             let location = version.map_or(node.location, |entry| entry.value.location);
             let message = "a `List` has `apiVersion: v1`";
-            self.problems
-                .push(source.problem(location, message.to_owned()));
+            self.problems.push(source.problem(location, message.to_owned()));
         }
     }
 }
@@ -172,11 +162,8 @@ fn list_items(node: &Node) -> Option<&[Node]> {
 
 fn locate(source: &Source, root: &Node, placed: &Placed) -> LocatedProblem {
     let Placed { problem, at_key } = placed;
-    let location = if *at_key {
-        root.locate_key(&problem.path)
-    } else {
-        root.locate(&problem.path)
-    };
+    let location =
+        if *at_key { root.locate_key(&problem.path) } else { root.locate(&problem.path) };
     source.problem(location, problem.message.clone())
 }
 
@@ -198,8 +185,7 @@ impl LocatedDocument {
     /// place in the file.
     #[must_use]
     pub fn problem(&self, problem: &Problem) -> LocatedProblem {
-        self.source()
-            .problem(self.locate(&problem.path), problem.message.clone())
+        self.source().problem(self.locate(&problem.path), problem.message.clone())
     }
 }
 

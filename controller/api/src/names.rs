@@ -111,9 +111,7 @@ pub fn check_label_key(key: &str) -> Result<(), NameError> {
         return Err(NameError::Slashes);
     }
     let is_dns_name = prefix.len() <= LABEL_PREFIX_LENGTH_MAX
-        && prefix
-            .split('.')
-            .all(|label| HOST_NAME.check(label).is_ok());
+        && prefix.split('.').all(|label| HOST_NAME.check(label).is_ok());
     if !is_dns_name {
         return Err(NameError::Prefix);
     }
@@ -126,11 +124,7 @@ pub fn check_label_key(key: &str) -> Result<(), NameError> {
 /// # Errors
 /// The first rule that the value breaks.
 pub fn check_label_value(value: &str) -> Result<(), NameError> {
-    if value.is_empty() {
-        Ok(())
-    } else {
-        LABEL.check(value)
-    }
+    if value.is_empty() { Ok(()) } else { LABEL.check(value) }
 }
 
 /// The candidate that `name` was probably meant to be: at most a third of its characters (one at
@@ -146,12 +140,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .filter(|candidate| candidate.chars().count().abs_diff(length) <= distance_max)
-        .map(|candidate| {
-            (
-                strsim::osa_distance(&lower, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= distance_max)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -186,16 +175,10 @@ const OBJECT_NAME: Rule = Rule {
     last_words: "a lower-case letter or a digit",
 };
 
-const HOST_NAME: Rule = Rule {
-    first: is_lower_or_digit,
-    first_words: "a lower-case letter or a digit",
-    ..OBJECT_NAME
-};
+const HOST_NAME: Rule =
+    Rule { first: is_lower_or_digit, first_words: "a lower-case letter or a digit", ..OBJECT_NAME };
 
-const GROUP_NAME: Rule = Rule {
-    length_max: GROUP_NAME_LENGTH_MAX,
-    ..OBJECT_NAME
-};
+const GROUP_NAME: Rule = Rule { length_max: GROUP_NAME_LENGTH_MAX, ..OBJECT_NAME };
 
 const VOLUME_NAME: Rule = Rule {
     length_max: GROUP_NAME_LENGTH_MAX,
@@ -221,27 +204,17 @@ impl Rule {
             return Err(NameError::Empty);
         };
         if let Some(character) = name.chars().find(|character| !(self.inner)(*character)) {
-            return Err(NameError::Character {
-                character,
-                allowed: self.inner_words,
-            });
+            return Err(NameError::Character { character, allowed: self.inner_words });
         }
         if !(self.first)(first) {
-            return Err(NameError::First {
-                allowed: self.first_words,
-            });
+            return Err(NameError::First { allowed: self.first_words });
         }
         if !name.chars().next_back().is_some_and(self.last) {
-            return Err(NameError::Last {
-                allowed: self.last_words,
-            });
+            return Err(NameError::Last { allowed: self.last_words });
         }
         let found = name.chars().count();
         if found > self.length_max {
-            return Err(NameError::TooLong {
-                found,
-                limit: self.length_max,
-            });
+            return Err(NameError::TooLong { found, limit: self.length_max });
         }
         Ok(())
     }
@@ -269,54 +242,18 @@ mod tests {
             (
                 check_object_name,
                 &["acme", "a", "a-1", &letters_63],
-                &[
-                    "",
-                    "Acme",
-                    "1a",
-                    "-a",
-                    "a-",
-                    "a_b",
-                    "a.b",
-                    "ä",
-                    "{{tenant}}",
-                    &letters_64,
-                ],
+                &["", "Acme", "1a", "-a", "a-", "a_b", "a.b", "ä", "{{tenant}}", &letters_64],
             ),
-            (
-                check_app_name,
-                &["acme", "1a", &letters_63],
-                &["", "-a", "a-", "A", &letters_64],
-            ),
-            (
-                check_org_slug,
-                &["personal", "acme-org"],
-                &["", "Acme", "a b"],
-            ),
-            (
-                check_group_name,
-                &["box", &letters_20],
-                &["", "1", "box-", "b_x", &letters_21],
-            ),
-            (
-                check_volume_name,
-                &["data", "d_1", "d-1", "d_"],
-                &["", "1d", "D", &letters_21],
-            ),
+            (check_app_name, &["acme", "1a", &letters_63], &["", "-a", "a-", "A", &letters_64]),
+            (check_org_slug, &["personal", "acme-org"], &["", "Acme", "a b"]),
+            (check_group_name, &["box", &letters_20], &["", "1", "box-", "b_x", &letters_21]),
+            (check_volume_name, &["data", "d_1", "d-1", "d_"], &["", "1d", "D", &letters_21]),
             (
                 check_label_key,
-                &[
-                    "tier",
-                    "app.kubernetes.io/name",
-                    "A_b.C",
-                    "kubectl.kubernetes.io/x",
-                ],
+                &["tier", "app.kubernetes.io/name", "A_b.C", "kubectl.kubernetes.io/x"],
                 &["", "/x", "a/", "a/b/c", "-a", "a b", "A.b/x", &letters_64],
             ),
-            (
-                check_label_value,
-                &["", "pro", "1.2_3-X"],
-                &["-", "a b", "a/b", &letters_64],
-            ),
+            (check_label_value, &["", "pro", "1.2_3-X"], &["-", "a b", "a/b", &letters_64]),
         ];
         for (check, good, bad) in table {
             for name in good {

@@ -156,29 +156,20 @@ impl Status {
     #[must_use]
     pub fn invalid(resource: &str, name: &str, problems: &[Problem]) -> Self {
         let listed: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        let message = format!(
-            "{resource}.{GROUP} {name:?} is invalid: {}",
-            listed.join("; ")
-        );
+        let message = format!("{resource}.{GROUP} {name:?} is invalid: {}", listed.join("; "));
         let details = StatusDetails {
             name: name.to_owned(),
             group: GROUP.to_owned(),
             kind: resource.to_owned(),
             causes: problems.iter().map(StatusCause::from).collect(),
         };
-        Self {
-            details: Some(details),
-            ..Self::failure(422, "Invalid", message)
-        }
+        Self { details: Some(details), ..Self::failure(422, "Invalid", message) }
     }
 
     /// A success without an object to return; `code` is 200 as a rule.
     #[must_use]
     pub fn success(code: u16, message: impl Into<String>) -> Self {
-        Self {
-            status: "Success".to_owned(),
-            ..Self::failure(code, "", message)
-        }
+        Self { status: "Success".to_owned(), ..Self::failure(code, "", message) }
     }
 
     /// The same, about one object.
@@ -188,15 +179,9 @@ impl Status {
             name: name.to_owned(),
             group: GROUP.to_owned(),
             kind: resource.to_owned(),
-            causes: self
-                .details
-                .map(|details| details.causes)
-                .unwrap_or_default(),
+            causes: self.details.map(|details| details.causes).unwrap_or_default(),
         };
-        Self {
-            details: Some(details),
-            ..self
-        }
+        Self { details: Some(details), ..self }
     }
 }
 

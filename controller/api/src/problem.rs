@@ -89,41 +89,25 @@ impl Problem {
     /// A problem of kind [`ProblemKind::Invalid`].
     #[must_use]
     pub fn invalid(path: FieldPath, message: impl Into<String>) -> Self {
-        Self {
-            path,
-            kind: ProblemKind::Invalid,
-            message: message.into(),
-        }
+        Self { path, kind: ProblemKind::Invalid, message: message.into() }
     }
 
     /// A problem of kind [`ProblemKind::Required`].
     #[must_use]
     pub fn required(path: FieldPath, message: impl Into<String>) -> Self {
-        Self {
-            path,
-            kind: ProblemKind::Required,
-            message: message.into(),
-        }
+        Self { path, kind: ProblemKind::Required, message: message.into() }
     }
 
     /// A problem of kind [`ProblemKind::Duplicate`].
     #[must_use]
     pub fn duplicate(path: FieldPath, message: impl Into<String>) -> Self {
-        Self {
-            path,
-            kind: ProblemKind::Duplicate,
-            message: message.into(),
-        }
+        Self { path, kind: ProblemKind::Duplicate, message: message.into() }
     }
 
     /// A problem of kind [`ProblemKind::NotSupported`].
     #[must_use]
     pub fn not_supported(path: FieldPath, message: impl Into<String>) -> Self {
-        Self {
-            path,
-            kind: ProblemKind::NotSupported,
-            message: message.into(),
-        }
+        Self { path, kind: ProblemKind::NotSupported, message: message.into() }
     }
 }
 

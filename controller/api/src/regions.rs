@@ -28,10 +28,7 @@ pub fn check_region(code: &str) -> Result<(), UnknownRegion> {
     if hint.is_empty() {
         hint = format!("; Fly's regions are {}", REGIONS.join(", "));
     }
-    Err(UnknownRegion {
-        found: crate::check::words::shorten(code),
-        hint,
-    })
+    Err(UnknownRegion { found: crate::check::words::shorten(code), hint })
 }
 
 #[cfg(test)]

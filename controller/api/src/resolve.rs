@@ -103,12 +103,7 @@ pub fn resolve(
         return Err(resolution.problems);
     }
     let org = spec.org.clone().or_else(|| class_spec.org.clone());
-    Ok(ResolvedSpec {
-        org,
-        app: spec.app.clone(),
-        machines,
-        volumes,
-    })
+    Ok(ResolvedSpec { org, app: spec.app.clone(), machines, volumes })
 }
 
 /// The problem of a tenant whose class does not exist, or has errors of its own (`is_refused`).
@@ -124,10 +119,7 @@ pub(crate) fn missing_class<'a>(
         if is_refused {
             format!("the tenant class `{shown}` has errors of its own")
         } else {
-            format!(
-                "there is no tenant class `{shown}`{}",
-                did_you_mean(class, known)
-            )
+            format!("there is no tenant class `{shown}`{}", did_you_mean(class, known))
         },
     )
 }
@@ -153,25 +145,15 @@ struct Merged<'a, T> {
 
 fn merged<'a, T>(own: &'a [T], class: &'a [T], name: fn(&T) -> &String) -> Vec<Merged<'a, T>> {
     let find = |list: &'a [T], wanted: &T| {
-        list.iter()
-            .enumerate()
-            .find(|(_, entry)| name(entry) == name(wanted))
+        list.iter().enumerate().find(|(_, entry)| name(entry) == name(wanted))
     };
-    let mut entries: Vec<Merged<'a, T>> = class
-        .iter()
-        .map(|entry| Merged {
-            own: find(own, entry),
-            class: Some(entry),
-        })
-        .collect();
+    let mut entries: Vec<Merged<'a, T>> =
+        class.iter().map(|entry| Merged { own: find(own, entry), class: Some(entry) }).collect();
     entries.extend(
         own.iter()
             .enumerate()
             .filter(|(_, entry)| find(class, entry).is_none())
-            .map(|entry| Merged {
-                own: Some(entry),
-                class: None,
-            }),
+            .map(|entry| Merged { own: Some(entry), class: None }),
     );
     entries
 }
@@ -179,9 +161,7 @@ fn merged<'a, T>(own: &'a [T], class: &'a [T], name: fn(&T) -> &String) -> Vec<M
 impl<'a, T> Merged<'a, T> {
     /// The tenant's value of a field, or else the class's.
     fn pick<V: ?Sized + 'a>(&self, field: impl Fn(&'a T) -> Option<&'a V>) -> Option<&'a V> {
-        self.own
-            .and_then(|(_, own)| field(own))
-            .or_else(|| self.class.and_then(field))
+        self.own.and_then(|(_, own)| field(own)).or_else(|| self.class.and_then(field))
     }
 
     /// Whether the tenant sets a field.
@@ -210,10 +190,7 @@ impl<'a> Resolution<'a> {
                 let name = &volume.entry()?.name;
                 let size_gb = volume.pick(|volume| volume.size_gb.as_ref()).copied();
                 if size_gb.is_none() {
-                    let place = Place {
-                        list: "volumes",
-                        own: volume.own.map(|(index, _)| index),
-                    };
+                    let place = Place { list: "volumes", own: volume.own.map(|(index, _)| index) };
                     let message = format!("volume `{name}` needs `sizeGb`");
                     self.missing(&place, "sizeGb", message);
                 }
@@ -235,28 +212,15 @@ impl<'a> Resolution<'a> {
 
     fn resolve_group(&mut self, group: &Merged<'a, MachineGroup>) -> Option<ResolvedGroup> {
         let name = &group.entry()?.name;
-        let place = Place {
-            list: "machines",
-            own: group.own.map(|(index, _)| index),
-        };
+        let place = Place { list: "machines", own: group.own.map(|(index, _)| index) };
         let region = group.pick(|group| group.region.as_deref());
         if region.is_none() {
-            self.missing(
-                &place,
-                "region",
-                format!("machine group `{name}` needs a `region`"),
-            );
+            self.missing(&place, "region", format!("machine group `{name}` needs a `region`"));
         }
-        let count = group
-            .pick(|group| group.count.as_ref())
-            .copied()
-            .unwrap_or(1);
+        let count = group.pick(|group| group.count.as_ref()).copied().unwrap_or(1);
         self.check_machine_name(&place, name, count);
 
-        let mut config = group
-            .class
-            .map(|class| class.config.clone())
-            .unwrap_or_default();
+        let mut config = group.class.map(|class| class.config.clone()).unwrap_or_default();
         if let Some((_, own)) = group.own {
             if config.is_empty() {
                 config = own.config.clone();
@@ -270,10 +234,7 @@ impl<'a> Resolution<'a> {
             name: name.clone(),
             region: region?.to_owned(),
             count,
-            state: group
-                .pick(|group| group.state.as_ref())
-                .copied()
-                .unwrap_or_default(),
+            state: group.pick(|group| group.state.as_ref()).copied().unwrap_or_default(),
             config,
             mount,
         })
@@ -327,19 +288,13 @@ impl<'a> Resolution<'a> {
         let Some(index) = self.volumes.iter().position(named) else {
             let known = self.volumes.iter().filter_map(|volume| volume.entry());
             let hint = did_you_mean(volume, known.map(|volume| volume.name.as_str()));
-            let message = format!(
-                "the mounted volume `{}` is not declared{hint}",
-                shorten(volume)
-            );
+            let message = format!("the mounted volume `{}` is not declared{hint}", shorten(volume));
             let problem = self.blame(place, is_own, &["config", "mounts", "0", "volume"], message);
             self.problems.push(problem);
             return None;
         };
         self.check_volume_region(place, group, machine_region, index);
-        Some(ResolvedMount {
-            volume: index,
-            path: path.clone(),
-        })
+        Some(ResolvedMount { volume: index, path: path.clone() })
     }
 
     fn check_volume_region(
@@ -365,10 +320,7 @@ impl<'a> Resolution<'a> {
             "volume `{volume_name}` is in region `{found}`, but machine group `{group_name}`, \
              which mounts it, is in `{wanted}`"
         );
-        let volume_place = Place {
-            list: "volumes",
-            own: volume.own.map(|(index, _)| index),
-        };
+        let volume_place = Place { list: "volumes", own: volume.own.map(|(index, _)| index) };
         let volume_is_own = volume.own_has(|volume| volume.region.as_deref());
         let group_is_own = group.own_has(|group| group.region.as_deref());
         let problem = if volume_is_own || !group_is_own {
@@ -386,8 +338,7 @@ impl<'a> Resolution<'a> {
     /// A field that neither has. The tenant is to blame if it names the entry at all.
     fn missing_in(&mut self, place: &Place, fields: &[&str], message: String) {
         let problem = self.blame(place, place.own.is_some(), fields, message);
-        self.problems
-            .push(Problem::required(problem.path, problem.message));
+        self.problems.push(Problem::required(problem.path, problem.message));
     }
 
     /// A problem at the tenant's own value, or else at the word that brought the class in.
@@ -396,13 +347,9 @@ impl<'a> Resolution<'a> {
         let spec = root.field("spec");
         if let (true, Some(index)) = (is_own, place.own) {
             let path =
-                fields
-                    .iter()
-                    .fold(spec.field(place.list).index(index).path(), |path, field| {
-                        field
-                            .parse()
-                            .map_or_else(|_| path.field(field), |index| path.index(index))
-                    });
+                fields.iter().fold(spec.field(place.list).index(index).path(), |path, field| {
+                    field.parse().map_or_else(|_| path.field(field), |index| path.index(index))
+                });
             return Problem::invalid(path, message);
         }
         let Some(class) = self.class else {

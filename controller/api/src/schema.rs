@@ -44,10 +44,7 @@ pub fn manifest() -> Value {
         definitions.insert(kind.to_owned(), schema);
         branches.push(branch(kind, &format!("#/$defs/{kind}")));
     }
-    definitions.insert(
-        "Document".to_owned(),
-        one_of_kinds(&["Tenant", "TenantClass"], &branches),
-    );
+    definitions.insert("Document".to_owned(), one_of_kinds(&["Tenant", "TenantClass"], &branches));
     definitions.insert("List".to_owned(), list_of_documents());
     branches.push(branch("List", "#/$defs/List"));
 
@@ -117,10 +114,8 @@ fn list_of_documents() -> Value {
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(members) => {
-            let members: BTreeMap<String, Value> = members
-                .into_iter()
-                .map(|(key, member)| (key, sorted(member)))
-                .collect();
+            let members: BTreeMap<String, Value> =
+                members.into_iter().map(|(key, member)| (key, sorted(member))).collect();
             Value::Object(members.into_iter().collect())
         }
         Value::Array(items) => items.into_iter().map(sorted).collect(),

@@ -81,25 +81,18 @@ impl<'d, 'r> Set<'d, 'r> {
             problems: Vec::new(),
         };
         for (index, document) in documents.iter().enumerate() {
-            set.first_of
-                .entry((document.document_kind(), document.name()))
-                .or_insert(index);
+            set.first_of.entry((document.document_kind(), document.name())).or_insert(index);
             if let Document::TenantClass(class) = document {
-                set.classes
-                    .entry(&class.metadata.name)
-                    .or_insert(&class.spec);
+                set.classes.entry(&class.metadata.name).or_insert(&class.spec);
             }
         }
         for document in known {
-            let is_replaced = set
-                .first_of
-                .contains_key(&(document.document_kind(), document.name()));
+            let is_replaced =
+                set.first_of.contains_key(&(document.document_kind(), document.name()));
             match document {
                 Document::TenantClass(class) => {
                     set.known_classes.insert(&class.metadata.name, &class.spec);
-                    set.classes
-                        .entry(&class.metadata.name)
-                        .or_insert(&class.spec);
+                    set.classes.entry(&class.metadata.name).or_insert(&class.spec);
                 }
                 Document::Tenant(tenant) if !is_replaced => set.know_tenant(tenant),
                 Document::Tenant(_) => {}
@@ -110,9 +103,7 @@ impl<'d, 'r> Set<'d, 'r> {
 
     fn know_tenant(&mut self, tenant: &'d Tenant) {
         if let Some(app) = &tenant.spec.app {
-            self.app_owner
-                .entry(app)
-                .or_insert((&tenant.metadata.name, None));
+            self.app_owner.entry(app).or_insert((&tenant.metadata.name, None));
         }
         if let Some(class) = &tenant.spec.class {
             self.known_tenants.entry(class).or_default().push(tenant);
@@ -128,17 +119,10 @@ impl<'d, 'r> Set<'d, 'r> {
 
     fn tell_duplicate(&mut self, document: usize, duplicate: &Document, first: usize) {
         let kind = duplicate.kind();
-        let message = format!(
-            "two objects of kind {kind} are named `{}`",
-            duplicate.name()
-        );
+        let message = format!("two objects of kind {kind} are named `{}`", duplicate.name());
         let path = path_of(&["metadata", "name"]);
         let problem = Problem::duplicate(path, message);
-        self.problems.push(SetProblem {
-            document,
-            problem,
-            first: Some(first),
-        });
+        self.problems.push(SetProblem { document, problem, first: Some(first) });
     }
 
     fn check_tenant(&mut self, index: usize, tenant: &'d Tenant) {
@@ -148,11 +132,7 @@ impl<'d, 'r> Set<'d, 'r> {
             if owner != name {
                 let message = format!("the app `{app}` is already named by tenant `{owner}`");
                 let problem = Problem::duplicate(path_of(&["spec", "app"]), message);
-                self.problems.push(SetProblem {
-                    document: index,
-                    problem,
-                    first,
-                });
+                self.problems.push(SetProblem { document: index, problem, first });
             }
         }
         let class = match &tenant.spec.class {
@@ -187,10 +167,7 @@ impl<'d, 'r> Set<'d, 'r> {
                 |spec| resolve(&tenant.metadata.name, &tenant.spec, Some((name, spec)));
             let was_good = old.is_some_and(|old| resolve_with(old).is_ok());
             let problems = resolve_with(class).err().filter(|_| was_good)?;
-            problems
-                .into_iter()
-                .next()
-                .map(|problem| (&tenant.metadata.name, problem))
+            problems.into_iter().next().map(|problem| (&tenant.metadata.name, problem))
         });
         if let Some((tenant, problem)) = broken {
             let message = format!("this would break tenant `{}`: {problem}", shorten(tenant));
@@ -200,19 +177,13 @@ impl<'d, 'r> Set<'d, 'r> {
     }
 
     fn tell(&mut self, document: usize, problems: impl IntoIterator<Item = Problem>) {
-        let located = |problem| SetProblem {
-            document,
-            problem,
-            first: None,
-        };
+        let located = |problem| SetProblem { document, problem, first: None };
         self.problems.extend(problems.into_iter().map(located));
     }
 }
 
 fn path_of(fields: &[&str]) -> FieldPath {
-    fields
-        .iter()
-        .fold(FieldPath::default(), |path, field| path.field(field))
+    fields.iter().fold(FieldPath::default(), |path, field| path.field(field))
 }
 
 #[cfg(test)]

@@ -108,10 +108,9 @@ pub fn substitute_config(
 fn substitute_value(value: &Value, tenant: &str, index: u32) -> Value {
     match value {
         Value::String(text) => Value::String(substitute(text, tenant, index).into_owned()),
-        Value::Array(items) => items
-            .iter()
-            .map(|item| substitute_value(item, tenant, index))
-            .collect(),
+        Value::Array(items) => {
+            items.iter().map(|item| substitute_value(item, tenant, index)).collect()
+        }
         Value::Object(members) => Value::Object(substitute_config(members, tenant, index)),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
@@ -156,10 +155,7 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(substitute(text, "acme", 3), expected, "{text}");
         }
-        assert!(matches!(
-            substitute("plain", "acme", 0),
-            Cow::Borrowed("plain")
-        ));
+        assert!(matches!(substitute("plain", "acme", 0), Cow::Borrowed("plain")));
         assert_eq!(substitute("{{tenant}}", "{{index}}", 3), "{{index}}");
     }
 
@@ -169,9 +165,7 @@ mod tests {
             "env": { "TENANT": "{{tenant}}", "{{index}}": "x" },
             "init": { "exec": ["/bin/run", "{{index}}", 1, null] },
         });
-        let Value::Object(config) = config else {
-            unreachable!()
-        };
+        let Value::Object(config) = config else { unreachable!() };
         assert_eq!(
             Value::Object(substitute_config(&config, "acme", 2)),
             serde_json::json!({
@@ -183,12 +177,7 @@ mod tests {
 
     #[test]
     fn bad_placeholders_are_all_found() {
-        let messages = |text| {
-            check(text)
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-        };
+        let messages = |text| check(text).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert!(messages("{{tenant}} {{ index }} } {").is_empty());
         assert_eq!(
             messages("{{tenat}}"),

@@ -34,9 +34,6 @@ fn committed_schemas_are_the_generated_ones() {
 #[test]
 fn each_schema_is_a_valid_schema() {
     for schema in [schema::tenant(), schema::tenant_class(), schema::manifest()] {
-        assert!(
-            jsonschema::draft202012::meta::is_valid(&schema),
-            "{schema:#}"
-        );
+        assert!(jsonschema::draft202012::meta::is_valid(&schema), "{schema:#}");
     }
 }

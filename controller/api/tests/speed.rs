@@ -33,9 +33,7 @@ fn ten_thousand_documents_are_checked_and_merged_at_once() {
             "volumes": [ { "name": "data", "sizeGb": 10 } ],
         },
     });
-    let Ok(Document::TenantClass(class)) = check(&class) else {
-        panic!("the class is good")
-    };
+    let Ok(Document::TenantClass(class)) = check(&class) else { panic!("the class is good") };
     let values: Vec<_> = (0..TENANTS)
         .map(|number| {
             json!({
@@ -46,30 +44,19 @@ fn ten_thousand_documents_are_checked_and_merged_at_once() {
             })
         })
         .collect();
-    let (documents, checking) = time(|| {
-        values
-            .iter()
-            .map(check)
-            .collect::<Result<Vec<_>, _>>()
-            .unwrap()
-    });
+    let (documents, checking) =
+        time(|| values.iter().map(check).collect::<Result<Vec<_>, _>>().unwrap());
     let (resolved, resolving) = time(|| {
         documents
             .iter()
             .filter_map(|document| match document {
-                Document::Tenant(tenant) => resolve(
-                    document.name(),
-                    &tenant.spec,
-                    Some(("dev-box", &class.spec)),
-                )
-                .ok(),
+                Document::Tenant(tenant) => {
+                    resolve(document.name(), &tenant.spec, Some(("dev-box", &class.spec))).ok()
+                }
                 Document::TenantClass(_) => None,
             })
             .count()
     });
     assert_eq!(resolved, TENANTS);
-    assert!(
-        checking + resolving < CHECK_TIME_MAX,
-        "check {checking:?}, resolve {resolving:?}"
-    );
+    assert!(checking + resolving < CHECK_TIME_MAX, "check {checking:?}, resolve {resolving:?}");
 }

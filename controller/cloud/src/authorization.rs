@@ -37,17 +37,10 @@ pub fn authorization(token: &SecretString) -> Result<SecretString, TokenError> {
     if parts.is_empty() {
         return Err(TokenError::Empty);
     }
-    if !parts
-        .iter()
-        .all(|part| part.bytes().all(|byte| byte.is_ascii_graphic()))
-    {
+    if !parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(TokenError::Character);
     }
-    let macaroons: Vec<&str> = parts
-        .iter()
-        .copied()
-        .filter(|part| is_macaroon(part))
-        .collect();
+    let macaroons: Vec<&str> = parts.iter().copied().filter(|part| is_macaroon(part)).collect();
     let header = if macaroons.is_empty() {
         format!("Bearer {}", parts.join(","))
     } else {
@@ -57,19 +50,13 @@ pub fn authorization(token: &SecretString) -> Result<SecretString, TokenError> {
 }
 
 fn is_macaroon(part: &str) -> bool {
-    MACAROON_PREFIXES
-        .iter()
-        .any(|prefix| part.starts_with(prefix))
+    MACAROON_PREFIXES.iter().any(|prefix| part.starts_with(prefix))
 }
 
 fn without_scheme(part: &str) -> &str {
     let part = part.trim();
     match part.split_once(|character: char| character.is_ascii_whitespace()) {
-        Some((scheme, rest))
-            if SCHEMES
-                .iter()
-                .any(|known| scheme.eq_ignore_ascii_case(known)) =>
-        {
+        Some((scheme, rest)) if SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
             rest.trim()
         }
         _ if SCHEMES.iter().any(|known| part.eq_ignore_ascii_case(known)) => "",
@@ -114,13 +101,7 @@ mod tests {
         for token in ["", "  \n", ",,", "FlyV1 ", "FlyV1", "Bearer ,"] {
             assert_eq!(header(token), Err(TokenError::Empty), "{token:?}");
         }
-        for token in [
-            "fm2_a b",
-            "fm2_a\nfm2_b",
-            "fm2_ä",
-            "fm2_a\u{7f}",
-            "fm2_a\r\nX: y",
-        ] {
+        for token in ["fm2_a b", "fm2_a\nfm2_b", "fm2_ä", "fm2_a\u{7f}", "fm2_a\r\nX: y"] {
             assert_eq!(header(token), Err(TokenError::Character), "{token:?}");
         }
     }

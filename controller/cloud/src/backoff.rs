@@ -70,11 +70,7 @@ impl Backoff {
             return None;
         }
         self.retries += 1;
-        let pause = if limited {
-            self.limited.next()?
-        } else {
-            self.failure.next()?
-        };
+        let pause = if limited { self.limited.next()? } else { self.failure.next()? };
         match error.retry_after() {
             Some(asked) if asked > RETRY_AFTER_CAP => None,
             Some(asked) => Some(pause.max(asked)),
@@ -101,10 +97,7 @@ mod tests {
     use crate::operation::Operation;
 
     fn request(method: Method) -> RequestLine {
-        RequestLine {
-            method,
-            path: "/v1/apps".into(),
-        }
+        RequestLine { method, path: "/v1/apps".into() }
     }
 
     fn answer(status: StatusCode, retry_after: Option<u64>) -> Box<Answer> {
@@ -119,10 +112,7 @@ mod tests {
 
     fn limited(method: Method, retry_after: Option<u64>) -> CallError {
         let answer = answer(StatusCode::TOO_MANY_REQUESTS, retry_after);
-        CallError::Rejected(Rejection {
-            request: request(method),
-            answer,
-        })
+        CallError::Rejected(Rejection { request: request(method), answer })
     }
 
     fn unavailable(method: Method) -> CallError {
@@ -142,9 +132,7 @@ mod tests {
 
     fn pauses(error: &CallError) -> Vec<Duration> {
         let mut backoff = Backoff::new();
-        std::iter::from_fn(|| backoff.pause_after(error))
-            .take(100)
-            .collect()
+        std::iter::from_fn(|| backoff.pause_after(error)).take(100).collect()
     }
 
     #[test]
@@ -165,19 +153,13 @@ mod tests {
         assert!(pauses(&refused_port(Method::POST)).is_empty());
         let pauses = pauses(&limited(Method::POST, None));
         assert_eq!(pauses.len(), RETRY_CAP);
-        assert!(
-            pauses.iter().all(|pause| *pause >= LIMITED_PAUSE),
-            "{pauses:?}"
-        );
+        assert!(pauses.iter().all(|pause| *pause >= LIMITED_PAUSE), "{pauses:?}");
     }
 
     #[test]
     fn what_the_platform_asks_for_is_honoured_up_to_the_cap() {
         let asked = Duration::from_secs(20);
-        assert_eq!(
-            pauses(&limited(Method::DELETE, Some(20))),
-            [asked; RETRY_CAP]
-        );
+        assert_eq!(pauses(&limited(Method::DELETE, Some(20))), [asked; RETRY_CAP]);
         assert!(pauses(&limited(Method::DELETE, Some(31))).is_empty());
     }
 
@@ -194,10 +176,7 @@ mod tests {
     fn what_would_fail_again_is_not_repeated() {
         let not_found = answer(StatusCode::NOT_FOUND, None);
         let errors = [
-            CallError::Rejected(Rejection {
-                request: request(Method::GET),
-                answer: not_found,
-            }),
+            CallError::Rejected(Rejection { request: request(Method::GET), answer: not_found }),
             CallError::NotSent(NotSent {
                 request: request(Method::GET),
                 reason: NotSentReason::Segment("..".into()),
@@ -213,10 +192,7 @@ mod tests {
         }
         // A full queue is worth a second try, though not by a write.
         let full = |method| {
-            let full = QueueFull {
-                operation: Operation::ReadApp,
-                wait: Duration::from_secs(61),
-            };
+            let full = QueueFull { operation: Operation::ReadApp, wait: Duration::from_secs(61) };
             CallError::NotSent(NotSent {
                 request: request(method),
                 reason: NotSentReason::Queue(full),

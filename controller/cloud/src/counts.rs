@@ -63,11 +63,7 @@ impl CallObserver for CallCounts {
         if outcome == CallOutcome::NotSent {
             return;
         }
-        let counter = if method == Method::GET {
-            &self.reads
-        } else {
-            &self.writes
-        };
+        let counter = if method == Method::GET { &self.reads } else { &self.writes };
         counter.fetch_add(1, Ordering::SeqCst);
     }
 }

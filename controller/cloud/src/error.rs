@@ -189,16 +189,14 @@ impl CallError {
     /// The name of the app is taken, by us or by anybody.
     #[must_use]
     pub fn name_taken(&self) -> bool {
-        self.rejected_with(StatusCode::UNPROCESSABLE_ENTITY)
-            .is_some_and(Answer::name_taken)
+        self.rejected_with(StatusCode::UNPROCESSABLE_ENTITY).is_some_and(Answer::name_taken)
     }
 
     /// The machine that already has the name that another was to get. It may be our own, from a
     /// create whose answer was lost.
     #[must_use]
     pub fn existing_machine_id(&self) -> Option<&str> {
-        self.rejected_with(StatusCode::CONFLICT)?
-            .existing_machine_id()
+        self.rejected_with(StatusCode::CONFLICT)?.existing_machine_id()
     }
 
     /// The volume belongs to a machine; so it is for some seconds after that machine is gone.

@@ -115,11 +115,7 @@ impl Http {
         let client = for_scheme(builder, base.scheme())
             .build()
             .map_err(|error| ClientError::Setup(error.into()))?;
-        Ok(Self {
-            client,
-            base,
-            timeout,
-        })
+        Ok(Self { client, base, timeout })
     }
 
     /// Method and path of a request, for messages.
@@ -133,25 +129,18 @@ impl Http {
     /// Sends a request once and reads its answer. Follows nothing, repeats nothing.
     pub(crate) async fn send(&self, request: &Request) -> Result<Success, CallError> {
         let url = self.url(request);
-        let line = RequestLine {
-            method: request.operation.method(),
-            path: url.path().to_owned(),
-        };
+        let line = RequestLine { method: request.operation.method(), path: url.path().to_owned() };
         if let Some(segment) = request.segments.iter().find(|segment| !is_sound(segment)) {
             let reason = NotSentReason::Segment(segment.clone());
-            return Err(CallError::NotSent(NotSent {
-                request: line,
-                reason,
-            }));
+            return Err(CallError::NotSent(NotSent { request: line, reason }));
         }
         let mut builder = self
             .client
             .request(request.operation.method(), url)
             .timeout(self.timeout + request.held_back);
         if let Some(body) = &request.body {
-            builder = builder
-                .header(http::header::CONTENT_TYPE, "application/json")
-                .body(body.clone());
+            builder =
+                builder.header(http::header::CONTENT_TYPE, "application/json").body(body.clone());
         }
         let result = match builder.send().await {
             Ok(response) => receive(line, response, request.cap).await,
@@ -177,9 +166,7 @@ impl Http {
 /// does a proxy named in the environment make sense within a private network or one machine.
 fn for_scheme(builder: ClientBuilder, scheme: &str) -> ClientBuilder {
     if scheme == "http" {
-        builder
-            .no_proxy()
-            .tls_certs_only(std::iter::empty::<Certificate>())
+        builder.no_proxy().tls_certs_only(std::iter::empty::<Certificate>())
     } else {
         builder
     }
@@ -200,25 +187,15 @@ async fn receive(
     let headers = response.headers().clone();
     if !status.is_success() {
         let body = read_front(response).await;
-        return Err(answer::classify(
-            request,
-            answer::read(status, &headers, &body),
-        ));
+        return Err(answer::classify(request, answer::read(status, &headers, &body)));
     }
     match read_whole(response, cap).await {
-        Ok(body) => Ok(Success {
-            request,
-            status,
-            fly_request_id: answer::fly_request_id(&headers),
-            body,
-        }),
+        Ok(body) => {
+            Ok(Success { request, status, fly_request_id: answer::fly_request_id(&headers), body })
+        }
         Err(cause) => {
             let answer = Some(Box::new(answer::read(status, &headers, &[])));
-            Err(CallError::Unknown(Unknown {
-                request,
-                answer,
-                cause,
-            }))
+            Err(CallError::Unknown(Unknown { request, answer, cause }))
         }
     }
 }
@@ -248,22 +225,13 @@ async fn read_front(mut response: Response) -> Vec<u8> {
 }
 
 fn no_answer(request: RequestLine, error: reqwest::Error) -> CallError {
-    let not_sent = |reason| {
-        CallError::NotSent(NotSent {
-            request: request.clone(),
-            reason,
-        })
-    };
+    let not_sent = |reason| CallError::NotSent(NotSent { request: request.clone(), reason });
     if error.is_builder() {
         not_sent(NotSentReason::Build(error.without_url().into()))
     } else if error.is_connect() {
         not_sent(NotSentReason::Connect(error.without_url().into()))
     } else {
-        CallError::Unknown(Unknown {
-            request,
-            answer: None,
-            cause: broken(error),
-        })
+        CallError::Unknown(Unknown { request, answer: None, cause: broken(error) })
     }
 }
 
@@ -326,10 +294,7 @@ impl Success {
 
     /// A success whose body cannot be read.
     pub(crate) fn undecodable(self, error: &serde_json::Error) -> CallError {
-        self.unknown(UnknownCause::Undecodable(printable(
-            &error.to_string(),
-            REASON_CAP,
-        )))
+        self.unknown(UnknownCause::Undecodable(printable(&error.to_string(), REASON_CAP)))
     }
 
     /// A success that is none after all.
@@ -341,11 +306,7 @@ impl Success {
             code: None,
             retry_after: None,
         };
-        CallError::Unknown(Unknown {
-            request: self.request,
-            answer: Some(Box::new(answer)),
-            cause,
-        })
+        CallError::Unknown(Unknown { request: self.request, answer: Some(Box::new(answer)), cause })
     }
 }
 
@@ -355,12 +316,7 @@ mod tests {
 
     #[test]
     fn without_cryptography_there_is_an_error_and_no_panic() {
-        let made = Http::new(
-            "http://127.0.0.1:1",
-            &"t".into(),
-            "test",
-            Duration::from_secs(1),
-        );
+        let made = Http::new("http://127.0.0.1:1", &"t".into(), "test", Duration::from_secs(1));
         assert!(matches!(made.err(), Some(ClientError::NoCryptoProvider)));
     }
 }

@@ -38,10 +38,7 @@ impl Limiter {
     /// A limiter whose buckets are all full.
     #[must_use]
     pub fn new(sleep: Arc<dyn Sleep>) -> Self {
-        Self {
-            buckets: Mutex::new(Buckets::new(BUCKET_CAP)),
-            sleep,
-        }
+        Self { buckets: Mutex::new(Buckets::new(BUCKET_CAP)), sleep }
     }
 
     /// Returns when the call may be made.
@@ -110,15 +107,9 @@ mod tests {
         let waits = Arc::new(Mutex::new(Vec::new()));
         let limiter = Limiter::new(Arc::new(Waits(Arc::clone(&waits))));
         for _ in 0..63 {
-            limiter
-                .admit(Operation::CreateMachine, "app")
-                .await
-                .unwrap();
+            limiter.admit(Operation::CreateMachine, "app").await.unwrap();
         }
-        let full = limiter
-            .admit(Operation::CreateMachine, "app")
-            .await
-            .unwrap_err();
+        let full = limiter.admit(Operation::CreateMachine, "app").await.unwrap_err();
         assert_eq!(full.wait, Duration::from_secs(61));
         let expected: Vec<_> = (1..=60).map(Duration::from_secs).collect();
         assert_eq!(*waits.lock().unwrap(), expected);
@@ -129,10 +120,7 @@ mod tests {
         let waits = Arc::new(Mutex::new(Vec::new()));
         let limiter = Limiter::new(Arc::new(Waits(Arc::clone(&waits))));
         for _ in 0..1_000 {
-            limiter
-                .admit(Operation::ListOrgMachines, "acme-org")
-                .await
-                .unwrap();
+            limiter.admit(Operation::ListOrgMachines, "acme-org").await.unwrap();
         }
         assert!(waits.lock().unwrap().is_empty());
     }

@@ -66,25 +66,13 @@ impl MachinesClient {
     /// [`ClientError`], see there; among others, if the process has installed no provider of
     /// cryptography, even for an `http` address.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
-        let http = Http::new(
-            &config.base_url,
-            &config.token,
-            &config.user_agent,
-            config.timeout,
-        )?;
+        let http = Http::new(&config.base_url, &config.token, &config.user_agent, config.timeout)?;
         let limiter = match config.rate_limits {
             RateLimits::Documented => Some(Limiter::new(Arc::clone(&config.sleep))),
             RateLimits::Off => None,
         };
-        let caller = Caller {
-            http,
-            limiter,
-            observer: config.observer,
-            sleep: config.sleep,
-        };
-        Ok(Self {
-            caller: Arc::new(caller),
-        })
+        let caller = Caller { http, limiter, observer: config.observer, sleep: config.sleep };
+        Ok(Self { caller: Arc::new(caller) })
     }
 
     /// The slugs of the organizations that the token covers, each once, in order.
@@ -94,11 +82,8 @@ impl MachinesClient {
     pub async fn token_organizations(&self) -> Result<Vec<String>, CallError> {
         let request = Request::new(Operation::ReadToken, &["tokens", "current"], "");
         let tokens: CurrentTokens = self.caller.object(request).await?;
-        let mut slugs: Vec<String> = tokens
-            .tokens
-            .into_iter()
-            .filter_map(|token| token.org_slug)
-            .collect();
+        let mut slugs: Vec<String> =
+            tokens.tokens.into_iter().filter_map(|token| token.org_slug).collect();
         slugs.sort_unstable();
         slugs.dedup();
         Ok(slugs)
@@ -109,20 +94,12 @@ impl MachinesClient {
     /// # Errors
     /// [`CallError`].
     pub async fn list_apps(&self, org: &str) -> Result<Apps, CallError> {
-        let request = Request::new(Operation::ListApps, &["apps"], org)
-            .query("org_slug", org)
-            .list();
-        let page: Page<App> = self
-            .caller
-            .call(&request)
-            .await?
-            .decode(|body| Page::of_member("apps", body))?;
+        let request =
+            Request::new(Operation::ListApps, &["apps"], org).query("org_slug", org).list();
+        let page: Page<App> =
+            self.caller.call(&request).await?.decode(|body| Page::of_member("apps", body))?;
         let total = page.rest.get("total_apps").and_then(Value::as_u64);
-        Ok(Apps {
-            apps: page.rows,
-            total,
-            undecodable: page.undecodable,
-        })
+        Ok(Apps { apps: page.rows, total, undecodable: page.undecodable })
     }
 
     /// One app. One that belongs to another organization is forbidden (403), not "not found".
@@ -130,9 +107,7 @@ impl MachinesClient {
     /// # Errors
     /// [`CallError`].
     pub async fn app(&self, name: &str) -> Result<App, CallError> {
-        self.caller
-            .object(Request::new(Operation::ReadApp, &["apps", name], name))
-            .await
+        self.caller.object(Request::new(Operation::ReadApp, &["apps", name], name)).await
     }
 
     /// Makes an app.
@@ -141,9 +116,7 @@ impl MachinesClient {
     /// [`CallError`]; [`CallError::name_taken`] if anybody has an app of this name.
     pub async fn create_app(&self, app: &CreateApp) -> Result<CreatedApp, CallError> {
         let request = Request::new(Operation::CreateApp, &["apps"], &app.name);
-        self.caller
-            .object(self.caller.with_body(request, app)?)
-            .await
+        self.caller.object(self.caller.with_body(request, app)?).await
     }
 
     /// Deletes an app and all that is in it, volumes too; it is gone some time later.
@@ -152,9 +125,7 @@ impl MachinesClient {
     /// [`CallError`].
     pub async fn delete_app(&self, name: &str) -> Result<(), CallError> {
         // The documented limit only makes sense as one for all apps together.
-        self.caller
-            .done(Request::new(Operation::DeleteApp, &["apps", name], ""))
-            .await
+        self.caller.done(Request::new(Operation::DeleteApp, &["apps", name], "")).await
     }
 
     /// The machines of an organization, from all pages of the list; destroyed ones are left out.
@@ -163,10 +134,8 @@ impl MachinesClient {
     /// [`CallError`], also if only one page could not be read.
     pub async fn list_org_machines(&self, org: &str) -> Result<OrgMachines, CallError> {
         let request = Request::new(Operation::ListOrgMachines, &["orgs", org, "machines"], org);
-        let pages = self
-            .caller
-            .pages(request, "machines", |row: &wire::MachineRow| &row.id)
-            .await?;
+        let pages =
+            self.caller.pages(request, "machines", |row: &wire::MachineRow| &row.id).await?;
         Ok(OrgMachines {
             machines: pages.rows,
             error_regions: pages.error_regions,
@@ -180,11 +149,7 @@ impl MachinesClient {
     /// [`CallError`].
     pub async fn machine(&self, app: &str, id: &str) -> Result<Machine, CallError> {
         self.caller
-            .object(Request::new(
-                Operation::ReadMachine,
-                &["apps", app, "machines", id],
-                id,
-            ))
+            .object(Request::new(Operation::ReadMachine, &["apps", app, "machines", id], id))
             .await
     }
 
@@ -198,9 +163,7 @@ impl MachinesClient {
         machine: &CreateMachine,
     ) -> Result<Machine, CallError> {
         let request = Request::new(Operation::CreateMachine, &["apps", app, "machines"], app);
-        self.caller
-            .object(self.caller.with_body(request, machine)?)
-            .await
+        self.caller.object(self.caller.with_body(request, machine)?).await
     }
 
     /// Replaces a machine's config; it restarts some time later, unless `skip_launch`.
@@ -214,9 +177,7 @@ impl MachinesClient {
         update: &UpdateMachine,
     ) -> Result<Machine, CallError> {
         let request = Request::new(Operation::UpdateMachine, &["apps", app, "machines", id], id);
-        self.caller
-            .object(self.caller.with_body(request, update)?)
-            .await
+        self.caller.object(self.caller.with_body(request, update)?).await
     }
 
     /// Starts a machine; it is started some time later.
@@ -239,11 +200,7 @@ impl MachinesClient {
     /// [`CallError`].
     pub async fn stop_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
         self.caller
-            .done(Request::new(
-                Operation::StopMachine,
-                &["apps", app, "machines", id, "stop"],
-                id,
-            ))
+            .done(Request::new(Operation::StopMachine, &["apps", app, "machines", id, "stop"], id))
             .await
     }
 
@@ -267,14 +224,11 @@ impl MachinesClient {
     /// [`CallError`]; not found if the machine is gone, which is success for `destroyed`.
     pub async fn wait(&self, app: &str, id: &str, wait: &Wait) -> Result<Waited, CallError> {
         let timeout = wait.timeout.clamp(WAIT_RANGE.0, WAIT_RANGE.1);
-        let mut request = Request::new(
-            Operation::WaitMachine,
-            &["apps", app, "machines", id, "wait"],
-            id,
-        )
-        .query("state", &wait.state)
-        .query("timeout", timeout.as_secs().to_string())
-        .held_back(timeout);
+        let mut request =
+            Request::new(Operation::WaitMachine, &["apps", app, "machines", id, "wait"], id)
+                .query("state", &wait.state)
+                .query("timeout", timeout.as_secs().to_string())
+                .held_back(timeout);
         if let Some(version) = &wait.version {
             request = request.query("version", version);
         }
@@ -296,10 +250,8 @@ impl MachinesClient {
     /// [`CallError`], also if only one page could not be read.
     pub async fn list_org_volumes(&self, org: &str) -> Result<OrgVolumes, CallError> {
         let request = Request::new(Operation::ListOrgVolumes, &["orgs", org, "volumes"], org);
-        let pages = self
-            .caller
-            .pages(request, "volumes", |row: &wire::VolumeRow| &row.volume.id)
-            .await?;
+        let pages =
+            self.caller.pages(request, "volumes", |row: &wire::VolumeRow| &row.volume.id).await?;
         Ok(OrgVolumes {
             volumes: pages.rows,
             error_regions: pages.error_regions,
@@ -315,10 +267,7 @@ impl MachinesClient {
         let request =
             Request::new(Operation::ListAppVolumes, &["apps", app, "volumes"], app).list();
         let page: Page<Volume> = self.caller.call(&request).await?.decode(Page::of_array)?;
-        Ok(AppVolumes {
-            volumes: page.rows,
-            undecodable: page.undecodable,
-        })
+        Ok(AppVolumes { volumes: page.rows, undecodable: page.undecodable })
     }
 
     /// Makes a volume. The platform makes a second one when asked twice: names are not unique.
@@ -331,18 +280,16 @@ impl MachinesClient {
         volume: &CreateVolume,
     ) -> Result<Volume, CallError> {
         let request = Request::new(Operation::CreateVolume, &["apps", app, "volumes"], app);
-        self.caller
-            .object(self.caller.with_body(request, volume)?)
-            .await
+        self.caller.object(self.caller.with_body(request, volume)?).await
     }
 }
 
 /// A wait whose time is over is no failure.
 fn not_yet(error: CallError) -> Result<Waited, CallError> {
     match error.answer() {
-        Some(answer) if error.wait_is_over() => Ok(Waited::NotYet {
-            message: answer.message.clone(),
-        }),
+        Some(answer) if error.wait_is_over() => {
+            Ok(Waited::NotYet { message: answer.message.clone() })
+        }
         _ => Err(error),
     }
 }

@@ -44,22 +44,13 @@ pub enum Operation {
 }
 
 /// What the platform allows for every action that has no limit of its own.
-const COMMON: Rate = Rate {
-    interval: Duration::from_secs(1),
-    burst: 3,
-};
+const COMMON: Rate = Rate { interval: Duration::from_secs(1), burst: 3 };
 
 /// Reading one machine: five a second, ten at once.
-const READ_MACHINE: Rate = Rate {
-    interval: Duration::from_millis(200),
-    burst: 10,
-};
+const READ_MACHINE: Rate = Rate { interval: Duration::from_millis(200), burst: 10 };
 
 /// Deleting apps: a hundred a minute. No burst is documented, so the common one is assumed.
-const DELETE_APP: Rate = Rate {
-    interval: Duration::from_millis(600),
-    burst: 3,
-};
+const DELETE_APP: Rate = Rate { interval: Duration::from_millis(600), burst: 3 };
 
 impl Operation {
     /// The name in logs and metrics, such as `create_machine`.

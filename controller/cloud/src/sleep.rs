@@ -23,9 +23,7 @@ impl TokioSleep {
     /// A clock that begins at zero.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            start: tokio::time::Instant::now(),
-        }
+        Self { start: tokio::time::Instant::now() }
     }
 }
 

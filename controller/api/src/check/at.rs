@@ -22,25 +22,16 @@ pub(crate) struct At<'a> {
 
 impl<'a> At<'a> {
     /// The document itself.
-    pub(crate) const ROOT: At<'static> = At {
-        parent: None,
-        step: StepAt::Root,
-    };
+    pub(crate) const ROOT: At<'static> = At { parent: None, step: StepAt::Root };
 
     /// One member deeper.
     pub(crate) fn field(&'a self, name: &'a str) -> Self {
-        Self {
-            parent: Some(self),
-            step: StepAt::Field(name),
-        }
+        Self { parent: Some(self), step: StepAt::Field(name) }
     }
 
     /// One element deeper.
     pub(crate) fn index(&'a self, index: usize) -> Self {
-        Self {
-            parent: Some(self),
-            step: StepAt::Index(index),
-        }
+        Self { parent: Some(self), step: StepAt::Index(index) }
     }
 
     /// The whole way from the root.

@@ -37,11 +37,7 @@ pub(super) fn check(at: &At<'_>, config: &Members, problems: &mut Vec<Placed>) {
 
 fn check_image(at: &At<'_>, config: &Members, problems: &mut Vec<Placed>) {
     if text(at, config, "image", problems).is_some_and(str::is_empty) {
-        problems.push(
-            at.field("image")
-                .invalid("the image must not be empty")
-                .into(),
-        );
+        problems.push(at.field("image").invalid("the image must not be empty").into());
     }
 }
 
@@ -56,11 +52,8 @@ fn check_guest(at: &At<'_>, config: &Members, problems: &mut Vec<Placed>) {
             None | Some(Value::Null) => {}
             Some(value) if value.as_u64().is_some_and(|number| number > 0) => {}
             Some(value) => {
-                problems.push(
-                    at.field(field)
-                        .wrong_type("a whole number of 1 or more", value)
-                        .into(),
-                );
+                problems
+                    .push(at.field(field).wrong_type("a whole number of 1 or more", value).into());
             }
         }
     }
@@ -84,13 +77,7 @@ fn check_init(at: &At<'_>, config: &Members, problems: &mut Vec<Placed>) {
 
 fn check_restart(at: &At<'_>, config: &Members, problems: &mut Vec<Placed>) {
     if let Some(restart) = mapping(at, config, "restart", problems) {
-        one_of(
-            &at.field("restart"),
-            restart,
-            "policy",
-            &RESTART_POLICIES,
-            problems,
-        );
+        one_of(&at.field("restart"), restart, "policy", &RESTART_POLICIES, problems);
     }
 }
 
@@ -111,10 +98,7 @@ fn check_reserved(at: &At<'_>, config: &Members, problems: &mut Vec<Placed>) {
         return;
     };
     let at = at.field("metadata");
-    for key in metadata
-        .keys()
-        .filter(|key| key.starts_with(RESERVED_METADATA_PREFIX))
-    {
+    for key in metadata.keys().filter(|key| key.starts_with(RESERVED_METADATA_PREFIX)) {
         let message = format!(
             "the metadata key `{}` is reserved: keys that begin with \
              `{RESERVED_METADATA_PREFIX}` belong to the controller",
@@ -134,20 +118,14 @@ fn check_mounts(at: &At<'_>, config: &Members, problems: &mut Vec<Placed>) {
     for (index, mount) in mounts.iter().enumerate() {
         let at = at.index(index);
         let Value::Object(mount) = mount else {
-            problems.push(
-                at.wrong_type("a mapping with `volume` and `path`", mount)
-                    .into(),
-            );
+            problems.push(at.wrong_type("a mapping with `volume` and `path`", mount).into());
             continue;
         };
         for field in ["volume", "path"] {
             match mount.get(field) {
                 None | Some(Value::Null) => {
-                    problems.push(
-                        at.field(field)
-                            .required(format!("missing field `{field}`"))
-                            .into(),
-                    );
+                    problems
+                        .push(at.field(field).required(format!("missing field `{field}`")).into());
                 }
                 Some(Value::String(path)) if field == "path" && !path.starts_with('/') => {
                     let message = format!("expected a path from `/`, found `{}`", shorten(path));
@@ -179,12 +157,7 @@ fn check_value(at: &At<'_>, value: &Value, problems: &mut Vec<Placed>) {
                 TemplateError::NotSupported { .. } => at.not_supported(error.to_string()),
                 _ => at.invalid(error.to_string()),
             };
-            problems.extend(
-                template::check(text)
-                    .into_iter()
-                    .map(problem)
-                    .map(Placed::from),
-            );
+            problems.extend(template::check(text).into_iter().map(problem).map(Placed::from));
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {

@@ -103,9 +103,7 @@ fn check_spec(kind: DocumentKind, at: &At<'_>, spec: &Members, problems: &mut Ve
 }
 
 fn entries<'a>(spec: &'a Members, list: &str) -> &'a [Value] {
-    spec.get(list)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    spec.get(list).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn check_region_of(at: &At<'_>, members: &Members, problems: &mut Vec<Placed>) {
@@ -126,11 +124,8 @@ fn check_text<E: Display>(
     if let Some(Value::String(text)) = members.get(field)
         && let Err(error) = rule(text)
     {
-        problems.push(
-            at.field(field)
-                .invalid(format!("{field} `{}` {error}", shorten(text)))
-                .into(),
-        );
+        problems
+            .push(at.field(field).invalid(format!("{field} `{}` {error}", shorten(text))).into());
     }
 }
 
@@ -143,10 +138,8 @@ fn check_unique(at: &At<'_>, entries: &[Value], noun: &str, problems: &mut Vec<P
         let first = *first_of.entry(name.as_str()).or_insert(index);
         if first != index {
             let first = at.index(first).path();
-            let message = format!(
-                "two {noun}s are named `{}`: the first is {first}",
-                shorten(name)
-            );
+            let message =
+                format!("two {noun}s are named `{}`: the first is {first}", shorten(name));
             problems.push(at.index(index).field("name").duplicate(message).into());
         }
     }

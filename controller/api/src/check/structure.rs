@@ -63,11 +63,7 @@ impl Schema {
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 let known = self.known_fields(error);
-                placed.extend(
-                    unexpected
-                        .iter()
-                        .map(|name| unknown_field(&path, name, &known)),
-                );
+                placed.extend(unexpected.iter().map(|name| unknown_field(&path, name, &known)));
             }
             ValidationErrorKind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
@@ -101,10 +97,7 @@ impl Schema {
         placed: &mut Vec<Placed>,
     ) {
         let mut words = Vec::new();
-        context
-            .iter()
-            .flatten()
-            .for_each(|error| collect_words(error, &mut words));
+        context.iter().flatten().for_each(|error| collect_words(error, &mut words));
         if !words.is_empty() {
             placed.push(Problem::invalid(path, not_one_of(&words, found)).into());
             return;
@@ -121,9 +114,7 @@ impl Schema {
             Some(errors) => {
                 let mut errors: Vec<_> = errors.iter().collect();
                 errors.sort_by_key(|error| depth(error));
-                errors
-                    .into_iter()
-                    .for_each(|error| self.tell(root, error, placed));
+                errors.into_iter().for_each(|error| self.tell(root, error, placed));
             }
             None => {
                 let types: Vec<&str> = context.iter().flatten().filter_map(expected_type).collect();
@@ -210,31 +201,22 @@ fn collect_words(error: &ValidationError<'_>, words: &mut Vec<String>) {
         }
         ValidationErrorKind::Enum { options } => words.extend(strings(options).map(str::to_owned)),
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
-            context
-                .iter()
-                .flatten()
-                .for_each(|error| collect_words(error, words));
+            context.iter().flatten().for_each(|error| collect_words(error, words));
         }
         _ => {}
     }
 }
 
 fn strings(options: &Value) -> impl Iterator<Item = &str> {
-    options
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
+    options.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 fn expected_type(error: &ValidationError<'static>) -> Option<&'static str> {
     match error.kind() {
-        ValidationErrorKind::Type {
-            kind: TypeKind::Single(JsonType::Null),
-        } => None,
-        ValidationErrorKind::Type {
-            kind: TypeKind::Single(single),
-        } => Some(type_in_words(*single)),
+        ValidationErrorKind::Type { kind: TypeKind::Single(JsonType::Null) } => None,
+        ValidationErrorKind::Type { kind: TypeKind::Single(single) } => {
+            Some(type_in_words(*single))
+        }
         _ => None,
     }
 }

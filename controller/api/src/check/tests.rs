@@ -3,12 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn messages(value: &Value) -> Vec<String> {
-    check(value)
-        .err()
-        .unwrap_or_default()
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    check(value).err().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
 fn tenant(spec: Value) -> Value {
@@ -44,38 +39,24 @@ fn what_stands_inside_an_optional_part_is_told_with_its_path() {
         "{found:#?}"
     );
     assert!(
-        found
-            .iter()
-            .any(|found| found.starts_with("status.conditions[0].type: expected text")),
+        found.iter().any(|found| found.starts_with("status.conditions[0].type: expected text")),
         "{found:#?}"
     );
     value["status"] = json!(7);
-    assert_eq!(
-        messages(&value),
-        ["status: expected a mapping, found the number 7"]
-    );
+    assert_eq!(messages(&value), ["status: expected a mapping, found the number 7"]);
 }
 
 #[test]
 fn fields_with_slashes_and_digits_keep_their_path() {
     let value = tenant(json!({ "machines": [ { "name": "box", "a/b~c": 1, "0": 2 } ] }));
     let found = check(&value).unwrap_err();
-    let paths: Vec<String> = found
-        .iter()
-        .map(|problem| problem.path.to_string())
-        .collect();
+    let paths: Vec<String> = found.iter().map(|problem| problem.path.to_string()).collect();
     assert_eq!(paths, ["spec.machines[0].0", "spec.machines[0].a/b~c"]);
     let mut value = tenant(json!({}));
     value["metadata"]["labels"] = json!({ "example.com/x": 1, "0": 2 });
     let found = check(&value).unwrap_err();
-    let paths: Vec<String> = found
-        .iter()
-        .map(|problem| problem.path.to_string())
-        .collect();
-    assert_eq!(
-        paths,
-        ["metadata.labels.0", "metadata.labels.example.com/x"]
-    );
+    let paths: Vec<String> = found.iter().map(|problem| problem.path.to_string()).collect();
+    assert_eq!(paths, ["metadata.labels.0", "metadata.labels.example.com/x"]);
 }
 
 #[test]
@@ -93,11 +74,7 @@ fn duplicates_say_where_the_first_is() {
             "spec.volumes[1].name: two volumes are named `d`: the first is spec.volumes[0]",
         ]
     );
-    assert!(
-        found
-            .iter()
-            .all(|problem| problem.kind == crate::problem::ProblemKind::Duplicate)
-    );
+    assert!(found.iter().all(|problem| problem.kind == crate::problem::ProblemKind::Duplicate));
 }
 
 #[test]
@@ -119,19 +96,12 @@ fn a_class_has_no_app() {
 fn too_deep_too_many_and_too_odd_are_refused() {
     let deep = (0..DEPTH_MAX).fold(json!(1), |value, _| json!([value]));
     assert_eq!(messages(&deep), ["nested deeper than 64 levels"]);
-    let many: Vec<Value> = (0..50_000)
-        .map(|_| json!({ "state": "Suspended", "x": 1.0 }))
-        .collect();
+    let many: Vec<Value> = (0..50_000).map(|_| json!({ "state": "Suspended", "x": 1.0 })).collect();
     let found = messages(&tenant(json!({ "machines": many })));
     assert_eq!(found.len(), PROBLEMS_MAX + 1);
     assert!(found.contains(&"spec.machines: expected 100 entries at most, found 50000".to_owned()));
-    for odd in [
-        json!(null),
-        json!([]),
-        json!({}),
-        json!({ "kind": 1 }),
-        json!({ "kind": "List" }),
-    ] {
+    for odd in [json!(null), json!([]), json!({}), json!({ "kind": 1 }), json!({ "kind": "List" })]
+    {
         assert!(check(&odd).is_err(), "{odd}");
     }
     let mut value = tenant(json!({}));

@@ -10,15 +10,8 @@ use super::at::At;
 use crate::problem::{Problem, Step};
 
 /// Fields of `spec`, of tenants and classes alike.
-const SPEC_FIELDS: [&str; 7] = [
-    "vars",
-    "rootfs",
-    "storage",
-    "secrets",
-    "tokens",
-    "reconcile",
-    "relocate",
-];
+const SPEC_FIELDS: [&str; 7] =
+    ["vars", "rootfs", "storage", "secrets", "tokens", "reconcile", "relocate"];
 /// Fields of `spec.machines[]` and `spec.volumes[]`.
 const GROUP_FIELDS: [&str; 1] = ["relocate"];
 /// Values of `spec.machines[].state`.
@@ -33,10 +26,8 @@ pub(super) fn replace(members: &Map<String, Value>, placed: &mut Vec<Placed>) {
     if found.is_empty() {
         return;
     }
-    let paths: HashSet<&[Step]> = found
-        .iter()
-        .map(|found| found.problem.path.0.as_slice())
-        .collect();
+    let paths: HashSet<&[Step]> =
+        found.iter().map(|found| found.problem.path.0.as_slice()).collect();
     placed.retain(|placed| {
         let steps = &placed.problem.path.0;
         !(1..=steps.len()).any(|length| paths.contains(&steps[..length]))
@@ -57,17 +48,11 @@ fn find(members: &Map<String, Value>) -> Vec<Placed> {
             "`app` as a mapping (a shared app) is not supported yet: write its name alone";
         placed.push(at.field("app").not_supported(message).into());
     }
-    let values: [(&str, &str, &[&str]); 2] = [
-        ("machines", "state", &STATES),
-        ("volumes", "deletionPolicy", &DELETION_POLICIES),
-    ];
+    let values: [(&str, &str, &[&str]); 2] =
+        [("machines", "state", &STATES), ("volumes", "deletionPolicy", &DELETION_POLICIES)];
     for (list, field, values) in values {
         let at = at.field(list);
-        let entries = spec
-            .get(list)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
+        let entries = spec.get(list).and_then(Value::as_array).into_iter().flatten();
         for (index, entry) in entries.enumerate() {
             let Value::Object(entry) = entry else {
                 continue;

@@ -57,16 +57,10 @@ pub(crate) fn wrong_type(expected: &str, found: &Value) -> String {
 
 /// `` `a`, `b` or `c` ``.
 pub(crate) fn either<'a>(options: impl IntoIterator<Item = &'a str>) -> String {
-    let mut options: Vec<String> = options
-        .into_iter()
-        .map(|option| format!("`{option}`"))
-        .collect();
+    let mut options: Vec<String> =
+        options.into_iter().map(|option| format!("`{option}`")).collect();
     let Some(last) = options.pop() else {
         return "nothing".to_owned();
     };
-    if options.is_empty() {
-        last
-    } else {
-        format!("{} or {last}", options.join(", "))
-    }
+    if options.is_empty() { last } else { format!("{} or {last}", options.join(", ")) }
 }

@@ -28,11 +28,8 @@ pub fn check_folder(readings: &[ManifestReading], known: &[&Document]) -> Vec<Fo
             documents.push(&located.document);
         }
     }
-    let refused: Vec<&str> = readings
-        .iter()
-        .flat_map(|reading| &reading.refused)
-        .filter_map(refused_class)
-        .collect();
+    let refused: Vec<&str> =
+        readings.iter().flat_map(|reading| &reading.refused).filter_map(refused_class).collect();
     let found = check_set(&documents, known, &refused);
     let mut located: Vec<FolderProblem> = found
         .iter()
@@ -45,11 +42,7 @@ pub fn check_folder(readings: &[ManifestReading], known: &[&Document]) -> Vec<Fo
                 let first = format!("{}:{}:{}", first.file(), at.line, at.column);
                 problem.message = format!("{}; the first is at {first}", problem.message);
             }
-            FolderProblem {
-                reading,
-                document,
-                problem,
-            }
+            FolderProblem { reading, document, problem }
         })
         .collect();
     located.sort_by_key(|found| (found.reading, found.problem.location));

@@ -32,11 +32,7 @@ pub struct LocatedDocument {
 
 impl LocatedDocument {
     pub(super) fn new(source: Source, document: Document, root: Node) -> Self {
-        Self {
-            document,
-            source,
-            root,
-        }
+        Self { document, source, root }
     }
 
     /// The file's name, as it was given.
@@ -77,12 +73,7 @@ pub struct LocatedProblem {
 
 impl LocatedProblem {
     pub(super) fn new(source: Source, location: Location, message: String) -> Self {
-        Self {
-            file: source.file(),
-            location,
-            message,
-            source,
-        }
+        Self { file: source.file(), location, message, source }
     }
 
     /// The first line alone: `FILE:LINE:COLUMN: message`.
@@ -113,11 +104,7 @@ impl fmt::Display for LocatedProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.headline())?;
         let picture = self.picture();
-        if picture.is_empty() {
-            Ok(())
-        } else {
-            write!(formatter, "\n{picture}")
-        }
+        if picture.is_empty() { Ok(()) } else { write!(formatter, "\n{picture}") }
     }
 }
 

@@ -19,11 +19,7 @@ pub(super) fn resolve(
     tag: Option<&Tag>,
 ) -> Result<Content, String> {
     let Some(tag) = tag else {
-        return if style == ScalarStyle::Plain {
-            plain(text)
-        } else {
-            Ok(string(text))
-        };
+        return if style == ScalarStyle::Plain { plain(text) } else { Ok(string(text)) };
     };
     // The tag `!` alone says: take this as text.
     if tag.original() == "!" {
@@ -42,11 +38,7 @@ pub(super) fn resolve(
         (Content::Number(_), "float") => true,
         _ => false,
     };
-    if fits {
-        Ok(content)
-    } else {
-        Err(format!("`{}` is no `!!{wanted}`", shorten(text)))
-    }
+    if fits { Ok(content) } else { Err(format!("`{}` is no `!!{wanted}`", shorten(text))) }
 }
 
 /// The message about a tag that nobody knows.
@@ -67,9 +59,7 @@ fn plain(text: &str) -> Result<Content, String> {
     }
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        return Err(format!(
-            "`{text}` has no place in a document: quote it if it is text"
-        ));
+        return Err(format!("`{text}` has no place in a document: quote it if it is text"));
     }
     let is_digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     if is_digits(unsigned) {
@@ -94,11 +84,7 @@ fn plain(text: &str) -> Result<Content, String> {
     if !is_float(unsigned) {
         return Ok(string(text));
     }
-    text.parse()
-        .ok()
-        .and_then(Number::from_f64)
-        .map(Content::Number)
-        .ok_or_else(|| too_large(text))
+    text.parse().ok().and_then(Number::from_f64).map(Content::Number).ok_or_else(|| too_large(text))
 }
 
 fn whole(text: &str, digits: &str, radix: u32) -> Result<Content, String> {
@@ -110,10 +96,7 @@ fn whole(text: &str, digits: &str, radix: u32) -> Result<Content, String> {
 }
 
 fn too_large(text: &str) -> String {
-    format!(
-        "the number `{}` does not fit 64 bits: quote it if it is text",
-        shorten(text)
-    )
+    format!("the number `{}` does not fit 64 bits: quote it if it is text", shorten(text))
 }
 
 /// `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`, without the first sign.
@@ -176,15 +159,7 @@ mod tests {
 
     #[test]
     fn what_json_cannot_say_or_nobody_can_tell_is_refused() {
-        for text in [
-            ".inf",
-            "-.INF",
-            ".nan",
-            "1e999",
-            "99999999999999999999",
-            "0644",
-            "-007",
-        ] {
+        for text in [".inf", "-.INF", ".nan", "1e999", "99999999999999999999", "0644", "-007"] {
             assert!(plain(text).is_err(), "{text}");
         }
     }

@@ -48,12 +48,7 @@ impl Source {
         let line_starts = std::iter::once(0)
             .chain(text.match_indices('\n').map(|(position, _)| position + 1))
             .collect();
-        Self(Arc::new(Inner {
-            file: file.into(),
-            text,
-            line_starts,
-            faults,
-        }))
+        Self(Arc::new(Inner { file: file.into(), text, line_starts, faults }))
     }
 
     pub(super) fn file(&self) -> Arc<str> {
@@ -62,12 +57,8 @@ impl Source {
 
     /// The text from the beginning of a line on, counted from 1.
     pub(super) fn text_from(&self, line: usize) -> &str {
-        let start = line
-            .checked_sub(1)
-            .and_then(|index| self.0.line_starts.get(index));
-        start
-            .and_then(|start| self.0.text.get(*start..))
-            .unwrap_or_default()
+        let start = line.checked_sub(1).and_then(|index| self.0.line_starts.get(index));
+        start.and_then(|start| self.0.text.get(*start..)).unwrap_or_default()
     }
 
     /// The first line from `line` on that separates documents: `---`, alone or before a space.
@@ -81,10 +72,7 @@ impl Source {
 
     /// What is wrong with the bytes.
     pub(super) fn problems(&self) -> impl Iterator<Item = LocatedProblem> {
-        self.0
-            .faults
-            .iter()
-            .map(|(location, message)| self.problem(*location, message.clone()))
+        self.0.faults.iter().map(|(location, message)| self.problem(*location, message.clone()))
     }
 
     /// A problem at a place of this file.
@@ -100,19 +88,11 @@ impl Source {
         }
         let column = location.column.saturating_sub(1);
         let skipped = column.saturating_sub(PICTURE_WIDTH_MAX / 2);
-        let shown: String = line
-            .chars()
-            .skip(skipped)
-            .take(PICTURE_WIDTH_MAX)
-            .map(plain)
-            .collect();
+        let shown: String = line.chars().skip(skipped).take(PICTURE_WIDTH_MAX).map(plain).collect();
         let indent = " ".repeat(column - skipped);
         let number = location.line.to_string();
         let margin = " ".repeat(number.len());
-        format!(
-            "{margin} |\n{number} | {}\n{margin} | {indent}^",
-            shown.trim_end()
-        )
+        format!("{margin} |\n{number} | {}\n{margin} | {indent}^", shown.trim_end())
     }
 
     fn line(&self, number: usize) -> &str {
@@ -144,21 +124,12 @@ fn blank_documents_that_are_not_utf8(bytes: &mut [u8], faults: &mut Vec<(Locatio
         };
         let valid = &document[..error.valid_up_to()];
         let line = first_line + valid.iter().filter(|byte| **byte == b'\n').count();
-        let before = valid
-            .rsplit(|byte| *byte == b'\n')
-            .next()
-            .unwrap_or_default();
+        let before = valid.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         let column = String::from_utf8_lossy(before).chars().count() + 1;
-        let found = document
-            .get(error.valid_up_to())
-            .copied()
-            .unwrap_or_default();
+        let found = document.get(error.valid_up_to()).copied().unwrap_or_default();
         let message = format!("not UTF-8 text: the byte 0x{found:02x} is no part of a character");
         faults.push((Location { line, column }, message));
-        document
-            .iter_mut()
-            .filter(|byte| **byte != b'\n')
-            .for_each(|byte| *byte = b' ');
+        document.iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
     }
 }
 

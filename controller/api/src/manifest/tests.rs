@@ -19,19 +19,11 @@ fn good(name: &str) -> String {
 
 fn headlines(text: &str) -> Vec<String> {
     let reading = read_manifest("f.yaml", text.as_bytes());
-    reading
-        .problems
-        .iter()
-        .map(|problem| problem.headline())
-        .collect()
+    reading.problems.iter().map(|problem| problem.headline()).collect()
 }
 
 fn names(reading: &ManifestReading) -> Vec<&str> {
-    reading
-        .documents
-        .iter()
-        .map(|located| located.document.name())
-        .collect()
+    reading.documents.iter().map(|located| located.document.name()).collect()
 }
 
 #[test]
@@ -44,10 +36,7 @@ fn good_documents_are_read() {
     let reading = read_manifest("f.yaml", text.as_bytes());
     assert_eq!(reading.problems, []);
     assert_eq!(names(&reading), ["acme", "beta"]);
-    assert_eq!(
-        reading.documents[0].start(),
-        Location { line: 2, column: 1 }
-    );
+    assert_eq!(reading.documents[0].start(), Location { line: 2, column: 1 });
 }
 
 #[test]
@@ -62,51 +51,19 @@ fn windows_line_breaks_and_a_byte_order_mark_are_accepted() {
 #[test]
 fn each_mistake_has_its_place() {
     let table: [(&str, &str, &str); 31] = [
-        (
-            "region: ord",
-            "regoin: ord",
-            "6:20: unknown field `regoin`; did you mean `region`?",
-        ),
-        (
-            "region: ord",
-            "region: odr",
-            "6:28: unknown region `odr`; did you mean `ord`?",
-        ),
-        (
-            "region: ord",
-            "region: 7",
-            "6:28: expected text, found the number 7; quote it: \"7\"",
-        ),
-        (
-            "region: ord",
-            "count: two",
-            "6:27: expected a whole number, found the text `two`",
-        ),
+        ("region: ord", "regoin: ord", "6:20: unknown field `regoin`; did you mean `region`?"),
+        ("region: ord", "region: odr", "6:28: unknown region `odr`; did you mean `ord`?"),
+        ("region: ord", "region: 7", "6:28: expected text, found the number 7; quote it: \"7\""),
+        ("region: ord", "count: two", "6:27: expected a whole number, found the text `two`"),
         (
             "region: ord",
             "count: \"2\"",
             "6:27: expected a whole number, found the text `2`; remove the quotes",
         ),
-        (
-            "region: ord",
-            "count: -1",
-            "6:27: expected 0 at least, found the number -1",
-        ),
-        (
-            "region: ord",
-            "count: 101",
-            "6:27: expected 100 at most, found the number 101",
-        ),
-        (
-            "region: ord",
-            "count: 2.0",
-            "6:27: expected a whole number without a point, found 2.0",
-        ),
-        (
-            "region: ord",
-            "count: 2.5",
-            "6:27: expected a whole number, found the number 2.5",
-        ),
+        ("region: ord", "count: -1", "6:27: expected 0 at least, found the number -1"),
+        ("region: ord", "count: 101", "6:27: expected 100 at most, found the number 101"),
+        ("region: ord", "count: 2.0", "6:27: expected a whole number without a point, found 2.0"),
+        ("region: ord", "count: 2.5", "6:27: expected a whole number, found the number 2.5"),
         (
             "region: ord",
             "state: started",
@@ -117,16 +74,8 @@ fn each_mistake_has_its_place() {
             "state: true",
             "6:27: expected `Started` or `Stopped`, found the boolean true",
         ),
-        (
-            "region: ord",
-            "state: Suspended",
-            "6:27: `state: Suspended` is not supported yet",
-        ),
-        (
-            "region: ord",
-            "relocate: Snapshot",
-            "6:20: `relocate` is not supported yet",
-        ),
+        ("region: ord", "state: Suspended", "6:27: `state: Suspended` is not supported yet"),
+        ("region: ord", "relocate: Snapshot", "6:20: `relocate` is not supported yet"),
         ("name: box, ", "", "6:7: missing field `name`"),
         (
             "name: box",
@@ -159,16 +108,8 @@ fn each_mistake_has_its_place() {
             "kind: Pod",
             "2:7: unknown kind `Pod`, expected `Tenant` or `TenantClass`",
         ),
-        (
-            "vaultctl.dev/v1",
-            "v1",
-            "1:13: expected `vaultctl.dev/v1`, found the text `v1`",
-        ),
-        (
-            "image: nginx",
-            "image: [nginx]",
-            "6:43: expected text, found a list",
-        ),
+        ("vaultctl.dev/v1", "v1", "1:13: expected `vaultctl.dev/v1`, found the text `v1`"),
+        ("image: nginx", "image: [nginx]", "6:43: expected text, found a list"),
         (
             "image: nginx",
             "env: { A: 8080 }",
@@ -179,11 +120,7 @@ fn each_mistake_has_its_place() {
             "mounts: [ { volume: data, path: data } ]",
             "6:75: expected a path from `/`, found `data`",
         ),
-        (
-            "image: nginx",
-            "mounts: [ { volume: data } ]",
-            "6:53: missing field `path`",
-        ),
+        ("image: nginx", "mounts: [ { volume: data } ]", "6:53: missing field `path`"),
         (
             "image: nginx",
             "metadata: { vault_tenant: x }",
@@ -256,40 +193,23 @@ fn a_bad_document_hides_no_good_one() {
         + &('b'..='z')
             .map(|name| {
                 let before = char::from(name as u8 - 1);
-                format!(
-                    "{name}: &{name} [{}]\n",
-                    vec![format!("*{before}"); 10].join(", ")
-                )
+                format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 10].join(", "))
             })
             .collect::<String>();
     let deep_flow = "[".repeat(70) + &"]".repeat(70) + "\n";
-    let deep_block: String = (0..70)
-        .map(|level| format!("{}a:\n", " ".repeat(level)))
-        .collect();
+    let deep_block: String = (0..70).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
     let table: [(&str, &str); 18] = [
         ("a: [1, 2\n", "8:4: not valid YAML: unclosed bracket '['"),
         ("a: 'x\n", "9:1: not valid YAML: "),
         ("a: b: c\n", "8:5: not valid YAML: "),
-        (
-            "a:\n\tb: 1\n",
-            "9:2: not valid YAML: a tab where only spaces may stand",
-        ),
+        ("a:\n\tb: 1\n", "9:2: not valid YAML: a tab where only spaces may stand"),
         ("a: 1\n b: 2\n", "9:3: not valid YAML: "),
         ("...\n%YAML 1.2\n%YAML 1.2\na\n", "10:1: not valid YAML: "),
-        (
-            "hello, this is no manifest\n",
-            "8:1: expected a mapping with `apiVersion`",
-        ),
-        (
-            &bomb,
-            "12:44: more than 100000 values in one document, aliases expanded",
-        ),
+        ("hello, this is no manifest\n", "8:1: expected a mapping with `apiVersion`"),
+        (&bomb, "12:44: more than 100000 values in one document, aliases expanded"),
         (&deep_flow, "8:65: nested deeper than 64 levels"),
         (&deep_block, "72:65: nested deeper than 64 levels"),
-        (
-            "a: &a [*a]\n",
-            "8:8: the alias stands inside of what it stands for",
-        ),
+        ("a: &a [*a]\n", "8:8: the alias stands inside of what it stands for"),
         (
             "kind: Tenant\nkind: x\napiVersion: vaultctl.dev/v1\nmetadata: {name: c}\n",
             "9:1: the key `kind` stands here for the second time",
@@ -322,17 +242,10 @@ fn a_bad_document_hides_no_good_one() {
     for (bad, expected) in table {
         let text = format!("{}---\n{bad}---\n{}", good("before"), good("after"));
         let reading = read_manifest("f.yaml", text.as_bytes());
-        let found: Vec<String> = reading
-            .problems
-            .iter()
-            .map(|found| found.headline())
-            .collect();
+        let found: Vec<String> = reading.problems.iter().map(|found| found.headline()).collect();
         assert_eq!(found.len(), 1, "{bad}: {found:#?}");
         let start = format!("f.yaml:{expected}");
-        assert!(
-            found[0].starts_with(&start),
-            "{bad}: {found:?} is not {start}"
-        );
+        assert!(found[0].starts_with(&start), "{bad}: {found:?} is not {start}");
         assert_eq!(names(&reading), ["before", "after"], "{bad}");
     }
 }
@@ -343,15 +256,8 @@ fn bytes_that_are_no_text_are_located_and_hide_nothing() {
     bytes.extend(b"\xff\n---\n");
     bytes.extend(good("after").bytes());
     let reading = read_manifest("f.yaml", &bytes);
-    let found: Vec<String> = reading
-        .problems
-        .iter()
-        .map(|found| found.headline())
-        .collect();
-    assert_eq!(
-        found,
-        ["f.yaml:9:5: not UTF-8 text: the byte 0xff is no part of a character"]
-    );
+    let found: Vec<String> = reading.problems.iter().map(|found| found.headline()).collect();
+    assert_eq!(found, ["f.yaml:9:5: not UTF-8 text: the byte 0xff is no part of a character"]);
     assert_eq!(names(&reading), ["before", "after"]);
 }
 
@@ -360,11 +266,7 @@ fn caps_hold() {
     let large = vec![b'#'; MANIFEST_BYTES_MAX + 1];
     let reading = read_manifest("f.yaml", &large);
     assert_eq!(reading.problems.len(), 1);
-    assert!(
-        reading.problems[0]
-            .headline()
-            .starts_with("f.yaml:1:1: the file has 1048577 bytes")
-    );
+    assert!(reading.problems[0].headline().starts_with("f.yaml:1:1: the file has 1048577 bytes"));
 
     let many = "--- x\n".repeat(DOCUMENTS_MAX + 1);
     let reading = read_manifest("f.yaml", many.as_bytes());
@@ -376,17 +278,9 @@ fn caps_hold() {
     assert!(!reading.problems.is_empty());
 
     // Errors upon errors: each is one step, not one more reading of the whole file.
-    for bad in [
-        "---\n[\n",
-        "--- \"\n",
-        "%YAML 1\n---\n",
-        "---\n*x: [*x]\n",
-        "--- &a [*a]\n",
-    ] {
-        let reading = read_manifest(
-            "f.yaml",
-            bad.repeat(MANIFEST_BYTES_MAX / bad.len()).as_bytes(),
-        );
+    for bad in ["---\n[\n", "--- \"\n", "%YAML 1\n---\n", "---\n*x: [*x]\n", "--- &a [*a]\n"] {
+        let reading =
+            read_manifest("f.yaml", bad.repeat(MANIFEST_BYTES_MAX / bad.len()).as_bytes());
         assert_eq!(reading.problems.len(), PROBLEMS_MAX + 1, "{bad}");
     }
 
@@ -398,25 +292,12 @@ fn caps_hold() {
         "*b, ".repeat(50)
     );
     let reading = read_manifest("f.yaml", format!("{item}---\n").repeat(1_000).as_bytes());
-    assert!(
-        reading
-            .problems
-            .iter()
-            .any(|found| found.message.contains("in one file"))
-    );
+    assert!(reading.problems.iter().any(|found| found.message.contains("in one file")));
 
     // A long text, repeated by aliases.
-    let text = format!(
-        "a: &a {}\nb: [{}]\n",
-        "x".repeat(500_000),
-        "*a, ".repeat(50_000)
-    );
+    let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a, ".repeat(50_000));
     let reading = read_manifest("f.yaml", text.as_bytes());
-    assert!(
-        reading.problems[0]
-            .message
-            .contains("bytes of text in one document")
-    );
+    assert!(reading.problems[0].message.contains("bytes of text in one document"));
 }
 
 #[test]
@@ -425,9 +306,7 @@ fn aliases_work_within_a_document() {
         + "    - { name: two, region: ord, config: { image: *i, env: *e, metadata: *e } }\n";
     let reading = read_manifest("f.yaml", text.as_bytes());
     assert_eq!(reading.problems, []);
-    let crate::check::Document::Tenant(tenant) = &reading.documents[0].document else {
-        panic!()
-    };
+    let crate::check::Document::Tenant(tenant) = &reading.documents[0].document else { panic!() };
     assert_eq!(tenant.spec.machines[1].config["metadata"]["A"], "nginx");
 }
 
@@ -451,15 +330,8 @@ items:
     let reading = read_manifest("f.yaml", text.as_bytes());
     assert_eq!(names(&reading), ["acme", "dev-box"]);
     assert_eq!(reading.problems.len(), 1);
-    assert!(
-        reading.problems[0]
-            .headline()
-            .starts_with("f.yaml:10:23: name `Beta` must not")
-    );
-    let refused = RefusedDocument {
-        kind: DocumentKind::Tenant,
-        name: "Beta".to_owned(),
-    };
+    assert!(reading.problems[0].headline().starts_with("f.yaml:10:23: name `Beta` must not"));
+    let refused = RefusedDocument { kind: DocumentKind::Tenant, name: "Beta".to_owned() };
     assert_eq!(reading.refused, [refused]);
 
     let wrong = text
@@ -467,10 +339,7 @@ items:
         .replace("metadata: { res", "metdata: { res");
     let found = headlines(&wrong);
     assert_eq!(found[0], "f.yaml:1:13: a `List` has `apiVersion: v1`");
-    assert_eq!(
-        found[1],
-        "f.yaml:3:1: unknown field `metdata`; did you mean `metadata`?"
-    );
+    assert_eq!(found[1], "f.yaml:3:1: unknown field `metdata`; did you mean `metadata`?");
 }
 
 #[test]
@@ -484,14 +353,7 @@ fn paths_are_located_as_far_as_they_exist() {
         (root.field("metadata").field("name"), (3, 19)),
         (machine.clone(), (6, 7)),
         (machine.field("config").field("image"), (6, 50)),
-        (
-            machine
-                .field("config")
-                .field("mounts")
-                .index(0)
-                .field("volume"),
-            (6, 33),
-        ),
+        (machine.field("config").field("mounts").index(0).field("volume"), (6, 33)),
         (root.field("spec").field("class"), (4, 1)),
         (root.field("nothing"), (1, 1)),
     ];
@@ -507,20 +369,12 @@ fn pictures_show_the_place_and_steer_no_terminal() {
     let reading = read_manifest("f.yaml", text.as_bytes());
     for problem in &reading.problems {
         let shown = problem.to_string();
-        assert!(
-            !shown
-                .chars()
-                .any(|found| found.is_control() && found != '\n'),
-            "{shown:?}"
-        );
+        assert!(!shown.chars().any(|found| found.is_control() && found != '\n'), "{shown:?}");
     }
     let long = format!("{}\nkind: {}x\n", "# ä", " ".repeat(1_000));
     let reading = read_manifest("f.yaml", long.as_bytes());
     let picture = reading.problems.last().unwrap().picture();
-    assert!(
-        picture.lines().all(|line| line.chars().count() < 140),
-        "{picture}"
-    );
+    assert!(picture.lines().all(|line| line.chars().count() < 140), "{picture}");
 }
 
 #[test]
@@ -569,14 +423,10 @@ fn a_folder_is_checked_as_a_whole() {
         ("d.yaml", good("delta").replace("image: nginx", "image: nginx, mounts: [ { volume: dta, path: /d } ]")
                     + "  volumes: [ { name: data, sizeGb: 1 } ]\n"),
     ];
-    let readings: Vec<ManifestReading> = files
-        .iter()
-        .map(|(file, text)| read_manifest(file, text.as_bytes()))
-        .collect();
-    let found: Vec<String> = check_folder(&readings, &[])
-        .iter()
-        .map(|found| found.problem.headline())
-        .collect();
+    let readings: Vec<ManifestReading> =
+        files.iter().map(|(file, text)| read_manifest(file, text.as_bytes())).collect();
+    let found: Vec<String> =
+        check_folder(&readings, &[]).iter().map(|found| found.problem.headline()).collect();
     assert_eq!(
         found,
         [

@@ -63,11 +63,7 @@ pub(super) struct Extent {
 impl Extent {
     /// The extent of a scalar.
     pub(super) fn scalar(text_bytes: usize) -> Self {
-        Self {
-            nodes: 1,
-            text_bytes,
-            depth: 1,
-        }
+        Self { nodes: 1, text_bytes, depth: 1 }
     }
 
     /// Takes in a value one level deeper. Sums saturate: an alias bomb is far beyond any number.
@@ -153,9 +149,7 @@ impl Content {
             Self::Mapping(entries) => {
                 let mut members = Map::new();
                 for entry in entries.iter() {
-                    members
-                        .entry(entry.key.as_ref())
-                        .or_insert_with(|| entry.value.to_value());
+                    members.entry(entry.key.as_ref()).or_insert_with(|| entry.value.to_value());
                 }
                 Value::Object(members)
             }

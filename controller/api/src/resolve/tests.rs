@@ -44,14 +44,7 @@ fn tenant_and_class_merge_and_the_tenant_wins() {
     let groups: Vec<_> = resolved
         .machines
         .iter()
-        .map(|group| {
-            (
-                group.name.as_str(),
-                group.region.as_str(),
-                group.count,
-                group.state,
-            )
-        })
+        .map(|group| (group.name.as_str(), group.region.as_str(), group.count, group.state))
         .collect();
     assert_eq!(
         groups,
@@ -70,34 +63,22 @@ fn tenant_and_class_merge_and_the_tenant_wins() {
             "mounts": [ { "volume": "data", "path": "/data" } ],
         })
     );
-    let mount = ResolvedMount {
-        volume: 0,
-        path: "/data".to_owned(),
-    };
+    let mount = ResolvedMount { volume: 0, path: "/data".to_owned() };
     assert_eq!(resolved.machines[0].mount, Some(mount));
-    let volumes: Vec<_> = resolved
-        .volumes
-        .iter()
-        .map(|volume| (volume.name.as_str(), volume.size_gb))
-        .collect();
+    let volumes: Vec<_> =
+        resolved.volumes.iter().map(|volume| (volume.name.as_str(), volume.size_gb)).collect();
     assert_eq!(volumes, [("data", 20), ("spare", 1)]);
 }
 
 #[test]
 fn a_tenant_without_class_or_spec_is_resolved() {
-    assert_eq!(
-        resolve("acme", &TenantSpec::default(), None),
-        Ok(ResolvedSpec::default())
-    );
+    assert_eq!(resolve("acme", &TenantSpec::default(), None), Ok(ResolvedSpec::default()));
 }
 
 #[test]
 fn a_named_class_must_be_given() {
     let found = resolve("acme", &spec(json!({ "class": "dev-box" })), None).unwrap_err();
-    assert_eq!(
-        found[0].to_string(),
-        "spec.class: there is no tenant class `dev-box`"
-    );
+    assert_eq!(found[0].to_string(), "spec.class: there is no tenant class `dev-box`");
 }
 
 /// The tenant's name, its spec, and the problems with it under the class.
@@ -149,10 +130,8 @@ fn problems_point_at_the_tenant_or_at_its_class() {
         (
             "acme",
             json!({}),
-            class(
-                json!({ "machines": [ { "name": "box", "region": "ord", "config": {
-                "image": "x", "mounts": [ { "volume": "zzz", "path": "/" } ] } } ] }),
-            ),
+            class(json!({ "machines": [ { "name": "box", "region": "ord", "config": {
+                "image": "x", "mounts": [ { "volume": "zzz", "path": "/" } ] } } ] })),
             &[
                 "spec.class: the mounted volume `zzz` is not declared (in class `dev-box`, spec.machines[].config.mounts[0].volume)",
             ],
@@ -197,12 +176,8 @@ fn problems_point_at_the_tenant_or_at_its_class() {
     ];
     for (name, tenant, class, expected) in table {
         let found = resolve(name, &spec(tenant.clone()), Some(("dev-box", &class)));
-        let found: Vec<String> = found
-            .err()
-            .unwrap_or_default()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let found: Vec<String> =
+            found.err().unwrap_or_default().iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), expected.len(), "{tenant}: {found:#?}");
         for (found, expected) in found.iter().zip(expected) {
             assert!(found.contains(expected), "{tenant}: {found}");

@@ -50,20 +50,12 @@ fn a_class_that_breaks_known_tenants_is_refused() {
     let tenant = document("Tenant", "acme", json!({ "class": "dev-box" }));
     let problems = found(&[&new], &[&old, &tenant]);
     assert_eq!(problems.len(), 1);
-    assert!(
-        problems[0]
-            .1
-            .starts_with("spec: this would break tenant `acme`: "),
-        "{problems:?}"
-    );
+    assert!(problems[0].1.starts_with("spec: this would break tenant `acme`: "), "{problems:?}");
     // A tenant that was broken before is not the new class's doing.
     assert_eq!(found(&[&new], &[&new, &tenant]), []);
     // A tenant that comes along with the class speaks for itself.
     let problems = found(&[&new, &tenant], &[&old, &tenant]);
-    assert_eq!(
-        problems.iter().map(|(index, _)| *index).collect::<Vec<_>>(),
-        [1]
-    );
+    assert_eq!(problems.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1]);
 }
 
 #[test]

@@ -68,25 +68,17 @@ impl Answer {
 
     pub(super) fn volume_still_claimed(&self) -> bool {
         self.message.contains("volume already claimed by machine")
-            || self
-                .message
-                .contains("volume is currently bound to machine")
+            || self.message.contains("volume is currently bound to machine")
     }
 
     /// Other answers with status 408 mean that the machine's host did not answer.
     pub(super) fn wait_is_over(&self) -> bool {
         self.status == StatusCode::REQUEST_TIMEOUT
-            && self
-                .message
-                .contains("machine failed to reach desired state")
+            && self.message.contains("machine failed to reach desired state")
     }
 
     pub(super) fn capacity(&self) -> Option<CapacityScope> {
-        let host = || {
-            HOST_IS_FULL
-                .iter()
-                .any(|phrase| self.message.contains(phrase))
-        };
+        let host = || HOST_IS_FULL.iter().any(|phrase| self.message.contains(phrase));
         match self.status {
             StatusCode::UNPROCESSABLE_ENTITY if self.has_code("insufficient_capacity") => {
                 Some(CapacityScope::Region)

@@ -26,21 +26,14 @@ pub(super) fn classify(request: RequestLine, answer: Answer) -> CallError {
     if refused {
         CallError::Rejected(Rejection { request, answer })
     } else {
-        CallError::Unknown(Unknown {
-            request,
-            answer: Some(answer),
-            cause: UnknownCause::Status,
-        })
+        CallError::Unknown(Unknown { request, answer: Some(answer), cause: UnknownCause::Status })
     }
 }
 
 /// What an answer says, from its head and as much of its body as came.
 pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {
     let text = |value: Option<&Value>| {
-        value
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
+        value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     };
     let (message, code) = match serde_json::from_slice(body) {
         Ok(Value::Object(members)) => {
@@ -89,26 +82,13 @@ mod tests {
     use crate::error::CapacityScope;
 
     fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
     fn call_error(status: u16, body: &str) -> CallError {
-        let request = RequestLine {
-            method: Method::POST,
-            path: "/v1/apps/t-42/machines".into(),
-        };
+        let request = RequestLine { method: Method::POST, path: "/v1/apps/t-42/machines".into() };
         let headers = headers(&[(HeaderName::from_static("fly-request-id"), "01K4Z8-ams")]);
-        classify(
-            request,
-            read(
-                StatusCode::from_u16(status).unwrap(),
-                &headers,
-                body.as_bytes(),
-            ),
-        )
+        classify(request, read(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes()))
     }
 
     fn error(status: u16, message: &str) -> CallError {
@@ -125,10 +105,7 @@ mod tests {
         for status in [301, 303, 408, 500, 502, 503, 504, 599, 700] {
             let error = call_error(status, "{}");
             assert!(matches!(error, CallError::Unknown(_)), "{status}");
-            assert!(
-                !error.is_retryable(),
-                "{status}: a write whose outcome is unknown"
-            );
+            assert!(!error.is_retryable(), "{status}: a write whose outcome is unknown");
         }
     }
 
@@ -153,22 +130,10 @@ mod tests {
     fn the_message_is_taken_from_where_the_platform_puts_it() {
         let message = |body: &str| call_error(400, body).answer().unwrap().message.clone();
         assert_eq!(message(r#"{"error":"from error"}"#), "from error");
-        assert_eq!(
-            message(r#"{"error":"from error","message":"from message"}"#),
-            "from message"
-        );
-        assert_eq!(
-            message(r#"{"error":"from error","message":""}"#),
-            "from error"
-        );
-        assert_eq!(
-            message(r#"{"error":{"no":"text"}}"#),
-            r#"{"error":{"no":"text"}}"#
-        );
-        assert_eq!(
-            message("<html>\n\u{1b}[31mBad\u{7}</html>\n"),
-            "<html>  [31mBad </html>"
-        );
+        assert_eq!(message(r#"{"error":"from error","message":"from message"}"#), "from message");
+        assert_eq!(message(r#"{"error":"from error","message":""}"#), "from error");
+        assert_eq!(message(r#"{"error":{"no":"text"}}"#), r#"{"error":{"no":"text"}}"#);
+        assert_eq!(message("<html>\n\u{1b}[31mBad\u{7}</html>\n"), "<html>  [31mBad </html>");
         assert_eq!(message(""), "");
         let long = "ä".repeat(2_000);
         assert_eq!(message(&long).len(), MESSAGE_CAP);
@@ -191,11 +156,8 @@ mod tests {
         assert!(error(429, "rate limit exceeded").is_rate_limited());
         assert!(error(422, "Validation failed: Name has already been taken").name_taken());
         assert!(
-            call_error(
-                422,
-                r#"{"error":"uniqueness violation","status":"name_taken"}"#
-            )
-            .name_taken()
+            call_error(422, r#"{"error":"uniqueness violation","status":"name_taken"}"#)
+                .name_taken()
         );
         assert!(
             !error(
@@ -206,25 +168,16 @@ mod tests {
         );
         assert!(!error(409, "Name has already been taken").name_taken());
         assert!(
-            error(
-                412,
-                "failed_precondition: volume already claimed by machine 00000"
-            )
-            .volume_still_claimed()
+            error(412, "failed_precondition: volume already claimed by machine 00000")
+                .volume_still_claimed()
         );
         assert!(
-            error(
-                412,
-                "failed_precondition: volume is currently bound to machine: 48e0"
-            )
-            .volume_still_claimed()
+            error(412, "failed_precondition: volume is currently bound to machine: 48e0")
+                .volume_still_claimed()
         );
         assert!(
-            !error(
-                412,
-                "failed_precondition: snapshot is already scheduled at 12:00"
-            )
-            .volume_still_claimed()
+            !error(412, "failed_precondition: snapshot is already scheduled at 12:00")
+                .volume_still_claimed()
         );
         assert!(
             error(
@@ -263,27 +216,17 @@ mod tests {
     fn want_of_room_names_its_scope() {
         let region =
             r#"{"error":"could not find a candidate host","status":"insufficient_capacity"}"#;
-        assert_eq!(
-            call_error(422, region).capacity(),
-            Some(CapacityScope::Region)
-        );
+        assert_eq!(call_error(422, region).capacity(), Some(CapacityScope::Region));
         for text in [
             "aborted: could not reserve resource for machine: insufficient CPUs available to fulfill request",
             "aborted: insufficient IPs available to fulfill request",
             "aborted: no capacity",
             "governor policy blocked start",
         ] {
-            assert_eq!(
-                error(409, text).capacity(),
-                Some(CapacityScope::Host),
-                "{text}"
-            );
+            assert_eq!(error(409, text).capacity(), Some(CapacityScope::Host), "{text}");
         }
         let volume = r#"{"error":"insufficient resources to create new machine with existing volume 'vol_1'","status":"volume_placement_capacity"}"#;
-        assert_eq!(
-            call_error(412, volume).capacity(),
-            Some(CapacityScope::Host)
-        );
+        assert_eq!(call_error(412, volume).capacity(), Some(CapacityScope::Host));
         assert!(!call_error(412, volume).is_wrong_state());
         for text in [
             "aborted: machine update failed due to concurrent update",
@@ -296,10 +239,7 @@ mod tests {
 
     #[test]
     fn the_wait_that_is_asked_for_is_read_in_both_forms() {
-        assert_eq!(
-            retry_after(&headers(&[(RETRY_AFTER, "7")])),
-            Some(Duration::from_secs(7))
-        );
+        assert_eq!(retry_after(&headers(&[(RETRY_AFTER, "7")])), Some(Duration::from_secs(7)));
         let sent = (DATE, "Wed, 21 Oct 2026 07:28:00 GMT");
         let until = (RETRY_AFTER, "Wed, 21 Oct 2026 07:28:09 GMT");
         assert_eq!(
@@ -307,10 +247,7 @@ mod tests {
             Some(Duration::from_secs(9))
         );
         assert_eq!(
-            retry_after(&headers(&[
-                (RETRY_AFTER, "Wed, 21 Oct 2026 07:00:00 GMT"),
-                sent
-            ])),
+            retry_after(&headers(&[(RETRY_AFTER, "Wed, 21 Oct 2026 07:00:00 GMT"), sent])),
             Some(Duration::ZERO)
         );
         assert_eq!(retry_after(&headers(&[until])), None);

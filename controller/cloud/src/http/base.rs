@@ -12,10 +12,8 @@ const PRIVATE_SUFFIXES: [&str; 2] = [".internal", ".flycast"];
 /// Reads `http://HOST[:PORT]` or `https://HOST[:PORT]`.
 pub(super) fn parse(text: &str) -> Result<Url, ClientError> {
     // Of what is refused only scheme, host and port are shown: a password may be in the rest.
-    let refused = |shown: &str, reason: String| ClientError::BaseUrl {
-        url: shown.to_owned(),
-        reason,
-    };
+    let refused =
+        |shown: &str, reason: String| ClientError::BaseUrl { url: shown.to_owned(), reason };
     let url = Url::parse(text).map_err(|error| refused("…", error.to_string()))?;
     let reason = if !matches!(url.scheme(), "http" | "https") {
         return Err(refused(
@@ -29,10 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Url, ClientError> {
     } else {
         return Ok(url);
     };
-    Err(refused(
-        &url.origin().ascii_serialization(),
-        reason.to_owned(),
-    ))
+    Err(refused(&url.origin().ascii_serialization(), reason.to_owned()))
 }
 
 /// Whether the token would go in clear over a network that anybody may listen to.
@@ -87,9 +82,7 @@ mod tests {
             ("https://user:hunter2@host:1", "https://host:1"),
             ("https://host/v1?token=hunter2", "https://host"),
         ] {
-            let Err(ClientError::BaseUrl { url: seen, .. }) = parse(url) else {
-                panic!("{url}")
-            };
+            let Err(ClientError::BaseUrl { url: seen, .. }) = parse(url) else { panic!("{url}") };
             assert_eq!(seen, shown);
         }
     }

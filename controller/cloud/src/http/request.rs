@@ -34,10 +34,7 @@ impl Request {
     pub(crate) fn new(operation: Operation, segments: &[&str], identifier: &str) -> Self {
         Self {
             operation,
-            segments: segments
-                .iter()
-                .map(|segment| (*segment).to_owned())
-                .collect(),
+            segments: segments.iter().map(|segment| (*segment).to_owned()).collect(),
             query: Vec::new(),
             body: None,
             identifier: identifier.to_owned(),

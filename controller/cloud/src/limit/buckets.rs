@@ -51,10 +51,7 @@ impl Buckets {
     /// No bucket in use; never more than `capacity` at once.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self {
-            full_at: HashMap::new(),
-            capacity,
-        }
+        Self { full_at: HashMap::new(), capacity }
     }
 
     /// Takes the next token for this operation on this identifier, unless it is further away than
@@ -76,11 +73,7 @@ impl Buckets {
             return Admission::Refused(wait);
         }
         self.full_at.insert(key, full_at + rate.interval);
-        if wait.is_zero() {
-            Admission::Now
-        } else {
-            Admission::After(wait)
-        }
+        if wait.is_zero() { Admission::Now } else { Admission::After(wait) }
     }
 
     /// The platform said that the bucket is empty: takes all tokens out, and the next one comes
@@ -120,10 +113,7 @@ impl Buckets {
 mod tests {
     use super::*;
 
-    const COMMON: Rate = Rate {
-        interval: Duration::from_secs(1),
-        burst: 3,
-    };
+    const COMMON: Rate = Rate { interval: Duration::from_secs(1), burst: 3 };
     const PATIENCE: Duration = Duration::from_secs(60);
     const START: (Operation, &str) = (Operation::StartMachine, "m1");
 
@@ -134,9 +124,8 @@ mod tests {
     #[test]
     fn a_burst_goes_at_once_and_the_rest_waits_in_order() {
         let mut buckets = Buckets::new(8);
-        let admissions: Vec<_> = (0..6)
-            .map(|_| buckets.reserve(START, COMMON, seconds(100), PATIENCE))
-            .collect();
+        let admissions: Vec<_> =
+            (0..6).map(|_| buckets.reserve(START, COMMON, seconds(100), PATIENCE)).collect();
         assert_eq!(
             admissions,
             [
@@ -154,20 +143,14 @@ mod tests {
     fn tokens_come_back_exactly_on_time() {
         let mut buckets = Buckets::new(8);
         for _ in 0..3 {
-            assert_eq!(
-                buckets.reserve(START, COMMON, seconds(0), PATIENCE),
-                Admission::Now
-            );
+            assert_eq!(buckets.reserve(START, COMMON, seconds(0), PATIENCE), Admission::Now);
         }
         let early = seconds(1) - Duration::from_nanos(1);
         assert_eq!(
             buckets.reserve(START, COMMON, early, Duration::ZERO),
             Admission::Refused(Duration::from_nanos(1))
         );
-        assert_eq!(
-            buckets.reserve(START, COMMON, seconds(1), PATIENCE),
-            Admission::Now
-        );
+        assert_eq!(buckets.reserve(START, COMMON, seconds(1), PATIENCE), Admission::Now);
         assert_eq!(
             buckets.reserve(START, COMMON, seconds(1), PATIENCE),
             Admission::After(seconds(1))
@@ -176,10 +159,7 @@ mod tests {
 
     #[test]
     fn steady_use_at_the_limit_never_drifts() {
-        let rate = Rate {
-            interval: Duration::from_nanos(333_333_333),
-            burst: 1,
-        };
+        let rate = Rate { interval: Duration::from_nanos(333_333_333), burst: 1 };
         let mut buckets = Buckets::new(1);
         let mut now = Duration::ZERO;
         for _ in 0..100_000 {
@@ -196,16 +176,9 @@ mod tests {
     #[test]
     fn operations_and_identifiers_do_not_share_a_bucket() {
         let mut buckets = Buckets::new(8);
-        for key in [
-            START,
-            (Operation::StopMachine, "m1"),
-            (Operation::StartMachine, "m2"),
-        ] {
+        for key in [START, (Operation::StopMachine, "m1"), (Operation::StartMachine, "m2")] {
             for _ in 0..3 {
-                assert_eq!(
-                    buckets.reserve(key, COMMON, seconds(5), PATIENCE),
-                    Admission::Now
-                );
+                assert_eq!(buckets.reserve(key, COMMON, seconds(5), PATIENCE), Admission::Now);
             }
             assert_eq!(
                 buckets.reserve(key, COMMON, seconds(5), PATIENCE),
@@ -285,15 +258,9 @@ mod tests {
         assert_eq!(rate(Operation::CreateMachine), Some(COMMON));
         assert_eq!(
             rate(Operation::ReadMachine),
-            Some(Rate {
-                interval: Duration::from_millis(200),
-                burst: 10
-            })
+            Some(Rate { interval: Duration::from_millis(200), burst: 10 })
         );
-        assert_eq!(
-            rate(Operation::DeleteApp).map(|rate| rate.interval * 100),
-            Some(seconds(60))
-        );
+        assert_eq!(rate(Operation::DeleteApp).map(|rate| rate.interval * 100), Some(seconds(60)));
         assert_eq!(rate(Operation::ListOrgMachines), None);
     }
 }

@@ -65,11 +65,7 @@ impl Caller {
             Err(full) => Err(self.not_sent(request, NotSentReason::Queue(full))),
         };
         if let Some(observer) = &self.observer {
-            observer.call(
-                &request.operation.method(),
-                request.operation,
-                CallOutcome::of(&result),
-            );
+            observer.call(&request.operation.method(), request.operation, CallOutcome::of(&result));
         }
         result
     }
@@ -79,9 +75,7 @@ impl Caller {
         &self,
         request: Request,
     ) -> Result<T, CallError> {
-        self.call(&request)
-            .await?
-            .decode(|body| serde_json::from_slice(body))
+        self.call(&request).await?.decode(|body| serde_json::from_slice(body))
     }
 
     /// Makes a call whose success says nothing more.
@@ -111,11 +105,8 @@ impl Caller {
         let first = first.list().query("limit", PAGE_LIMIT.to_string());
         let mut request = first.clone();
         let mut walk = Walk::default();
-        let mut all = Pages {
-            rows: Vec::new(),
-            error_regions: Vec::new(),
-            undecodable: Vec::new(),
-        };
+        let mut all =
+            Pages { rows: Vec::new(), error_regions: Vec::new(), undecodable: Vec::new() };
         loop {
             let success = self.call(&request).await?;
             let read = Page::of_member(member, &success.body)
@@ -140,9 +131,6 @@ impl Caller {
     }
 
     fn not_sent(&self, request: &Request, reason: NotSentReason) -> CallError {
-        CallError::NotSent(NotSent {
-            request: self.http.request_line(request),
-            reason,
-        })
+        CallError::NotSent(NotSent { request: self.http.request_line(request), reason })
     }
 }

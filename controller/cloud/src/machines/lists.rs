@@ -50,9 +50,7 @@ impl Apps {
     #[must_use]
     pub fn is_partial(&self) -> bool {
         !self.undecodable.is_empty()
-            || self
-                .total
-                .is_some_and(|total| total > self.apps.len() as u64)
+            || self.total.is_some_and(|total| total > self.apps.len() as u64)
     }
 }
 

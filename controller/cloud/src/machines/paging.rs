@@ -56,11 +56,8 @@ impl<T: DeserializeOwned> Page<T> {
     }
 
     fn of_rows(values: Vec<Value>, rest: Map<String, Value>) -> Self {
-        let mut page = Self {
-            rows: Vec::with_capacity(values.len()),
-            undecodable: Vec::new(),
-            rest,
-        };
+        let mut page =
+            Self { rows: Vec::with_capacity(values.len()), undecodable: Vec::new(), rest };
         for (index, value) in values.into_iter().enumerate() {
             let id: String = value
                 .get("id")
@@ -73,8 +70,7 @@ impl<T: DeserializeOwned> Page<T> {
                 Ok(row) => page.rows.push(row),
                 Err(error) => {
                     let reason = printable(&error.to_string(), REASON_CAP);
-                    page.undecodable
-                        .push(format!("row {index} (id {id:?}): {reason}"));
+                    page.undecodable.push(format!("row {index} (id {id:?}): {reason}"));
                 }
             }
         }
@@ -120,10 +116,7 @@ impl Walk {
     /// One sentence, if the walk has been there before or is longer than [`PAGE_CAP`].
     pub(crate) fn step(&mut self, cursor: &str) -> Result<(), String> {
         if !self.seen.insert(cursor.to_owned()) {
-            return Err(format!(
-                "a cursor comes back after {} pages",
-                self.seen.len()
-            ));
+            return Err(format!("a cursor comes back after {} pages", self.seen.len()));
         }
         // The first page needs no cursor.
         if self.seen.len() >= PAGE_CAP {
@@ -161,10 +154,7 @@ mod tests {
     }
 
     fn row(id: &str, size: u64) -> Row {
-        Row {
-            id: id.into(),
-            size,
-        }
+        Row { id: id.into(), size }
     }
 
     #[test]
@@ -201,14 +191,7 @@ mod tests {
         };
         assert_eq!(read(r#"{"rows":[]}"#).unwrap(), 0);
         assert_eq!(read(r#"{"rows":null}"#).unwrap(), 0);
-        for body in [
-            r#"{"ok":true}"#,
-            r#"{"rows":{}}"#,
-            "[]",
-            "",
-            "<html>",
-            r#"{"rows":[]"#,
-        ] {
+        for body in [r#"{"ok":true}"#, r#"{"rows":{}}"#, "[]", "", "<html>", r#"{"rows":[]"#] {
             assert!(read(body).is_err(), "{body}");
         }
         assert_eq!(Page::<Row>::of_array(b"null").unwrap().rows.len(), 0);
@@ -225,16 +208,8 @@ mod tests {
         assert_eq!(page(r#","next_cursor":"""#).next_cursor().unwrap(), None);
         assert!(page(r#","next_cursor":7"#).next_cursor().is_err());
         assert!(page("").error_regions().unwrap().is_empty());
-        assert!(
-            page(r#","error_regions":null"#)
-                .error_regions()
-                .unwrap()
-                .is_empty()
-        );
-        assert_eq!(
-            page(r#","error_regions":["ams"]"#).error_regions().unwrap(),
-            ["ams"]
-        );
+        assert!(page(r#","error_regions":null"#).error_regions().unwrap().is_empty());
+        assert_eq!(page(r#","error_regions":["ams"]"#).error_regions().unwrap(), ["ams"]);
         assert!(page(r#","error_regions":"ams""#).error_regions().is_err());
     }
 
@@ -243,32 +218,17 @@ mod tests {
         let mut walk = Walk::default();
         walk.step("a").unwrap();
         walk.step("b").unwrap();
-        assert_eq!(
-            walk.step("a").unwrap_err(),
-            "a cursor comes back after 2 pages"
-        );
+        assert_eq!(walk.step("a").unwrap_err(), "a cursor comes back after 2 pages");
         let mut walk = Walk::default();
         for page in 1..PAGE_CAP {
             walk.step(&page.to_string()).unwrap();
         }
-        assert_eq!(
-            walk.step("one more").unwrap_err(),
-            "there are more than 1000 of them"
-        );
+        assert_eq!(walk.step("one more").unwrap_err(), "there are more than 1000 of them");
     }
 
     #[test]
     fn the_last_row_of_an_id_counts() {
-        let rows = vec![
-            row("a", 1),
-            row("b", 1),
-            row("a", 2),
-            row("c", 1),
-            row("a", 3),
-        ];
-        assert_eq!(
-            keep_latest(rows, |row| &row.id),
-            [row("a", 3), row("b", 1), row("c", 1)]
-        );
+        let rows = vec![row("a", 1), row("b", 1), row("a", 2), row("c", 1), row("a", 3)];
+        assert_eq!(keep_latest(rows, |row| &row.id), [row("a", 3), row("b", 1), row("c", 1)]);
     }
 }

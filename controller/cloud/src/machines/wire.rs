@@ -150,9 +150,7 @@ impl Machine {
         let config = self.config.as_ref().or(self.incomplete_config.as_ref());
         let metadata = config.and_then(|config| config.get("metadata")?.as_object());
         let pairs = metadata.into_iter().flatten();
-        pairs
-            .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
-            .collect()
+        pairs.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect()
     }
 }
 
@@ -375,10 +373,7 @@ fn metadata<'de, D: Deserializer<'de>>(
 ) -> Result<BTreeMap<String, String>, D::Error> {
     let pairs =
         Option::<BTreeMap<String, Option<String>>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(pairs
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)))
-        .collect())
+    Ok(pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
 #[cfg(test)]

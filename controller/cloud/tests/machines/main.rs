@@ -22,12 +22,7 @@ fn row(id: &str) -> Value {
 
 fn create_machine() -> CreateMachine {
     let config = Map::from_iter([("image".to_owned(), json!("nginx:1.29"))]);
-    CreateMachine {
-        name: "t-42-web".into(),
-        region: "ams".into(),
-        config,
-        skip_launch: false,
-    }
+    CreateMachine { name: "t-42-web".into(), region: "ams".into(), config, skip_launch: false }
 }
 
 #[tokio::test]
@@ -51,10 +46,7 @@ async fn every_call_has_its_method_path_query_and_body() {
         Answer::json(200, json!({"id": "vol_1", "name": "v", "state": "created", "region": "ams", "size_gb": 1})),
     ]);
     assert_eq!(client.token_organizations().await.unwrap(), ["a", "b"]);
-    assert_eq!(
-        client.list_apps("acme-org").await.unwrap().apps[0].name,
-        "t-42"
-    );
+    assert_eq!(client.list_apps("acme-org").await.unwrap().apps[0].name, "t-42");
     assert_eq!(client.app("a/b ?é").await.unwrap().status, "deployed");
     let app = CreateApp {
         name: "t-42".into(),
@@ -62,51 +54,28 @@ async fn every_call_has_its_method_path_query_and_body() {
         network: Some("n".into()),
         idempotency_key: None,
     };
-    assert_eq!(
-        client.create_app(&app).await.unwrap().id.as_deref(),
-        Some("x")
-    );
+    assert_eq!(client.create_app(&app).await.unwrap().id.as_deref(), Some("x"));
     client.delete_app("t-42").await.unwrap();
     assert_eq!(client.machine("t-42", "m1").await.unwrap().id, "m1");
-    assert_eq!(
-        client
-            .create_machine("t-42", &create_machine())
-            .await
-            .unwrap()
-            .id,
-        "m1"
-    );
+    assert_eq!(client.create_machine("t-42", &create_machine()).await.unwrap().id, "m1");
     let update = UpdateMachine {
         config: create_machine().config,
         current_version: Some("V".into()),
         skip_launch: true,
     };
-    assert_eq!(
-        client
-            .update_machine("t-42", "m1", &update)
-            .await
-            .unwrap()
-            .id,
-        "m1"
-    );
+    assert_eq!(client.update_machine("t-42", "m1", &update).await.unwrap().id, "m1");
     client.start_machine("t-42", "m1").await.unwrap();
     client.stop_machine("t-42", "m1").await.unwrap();
     client.delete_machine("t-42", "m1", false).await.unwrap();
     client.delete_machine("t-42", "m1", true).await.unwrap();
-    assert_eq!(
-        client.list_app_volumes("t-42").await.unwrap().volumes[0].id,
-        "vol_1"
-    );
+    assert_eq!(client.list_app_volumes("t-42").await.unwrap().volumes[0].id, "vol_1");
     let volume = CreateVolume {
         name: "v".into(),
         region: "ams".into(),
         size_gb: 1,
         ..CreateVolume::default()
     };
-    assert_eq!(
-        client.create_volume("t-42", &volume).await.unwrap().id,
-        "vol_1"
-    );
+    assert_eq!(client.create_volume("t-42", &volume).await.unwrap().id, "vol_1");
 
     let expected = [
         "GET /v1/tokens/current ",
@@ -137,11 +106,7 @@ async fn the_token_goes_out_in_the_form_that_it_needs() {
         platform.answers([Answer::json(200, json!({"apps": []}))]);
         let mut config = config(&platform.url());
         config.token = token.into();
-        MachinesClient::new(config)
-            .unwrap()
-            .list_apps("o")
-            .await
-            .unwrap();
+        MachinesClient::new(config).unwrap().list_apps("o").await.unwrap();
         assert_eq!(platform.headers(0)["authorization"], header);
         assert_eq!(
             platform.headers(0)["user-agent"],
@@ -162,23 +127,14 @@ async fn what_is_no_address_or_no_token_makes_no_client_and_is_not_shown() {
         "unix:user:hunter2",
     ] {
         let error = MachinesClient::new(config(url)).err().unwrap();
-        assert!(
-            matches!(error, ClientError::BaseUrl { .. }),
-            "{url}: {error}"
-        );
-        assert!(
-            !format!("{error} {error:?}").contains("hunter2"),
-            "{error:?}"
-        );
+        assert!(matches!(error, ClientError::BaseUrl { .. }), "{url}: {error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
     let mut config = config("http://127.0.0.1:1");
     config.token = "fm2_hunter2 fm2_x".into();
     let error = MachinesClient::new(config).err().unwrap();
     assert!(matches!(error, ClientError::Token(_)));
-    assert!(
-        !format!("{error} {error:?}").contains("hunter2"),
-        "{error:?}"
-    );
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
 }
 
 #[tokio::test]
@@ -218,10 +174,7 @@ async fn a_cursor_that_comes_back_ends_the_list_with_an_error() {
     let page =
         |cursor: &str| Answer::json(200, json!({"machines": [row("m1")], "next_cursor": cursor}));
     platform.answers([page("a"), page("b"), page("a")]);
-    let error = client(&platform)
-        .list_org_machines("acme-org")
-        .await
-        .unwrap_err();
+    let error = client(&platform).list_org_machines("acme-org").await.unwrap_err();
     assert!(
         matches!(&error, CallError::Unknown(unknown) if matches!(unknown.cause, UnknownCause::Pages(_))),
         "{error}"
@@ -236,10 +189,7 @@ async fn a_bad_row_is_told_beside_the_good_ones() {
         json!({"id": "m2", "app_name": "t-42", "name": 7, "state": "started", "region": "ams"});
     platform.answers([
         Answer::json(200, json!({"machines": [row("m1"), odd, row("m3")]})),
-        Answer::json(
-            200,
-            json!({"total_apps": 2, "apps": [{"name": "a"}, {"id": "x"}]}),
-        ),
+        Answer::json(200, json!({"total_apps": 2, "apps": [{"name": "a"}, {"id": "x"}]})),
         Answer::json(200, json!({"total_apps": 3, "apps": [{"name": "a"}]})),
         Answer::json(200, json!([{"id": "vol_1"}])),
     ]);
@@ -252,20 +202,9 @@ async fn a_bad_row_is_told_beside_the_good_ones() {
     );
     assert!(list.is_partial());
     let apps = client.list_apps("acme-org").await.unwrap();
-    assert_eq!(
-        (apps.apps.len(), apps.undecodable.len(), apps.is_partial()),
-        (1, 1, true)
-    );
+    assert_eq!((apps.apps.len(), apps.undecodable.len(), apps.is_partial()), (1, 1, true));
     assert!(client.list_apps("acme-org").await.unwrap().is_partial());
-    assert_eq!(
-        client
-            .list_app_volumes("t-42")
-            .await
-            .unwrap()
-            .undecodable
-            .len(),
-        1
-    );
+    assert_eq!(client.list_app_volumes("t-42").await.unwrap().undecodable.len(), 1);
 }
 
 #[tokio::test]
@@ -280,27 +219,14 @@ async fn a_refusal_carries_all_that_the_platform_said() {
         Answer::text(403, "<h1>Forbidden</h1>"),
     ]);
     let client = client(&platform);
-    let error = client
-        .create_machine("t-42", &create_machine())
-        .await
-        .unwrap_err();
+    let error = client.create_machine("t-42", &create_machine()).await.unwrap_err();
     assert_eq!(error.existing_machine_id(), Some("7811d2b4c90e38"));
     assert_eq!(error.fly_request_id(), Some("01K4Z8-ams"));
     assert_eq!(error.status().map(|status| status.as_u16()), Some(409));
     assert_eq!(error.request().to_string(), "POST /v1/apps/t-42/machines");
-    assert!(
-        client
-            .delete_machine("t-42", "m1", true)
-            .await
-            .unwrap_err()
-            .is_not_found()
-    );
-    let app = CreateApp {
-        name: "t-42".into(),
-        org: "o".into(),
-        network: None,
-        idempotency_key: None,
-    };
+    assert!(client.delete_machine("t-42", "m1", true).await.unwrap_err().is_not_found());
+    let app =
+        CreateApp { name: "t-42".into(), org: "o".into(), network: None, idempotency_key: None };
     assert!(client.create_app(&app).await.unwrap_err().name_taken());
     let error = client.app("t-42").await.unwrap_err();
     assert!(error.is_forbidden());
@@ -313,20 +239,14 @@ async fn a_write_that_may_have_acted_is_unknown_and_not_repeated() {
     let client = client(&platform);
     for answer in [
         Answer::json(503, json!({"error": "host unreachable"})),
-        Answer::json(
-            408,
-            json!({"error": "deadline_exceeded: host did not answer"}),
-        ),
+        Answer::json(408, json!({"error": "deadline_exceeded: host did not answer"})),
         Answer::text(502, "bad gateway"),
         Answer::text(303, "elsewhere").header("location", "/elsewhere"),
         Answer::text(200, "not json"),
         Answer::json(200, json!({"name": "a machine without id"})),
     ] {
         platform.answers([answer]);
-        let error = client
-            .create_machine("t-42", &create_machine())
-            .await
-            .unwrap_err();
+        let error = client.create_machine("t-42", &create_machine()).await.unwrap_err();
         assert!(matches!(error, CallError::Unknown(_)), "{error}");
         assert!(!error.is_retryable());
     }
@@ -374,10 +294,7 @@ async fn after_429_a_write_waits_as_long_as_it_is_told_and_goes_again() {
         limited(),
         Answer::json(200, machine("m1")),
     ]);
-    client
-        .create_machine("t-42", &create_machine())
-        .await
-        .unwrap();
+    client.create_machine("t-42", &create_machine()).await.unwrap();
     let waits = sleep.waits();
     assert_eq!(waits[0], Duration::from_secs(7));
     assert!(waits[1] >= Duration::from_secs(2), "{waits:?}");
@@ -389,10 +306,7 @@ async fn after_429_a_write_waits_as_long_as_it_is_told_and_goes_again() {
     assert_eq!((counts.reads(), counts.writes()), (0, 3));
 
     platform.answers([limited().header("retry-after", "3600")]);
-    let error = client
-        .create_machine("t-42", &create_machine())
-        .await
-        .unwrap_err();
+    let error = client.create_machine("t-42", &create_machine()).await.unwrap_err();
     assert!(error.is_rate_limited() && error.is_retryable());
     assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
 }
@@ -407,16 +321,10 @@ async fn calls_on_one_app_keep_to_the_rate_and_others_do_not_wait() {
     let client = MachinesClient::new(config).unwrap();
     platform.answers((0..8).map(|_| Answer::json(200, machine("m1"))));
     for _ in 0..5 {
-        client
-            .create_machine("t-42", &create_machine())
-            .await
-            .unwrap();
+        client.create_machine("t-42", &create_machine()).await.unwrap();
     }
     for _ in 0..3 {
-        client
-            .create_machine("t-43", &create_machine())
-            .await
-            .unwrap();
+        client.create_machine("t-43", &create_machine()).await.unwrap();
     }
     assert_eq!(sleep.waits(), [Duration::from_secs(1); 2]);
 }
@@ -425,19 +333,13 @@ async fn calls_on_one_app_keep_to_the_rate_and_others_do_not_wait() {
 async fn a_refused_port_and_a_failed_handshake_are_not_sent() {
     let port = Raw::unused_port().await;
     let client = MachinesClient::new(config(&format!("http://127.0.0.1:{port}"))).unwrap();
-    let error = client
-        .create_machine("t-42", &create_machine())
-        .await
-        .unwrap_err();
+    let error = client.create_machine("t-42", &create_machine()).await.unwrap_err();
     assert!(
         matches!(&error, CallError::NotSent(not) if matches!(not.reason, NotSentReason::Connect(_))),
         "{error:?}"
     );
     assert!(error.is_retryable());
-    assert_eq!(
-        error.to_string(),
-        "POST /v1/apps/t-42/machines was not sent"
-    );
+    assert_eq!(error.to_string(), "POST /v1/apps/t-42/machines was not sent");
 
     let raw = Raw::start(b"this is no TLS\r\n\r\n").await;
     match MachinesClient::new(config(&raw.url("https"))) {
@@ -484,17 +386,9 @@ async fn a_connection_that_breaks_before_or_within_the_answer_is_unknown() {
         let raw = Raw::start(half).await;
         let client = MachinesClient::new(config(&raw.url("http"))).unwrap();
         let error = client.stop_machine("t-42", "m1").await.unwrap_err();
-        let CallError::Unknown(unknown) = &error else {
-            panic!("{error:?}")
-        };
-        assert!(
-            matches!(unknown.cause, UnknownCause::Broken(_)),
-            "{error:?}"
-        );
-        assert_eq!(
-            error.fly_request_id(),
-            half.ends_with(b"\"ok\":").then_some("01K-ams")
-        );
+        let CallError::Unknown(unknown) = &error else { panic!("{error:?}") };
+        assert!(matches!(unknown.cause, UnknownCause::Broken(_)), "{error:?}");
+        assert_eq!(error.fly_request_id(), half.ends_with(b"\"ok\":").then_some("01K-ams"));
         assert_eq!(raw.connections(), 1, "a write is not repeated");
     }
 }
@@ -504,18 +398,9 @@ async fn an_answer_that_does_not_come_in_time_is_unknown() {
     let silent = Raw::silent().await;
     let mut config = config(&silent.url("http"));
     config.timeout = Duration::from_millis(200);
-    let error = MachinesClient::new(config)
-        .unwrap()
-        .stop_machine("t-42", "m1")
-        .await
-        .unwrap_err();
-    let CallError::Unknown(unknown) = &error else {
-        panic!("{error:?}")
-    };
-    assert!(
-        matches!(unknown.cause, UnknownCause::Timeout(_)),
-        "{error:?}"
-    );
+    let error = MachinesClient::new(config).unwrap().stop_machine("t-42", "m1").await.unwrap_err();
+    let CallError::Unknown(unknown) = &error else { panic!("{error:?}") };
+    assert!(matches!(unknown.cause, UnknownCause::Timeout(_)), "{error:?}");
     assert!(!error.is_retryable());
 }
 
@@ -524,10 +409,7 @@ async fn an_answer_over_the_cap_is_not_read_on() {
     let platform = Platform::start().await;
     let mut large = machine("m1");
     large["name"] = json!("x".repeat(5 << 20));
-    platform.answers([
-        Answer::json(200, large),
-        Answer::text(500, &"x".repeat(5 << 20)),
-    ]);
+    platform.answers([Answer::json(200, large), Answer::text(500, &"x".repeat(5 << 20))]);
     let client = client(&platform);
     let error = client.machine("t-42", "m1").await.unwrap_err();
     assert!(
@@ -545,10 +427,7 @@ async fn a_wait_ends_with_the_state_or_with_not_yet() {
     let over =
         "deadline_exceeded: machine failed to reach desired state, started, currently created";
     platform.answers([
-        Answer::json(
-            200,
-            json!({"ok": true, "state": "started", "version": "V", "event_id": "E"}),
-        ),
+        Answer::json(200, json!({"ok": true, "state": "started", "version": "V", "event_id": "E"})),
         Answer::json(200, json!({"ok": true})),
         Answer::json(408, json!({"error": over})),
         Answer::json(404, json!({"error": "machine not found"})),
@@ -559,10 +438,7 @@ async fn a_wait_ends_with_the_state_or_with_not_yet() {
         timeout: Duration::from_millis(timeout),
         version: version.map(str::to_owned),
     };
-    let reached = client
-        .wait("t-42", "m1", &wait(5_500, Some("V")))
-        .await
-        .unwrap();
+    let reached = client.wait("t-42", "m1", &wait(5_500, Some("V"))).await.unwrap();
     assert_eq!(
         reached,
         Waited::Reached {
@@ -572,31 +448,10 @@ async fn a_wait_ends_with_the_state_or_with_not_yet() {
         }
     );
     let reached = client.wait("t-42", "m1", &wait(0, None)).await.unwrap();
-    assert_eq!(
-        reached,
-        Waited::Reached {
-            state: None,
-            version: None,
-            event_id: None
-        }
-    );
-    let not_yet = client
-        .wait("t-42", "m1", &wait(900_000, None))
-        .await
-        .unwrap();
-    assert_eq!(
-        not_yet,
-        Waited::NotYet {
-            message: over.into()
-        }
-    );
-    assert!(
-        client
-            .wait("t-42", "m1", &wait(1_000, None))
-            .await
-            .unwrap_err()
-            .is_not_found()
-    );
+    assert_eq!(reached, Waited::Reached { state: None, version: None, event_id: None });
+    let not_yet = client.wait("t-42", "m1", &wait(900_000, None)).await.unwrap();
+    assert_eq!(not_yet, Waited::NotYet { message: over.into() });
+    assert!(client.wait("t-42", "m1", &wait(1_000, None)).await.unwrap_err().is_not_found());
     assert_eq!(
         platform.requests()[..3],
         [
@@ -611,24 +466,14 @@ async fn a_wait_ends_with_the_state_or_with_not_yet() {
 async fn no_error_shows_the_token() {
     let secret = "fm2_hunter2";
     let platform = Platform::start().await;
-    platform.answers([Answer::json(
-        401,
-        json!({"error": "Authenticate: token validation error"}),
-    )]);
+    platform.answers([Answer::json(401, json!({"error": "Authenticate: token validation error"}))]);
     let port = Raw::unused_port().await;
     let mut errors = Vec::new();
     for url in [platform.url(), format!("http://127.0.0.1:{port}")] {
         let mut config = config(&url);
         config.token = secret.into();
-        let error = MachinesClient::new(config)
-            .unwrap()
-            .app("t-42")
-            .await
-            .unwrap_err();
+        let error = MachinesClient::new(config).unwrap().app("t-42").await.unwrap_err();
         errors.push(format!("{error} {error:?}"));
     }
-    assert!(
-        errors.iter().all(|error| !error.contains("hunter2")),
-        "{errors:?}"
-    );
+    assert!(errors.iter().all(|error| !error.contains("hunter2")), "{errors:?}");
 }

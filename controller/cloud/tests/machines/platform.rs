@@ -63,19 +63,11 @@ impl Answer {
     }
 
     pub(crate) fn text(status: u16, body: &str) -> Self {
-        Self(
-            Response::builder()
-                .status(status)
-                .body(body.to_owned().into())
-                .unwrap(),
-        )
+        Self(Response::builder().status(status).body(body.to_owned().into()).unwrap())
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.0.headers_mut().insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
+        self.0.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         self
     }
 }
@@ -99,16 +91,10 @@ impl Platform {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let script = Arc::new(Mutex::new(Script::default()));
-        let router = Router::new()
-            .fallback(answer)
-            .with_state(Arc::clone(&script));
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self {
-            port,
-            script,
-            _server: server,
-        }
+        Self { port, script, _server: server }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -122,13 +108,7 @@ impl Platform {
 
     /// `METHOD PATH?QUERY BODY` of every request so far.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.script
-            .lock()
-            .unwrap()
-            .seen
-            .iter()
-            .map(|(request, _)| request.clone())
-            .collect()
+        self.script.lock().unwrap().seen.iter().map(|(request, _)| request.clone()).collect()
     }
 
     /// The headers of one request.
@@ -145,23 +125,10 @@ async fn answer(
     body: Bytes,
 ) -> Response<Body> {
     let mut script = script.lock().unwrap();
-    let has_type = headers
-        .get("content-type")
-        .is_some_and(|value| value == "application/json");
-    assert_eq!(
-        has_type,
-        !body.is_empty(),
-        "a body is JSON and says so, and no body says nothing"
-    );
-    script.seen.push((
-        format!("{method} {uri} {}", String::from_utf8_lossy(&body)),
-        headers,
-    ));
-    script
-        .answers
-        .pop_front()
-        .unwrap_or_else(|| Answer::text(418, "the script is over"))
-        .0
+    let has_type = headers.get("content-type").is_some_and(|value| value == "application/json");
+    assert_eq!(has_type, !body.is_empty(), "a body is JSON and says so, and no body says nothing");
+    script.seen.push((format!("{method} {uri} {}", String::from_utf8_lossy(&body)), headers));
+    script.answers.pop_front().unwrap_or_else(|| Answer::text(418, "the script is over")).0
 }
 
 /// A server that writes fixed bytes after the head of a request, whatever it was, and closes; or
@@ -175,12 +142,7 @@ pub(crate) struct Raw {
 impl Raw {
     /// A port of this machine on which nobody listens.
     pub(crate) async fn unused_port() -> u16 {
-        TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port()
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
     }
 
     pub(crate) async fn start(bytes: &'static [u8]) -> Self {
@@ -211,11 +173,7 @@ impl Raw {
                 }
             }
         });
-        Self {
-            port,
-            connections,
-            _server: server,
-        }
+        Self { port, connections, _server: server }
     }
 
     pub(crate) fn url(&self, scheme: &str) -> String {

@@ -21,13 +21,8 @@ use crate::check::{DEPTH_MAX, too_deep};
 /// Where a document cannot be read to its end, a new parser begins at the next line that separates
 /// documents. (The parser's own recovery would skip the document after a bad directive.)
 pub(in super::super) fn read(source: &Source, problems: &mut Vec<LocatedProblem>) -> Vec<Root> {
-    let mut reader = Reader {
-        source,
-        problems,
-        roots: Vec::new(),
-        total: Extent::default(),
-        documents: 0,
-    };
+    let mut reader =
+        Reader { source, problems, roots: Vec::new(), total: Extent::default(), documents: 0 };
     let mut line = 1;
     // A document whose very beginning is bad is not counted as one, but it is as costly.
     for _ in 0..DOCUMENTS_MAX {
@@ -65,10 +60,8 @@ impl Reader<'_> {
             block_nesting_limit: DEPTH_MAX * 2,
         };
         let text = self.source.text_from(line);
-        let place = |marker: &Marker| Location {
-            line: marker.line() + line - 1,
-            column: marker.col() + 1,
-        };
+        let place =
+            |marker: &Marker| Location { line: marker.line() + line - 1, column: marker.col() + 1 };
         let mut document = Build::default();
         for event in Parser::new_from_str_with_options(text, options) {
             let (fault, broken_line) = match event {
@@ -106,17 +99,11 @@ impl Reader<'_> {
     fn finish(&mut self, mut document: Build) {
         let faults: HashSet<Location> = document.faults.iter().map(|(place, _)| *place).collect();
         match document.finish(&mut self.total) {
-            Ok(Some(node)) => self.roots.push(Root {
-                node,
-                faults: Arc::new(faults),
-            }),
+            Ok(Some(node)) => self.roots.push(Root { node, faults: Arc::new(faults) }),
             Ok(None) => {}
             Err(fault) => self.tell(fault),
         }
-        document
-            .faults
-            .into_iter()
-            .for_each(|fault| self.tell(fault));
+        document.faults.into_iter().for_each(|fault| self.tell(fault));
     }
 
     fn tell(&mut self, (place, message): Fault) {
@@ -153,11 +140,7 @@ struct Frame {
 
 enum Items {
     Sequence(Vec<Node>),
-    Mapping {
-        entries: Vec<Entry>,
-        keys: HashSet<Arc<str>>,
-        key: Key,
-    },
+    Mapping { entries: Vec<Entry>, keys: HashSet<Arc<str>>, key: Key },
 }
 
 /// What a mapping waits for.
@@ -182,11 +165,7 @@ impl Build {
             }
             Event::MappingStart(_, anchor, tag) => {
                 let keys = HashSet::new();
-                let items = Items::Mapping {
-                    entries: Vec::new(),
-                    keys,
-                    key: Key::Awaited,
-                };
+                let items = Items::Mapping { entries: Vec::new(), keys, key: Key::Awaited };
                 self.open(place, anchor, "map", tag, items)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
@@ -194,14 +173,7 @@ impl Build {
             Event::UnresolvedAlias(name) => {
                 let message = format!("the alias `*{0}` has no `&{0}` before it", shorten(&name));
                 self.faults.push((place, message));
-                self.put(
-                    Node {
-                        location: place,
-                        content: Content::Null,
-                    },
-                    Extent::scalar(0),
-                    false,
-                )
+                self.put(Node { location: place, content: Content::Null }, Extent::scalar(0), false)
             }
             // Marks of the stream; comments are not asked for.
             _ => Ok(()),
@@ -230,10 +202,7 @@ impl Build {
                 Content::Null
             })
         };
-        let node = Node {
-            location: place,
-            content,
-        };
+        let node = Node { location: place, content };
         let extent = Extent::scalar(text.len());
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), extent));
@@ -243,10 +212,7 @@ impl Build {
 
     fn alias(&mut self, place: Location, anchor: usize) -> Result<(), Fault> {
         let Some((node, extent)) = self.anchors.get(&anchor).cloned() else {
-            return Err((
-                place,
-                "the alias stands inside of what it stands for".to_owned(),
-            ));
+            return Err((place, "the alias stands inside of what it stands for".to_owned()));
         };
         if self.open.len() + extent.depth > DEPTH_MAX {
             return Err((place, too_deep().message));
@@ -257,8 +223,7 @@ impl Build {
             Content::Sequence(_) | Content::Mapping(_) => node.location,
             _ => place,
         };
-        self.put(Node { location, ..node }, extent, true)
-            .map_err(|(_, message)| (place, message))
+        self.put(Node { location, ..node }, extent, true).map_err(|(_, message)| (place, message))
     }
 
     fn open(
@@ -279,23 +244,12 @@ impl Build {
             self.faults.push((place, scalar::unknown_tag(&tag)));
         }
         let extent = Extent::scalar(0);
-        self.open.push(Frame {
-            location: place,
-            anchor,
-            extent,
-            items,
-        });
+        self.open.push(Frame { location: place, anchor, extent, items });
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), Fault> {
-        let Some(Frame {
-            location,
-            anchor,
-            extent,
-            items,
-        }) = self.open.pop()
-        else {
+        let Some(Frame { location, anchor, extent, items }) = self.open.pop() else {
             return Ok(());
         };
         let content = match items {
@@ -341,11 +295,7 @@ impl Build {
                         }
                     },
                     Key::Given(key, key_location) => {
-                        entries.push(Entry {
-                            key,
-                            key_location,
-                            value: node,
-                        });
+                        entries.push(Entry { key, key_location, value: node });
                         Key::Awaited
                     }
                     Key::Refused => Key::Awaited,
@@ -357,21 +307,11 @@ impl Build {
 
     fn awaits_key(&self) -> bool {
         let items = self.open.last().map(|frame| &frame.items);
-        matches!(
-            items,
-            Some(Items::Mapping {
-                key: Key::Awaited,
-                ..
-            })
-        )
+        matches!(items, Some(Items::Mapping { key: Key::Awaited, .. }))
     }
 
     fn refuse_key(&mut self) {
-        if let Some(Frame {
-            items: Items::Mapping { key, .. },
-            ..
-        }) = self.open.last_mut()
-        {
+        if let Some(Frame { items: Items::Mapping { key, .. }, .. }) = self.open.last_mut() {
             *key = Key::Refused;
         }
     }
@@ -409,21 +349,12 @@ fn checked_key(node: Node, keys: &mut HashSet<Arc<str>>) -> Result<(Arc<str>, Lo
             return Err((place, format!("a key must be text: quote it, \"{value}\"")));
         }
         Content::Sequence(_) | Content::Mapping(_) => {
-            return Err((
-                place,
-                "a key must be text, not a list or a mapping".to_owned(),
-            ));
+            return Err((place, "a key must be text, not a list or a mapping".to_owned()));
         }
     };
     if keys.insert(Arc::clone(&key)) {
         Ok((key, place))
     } else {
-        Err((
-            place,
-            format!(
-                "the key `{}` stands here for the second time",
-                shorten(&key)
-            ),
-        ))
+        Err((place, format!("the key `{}` stands here for the second time", shorten(&key))))
     }
 }

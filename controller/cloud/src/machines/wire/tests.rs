@@ -22,10 +22,7 @@ fn a_machine_as_create_returns_it() {
     assert_eq!(machine.version(), Some("01K4Z8Q2V7M3N9T5R1X6W0YBCD"));
     assert_eq!(machine.metadata(), BTreeMap::from([("owner", "t-42")]));
     assert_eq!(machine.created_at, "2026-09-01T10:00:00Z".parse().ok());
-    assert_eq!(
-        machine.image_ref.unwrap().digest.as_deref(),
-        Some("sha256:0f")
-    );
+    assert_eq!(machine.image_ref.unwrap().digest.as_deref(), Some("sha256:0f"));
     assert_eq!(machine.events[0].kind, "launch");
     assert_eq!(machine.events[0].timestamp, Some(1_788_256_800_120));
     assert_eq!(machine.config.unwrap()["guest"]["memory_mb"], 256);
@@ -35,10 +32,7 @@ fn a_machine_as_create_returns_it() {
 fn a_machine_on_a_dead_host_and_every_spelling_of_its_version() {
     let machine = |members: Value| {
         let mut object = json!({"id": "1", "name": "n", "state": "started", "region": "ams"});
-        object
-            .as_object_mut()
-            .unwrap()
-            .extend(members.as_object().unwrap().clone());
+        object.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
         decode::<Machine>(object)
     };
     let dead = machine(json!({
@@ -48,19 +42,10 @@ fn a_machine_on_a_dead_host_and_every_spelling_of_its_version() {
     assert_eq!(dead.config, None);
     assert_eq!(dead.metadata(), BTreeMap::from([("owner", "t-42")]));
     assert_eq!(dead.host_status.as_deref(), Some("unreachable"));
-    assert_eq!(
-        (dead.private_ip, dead.created_at, dead.events),
-        (None, None, Vec::new())
-    );
+    assert_eq!((dead.private_ip, dead.created_at, dead.events), (None, None, Vec::new()));
     assert_eq!(machine(json!({"version": "B"})).version(), Some("B"));
-    assert_eq!(
-        machine(json!({"instance_id": "A", "version": "B"})).version(),
-        Some("A")
-    );
-    assert_eq!(
-        machine(json!({"instance_id": "", "version": "B"})).version(),
-        Some("B")
-    );
+    assert_eq!(machine(json!({"instance_id": "A", "version": "B"})).version(), Some("A"));
+    assert_eq!(machine(json!({"instance_id": "", "version": "B"})).version(), Some("B"));
     assert_eq!(machine(json!({})).version(), None);
 }
 
@@ -88,18 +73,12 @@ fn a_volume_free_attached_and_in_a_list() {
     assert_eq!((free.size_gb, &free.attached_machine_id), (10, &None));
     assert_eq!(free.snapshot_retention, Some(5));
     assert!(free.created_at.is_some());
-    assert_eq!(
-        decode::<Volume>(volume(json!(""))).attached_machine_id,
-        None
-    );
+    assert_eq!(decode::<Volume>(volume(json!(""))).attached_machine_id, None);
     let mut row = volume(json!("7811d2b4c90e38"));
     row["app_name"] = json!("t-42");
     let row: VolumeRow = decode(row);
     assert_eq!(row.app_name, "t-42");
-    assert_eq!(
-        row.volume.attached_machine_id.as_deref(),
-        Some("7811d2b4c90e38")
-    );
+    assert_eq!(row.volume.attached_machine_id.as_deref(), Some("7811d2b4c90e38"));
     assert_eq!(row.volume.size_gb, 10);
 }
 
@@ -112,10 +91,7 @@ fn a_row_of_an_organization() {
                    "metadata": {"owner": "t-42", "gone": null}}
     }));
     let config = row.config.unwrap();
-    assert_eq!(
-        config.metadata,
-        BTreeMap::from([("owner".to_owned(), "t-42".to_owned())])
-    );
+    assert_eq!(config.metadata, BTreeMap::from([("owner".to_owned(), "t-42".to_owned())]));
     assert_eq!(config.image.as_deref(), Some("nginx:1.29"));
     assert_eq!(row.version.as_deref(), Some("01K4Z8Q2V7M3N9T5R1X6W0YBCD"));
     let bare: MachineRow = decode(
@@ -126,9 +102,7 @@ fn a_row_of_an_organization() {
         let mut row =
             json!({"id": "1", "app_name": "a", "name": "n", "state": "started", "region": "ams"});
         row.as_object_mut().unwrap().remove(missing);
-        let error = serde_json::from_value::<MachineRow>(row)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_value::<MachineRow>(row).unwrap_err().to_string();
         assert_eq!(error, format!("missing field `{missing}`"));
     }
 }
@@ -162,10 +136,7 @@ fn what_is_written() {
         network: None,
         idempotency_key: Some("k".into()),
     };
-    assert_eq!(
-        json!(app),
-        json!({"name": "a", "org_slug": "o", "idempotency_key": "k"})
-    );
+    assert_eq!(json!(app), json!({"name": "a", "org_slug": "o", "idempotency_key": "k"}));
     let create = CreateMachine {
         name: "m".into(),
         region: "ams".into(),
@@ -176,11 +147,8 @@ fn what_is_written() {
         json!(create),
         json!({"name": "m", "region": "ams", "config": {"image": "nginx", "later": {"member": 1}}, "skip_launch": false})
     );
-    let update = UpdateMachine {
-        config: config(),
-        current_version: Some("V".into()),
-        skip_launch: true,
-    };
+    let update =
+        UpdateMachine { config: config(), current_version: Some("V".into()), skip_launch: true };
     assert_eq!(
         json!(update),
         json!({"config": {"image": "nginx", "later": {"member": 1}}, "current_version": "V", "skip_launch": true})
@@ -191,8 +159,5 @@ fn what_is_written() {
         size_gb: 10,
         ..CreateVolume::default()
     };
-    assert_eq!(
-        json!(volume),
-        json!({"name": "v_1", "region": "ams", "size_gb": 10})
-    );
+    assert_eq!(json!(volume), json!({"name": "v_1", "region": "ams", "size_gb": 10}));
 }
