@@ -1,0 +1,140 @@
+//! The Machines API over the world: the whole route table, and what every handler shares.
+
+pub mod error;
+pub mod hooks;
+
+mod apps;
+mod extract;
+mod lists;
+mod machines;
+mod metadata;
+mod organizations;
+mod platform;
+mod requests;
+mod volumes;
+mod wait;
+mod wire;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use http::header::AUTHORIZATION;
+
+use self::error::ApiError;
+use self::hooks::Hooks;
+use crate::engine::Engine;
+use crate::rate_limit::{Action, RateLimiter};
+use crate::tokens::{Caller, Tokens};
+use crate::world::{App, Refusal, World};
+
+/// The largest request body: a machine config with a few inlined files.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub(crate) struct Api {
+    engine: Arc<Engine>,
+    tokens: Arc<Tokens>,
+    limiter: Option<Arc<Mutex<RateLimiter>>>,
+}
+
+/// The whole API. It owns the root of its port, because clients drop any path from the base URL.
+pub(crate) fn routes(api: Api, hooks: Hooks) -> Router {
+    let machine = "/v1/apps/{app}/machines/{machine}";
+    let volume = "/v1/apps/{app}/volumes/{volume}";
+    let below = |resource: &str, path: &str| format!("{resource}{path}");
+    Router::new()
+        .route("/v1/apps", get(apps::list).post(apps::create))
+        .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
+        .route("/v1/apps/{app}/machines", get(machines::list).post(machines::create))
+        .route(machine, get(machines::show).post(machines::update).delete(machines::destroy))
+        .route(&below(machine, "/start"), post(machines::start))
+        .route(&below(machine, "/stop"), post(machines::stop))
+        .route(&below(machine, "/restart"), post(machines::restart))
+        .route(&below(machine, "/events"), get(machines::events))
+        .route(&below(machine, "/wait"), get(wait::wait))
+        .route(
+            &below(machine, "/metadata"),
+            get(metadata::all).put(metadata::merge).patch(metadata::merge),
+        )
+        .route(
+            &below(machine, "/metadata/{key}"),
+            get(metadata::show).post(metadata::set).delete(metadata::remove),
+        )
+        .route("/v1/apps/{app}/volumes", get(volumes::list).post(volumes::create))
+        .route(volume, get(volumes::show).delete(volumes::delete))
+        .route(&below(volume, "/extend"), put(volumes::extend))
+        .route("/v1/orgs/{org}/machines", get(organizations::machines))
+        .route("/v1/orgs/{org}/volumes", get(organizations::volumes))
+        .route("/v1/tokens/current", get(platform::current_tokens))
+        .route("/v1/platform/regions", get(platform::regions))
+        .fallback(async || ApiError::NoSuchRoute)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(api.clone(), authenticate))
+        .layer(from_fn_with_state((Arc::clone(&api.engine), hooks), hooks::observe))
+        .with_state(api)
+}
+
+impl Api {
+    pub(crate) fn new(engine: Arc<Engine>, tokens: Arc<Tokens>, rate_limits: bool) -> Self {
+        let limiter = rate_limits.then(Arc::default);
+        Self { engine, tokens, limiter }
+    }
+
+    /// Counts a request against its limit.
+    fn admit(&self, action: Action, identifier: &str) -> Result<(), ApiError> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        let now = self.engine.now();
+        let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        if limiter.admit(now, action, identifier) { Ok(()) } else { Err(ApiError::RateLimited) }
+    }
+
+    /// Reads something of an app that the caller may use.
+    fn read_app<R>(
+        &self,
+        caller: &Caller,
+        app: &str,
+        look: impl FnOnce(&World, &App) -> Result<R, Refusal>,
+    ) -> Result<R, ApiError> {
+        let looked =
+            self.engine.read(|world| look(world, world.app(app, |org| caller.may_use(org))?));
+        Ok(looked?)
+    }
+
+    /// Changes something in an app that the caller may use.
+    fn change_app<R>(
+        &self,
+        caller: &Caller,
+        app: &str,
+        change: impl FnOnce(&mut World, jiff::Timestamp) -> Result<R, Refusal>,
+    ) -> Result<R, ApiError> {
+        let changed = self.engine.change(|world, now| {
+            world.app(app, |org| caller.may_use(org))?;
+            change(world, now)
+        });
+        Ok(changed?)
+    }
+}
+
+impl Caller {
+    fn may_use(&self, org: &str) -> bool {
+        self.orgs.contains(org)
+    }
+}
+
+/// Every route has the same way in: a known token.
+async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some(caller) = header.and_then(|header| api.tokens.caller(header)).cloned() else {
+        return ApiError::Unauthenticated.into_response();
+    };
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}

@@ -1,0 +1,114 @@
+//! From refusals to statuses and bodies; nowhere else.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::engine::EngineError;
+use crate::world::Refusal;
+
+/// Why a request has no answer of its own.
+#[derive(Clone, Debug, Error)]
+pub enum ApiError {
+    /// No token, or none that is known.
+    #[error("Authenticate: token validation error")]
+    Unauthenticated,
+    /// The request's limit is used up.
+    #[error("rate limit exceeded")]
+    RateLimited,
+    /// The body, the query or the path does not parse.
+    #[error("invalid_argument: {0}")]
+    Malformed(String),
+    /// The body is larger than is taken.
+    #[error("request body too large")]
+    TooLarge,
+    /// A wait's timeout is out of range.
+    #[error(
+        "invalid_argument: invalid WaitMachineRequest.Timeout: value must be inside range [1s, 1m0s]"
+    )]
+    WaitTimeout,
+    /// A wait came to its end.
+    #[error(
+        "deadline_exceeded: machine failed to reach desired state, {wanted}, currently {current}"
+    )]
+    NotReached {
+        /// What was waited for.
+        wanted: String,
+        /// Where the machine is.
+        current: &'static str,
+    },
+    /// No such path; parts of the platform are not emulated.
+    #[error("not found")]
+    NoSuchRoute,
+    /// The path exists, the method does not.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// The world's word.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+#[derive(Serialize)]
+struct Body {
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Malformed(_) | Self::WaitTimeout => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotReached { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::NoSuchRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Engine(EngineError::Broken(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Engine(EngineError::Closing) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Engine(EngineError::Refused(refusal)) => status_of(refusal),
+        }
+    }
+
+    /// The machine-readable class that a few errors carry.
+    fn class(&self) -> Option<&'static str> {
+        match self {
+            Self::Engine(EngineError::Refused(Refusal::AppNameTaken)) => Some("name_taken"),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = Body { error: self.to_string(), status: self.class() };
+        (self.status(), Json(body)).into_response()
+    }
+}
+
+fn status_of(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Unauthorized => StatusCode::FORBIDDEN,
+        Refusal::AppNotFound
+        | Refusal::MachineNotFound
+        | Refusal::VolumeNotFound
+        | Refusal::MetadataKeyNotFound => StatusCode::NOT_FOUND,
+        Refusal::AppNameTaken
+        | Refusal::AppNameMalformed
+        | Refusal::IdempotencyKeyReused
+        | Refusal::LimitReached(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::Invalid(_) | Refusal::RegionNotFound(_) => StatusCode::BAD_REQUEST,
+        Refusal::MachineNameInUse { .. } | Refusal::ConcurrentUpdate => StatusCode::CONFLICT,
+        Refusal::GettingReplaced
+        | Refusal::StillActive
+        | Refusal::WrongState { .. }
+        | Refusal::NotStopped
+        | Refusal::VolumeClaimed(_)
+        | Refusal::VolumeBound(_)
+        | Refusal::VolumeGoing(_)
+        | Refusal::StaleVersion => StatusCode::PRECONDITION_FAILED,
+    }
+}

@@ -1,0 +1,75 @@
+//! Extractors: bodies as lenient as the platform takes them, queries, and who calls.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use http::StatusCode;
+use http::request::Parts;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::api::error::ApiError;
+use crate::tokens::Caller;
+
+/// A JSON body; an empty one is the same as `{}`, and the content type does not matter.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                ApiError::TooLarge
+            } else {
+                ApiError::Malformed(rejection.body_text())
+            }
+        })?;
+        let text = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes.as_ref() };
+        let malformed = |error| ApiError::Malformed(format!("invalid request body: {error}"));
+        // By way of a map, because a struct would also be read from a JSON array.
+        let members: Map<String, Value> = serde_json::from_slice(text).map_err(malformed)?;
+        T::deserialize(members).map(Self).map_err(malformed)
+    }
+}
+
+/// The query string.
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Query::try_from_uri(&parts.uri)
+            .map(|Query(parameters)| Self(parameters))
+            .map_err(|error| ApiError::Malformed(format!("invalid query: {error}")))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or(ApiError::Unauthenticated)
+    }
+}
+
+/// `…/apps/{app}`
+#[derive(Deserialize)]
+pub(super) struct AppPath {
+    pub(super) app: String,
+}
+
+/// `…/apps/{app}/machines/{machine}`
+#[derive(Deserialize)]
+pub(super) struct MachinePath {
+    pub(super) app: String,
+    pub(super) machine: String,
+}
+
+/// `…/apps/{app}/volumes/{volume}`
+#[derive(Deserialize)]
+pub(super) struct VolumePath {
+    pub(super) app: String,
+    pub(super) volume: String,
+}

@@ -1,0 +1,79 @@
+//! The bodies that callers send. Every member may be missing or null, and unknown ones are ignored.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::world::config::Config;
+
+/// `POST /v1/apps`
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct CreateApp {
+    pub(super) name: Option<String>,
+    /// What one page of the platform's documentation calls the name.
+    pub(super) app_name: Option<String>,
+    pub(super) org_slug: Option<String>,
+    pub(super) network: Option<String>,
+    pub(super) idempotency_key: Option<String>,
+}
+
+/// `POST …/machines` and `POST …/machines/{id}`
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct WriteMachine {
+    pub(super) name: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) config: Option<Config>,
+    pub(super) skip_launch: Option<bool>,
+    pub(super) lease_ttl: Option<i64>,
+    pub(super) current_version: Option<String>,
+}
+
+/// `POST …/stop`
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct StopMachine {
+    /// A name or a number.
+    pub(super) signal: Option<Value>,
+    /// A Go duration or nanoseconds.
+    pub(super) timeout: Option<Value>,
+}
+
+/// `PUT|PATCH …/metadata`
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct MergeMetadata {
+    pub(super) metadata: Option<BTreeMap<String, Option<String>>>,
+    pub(super) machine_version: Option<String>,
+}
+
+/// `POST …/metadata/{key}`
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct SetMetadata {
+    pub(super) value: Option<String>,
+}
+
+/// `POST …/volumes`
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct CreateVolume {
+    pub(super) name: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) size_gb: Option<u32>,
+    pub(super) encrypted: Option<bool>,
+    pub(super) fstype: Option<String>,
+    pub(super) snapshot_id: Option<String>,
+    pub(super) source_volume_id: Option<String>,
+    pub(super) snapshot_retention: Option<u32>,
+    pub(super) auto_backup_enabled: Option<bool>,
+}
+
+/// `PUT …/volumes/{id}/extend`
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct ExtendVolume {
+    pub(super) size_gb: Option<u32>,
+}

@@ -1,0 +1,33 @@
+//! The platform on one machine: Fly's Machines API over a pure world, machines as real processes.
+//!
+//! ```text
+//!            HTTP                 lock, change, journal, answer
+//!  client ───────▶ api ─────────▶ engine ─────────▶ world      plain data, `now` is an argument
+//!                   │ tokens        │  ▲               │
+//!                   │ rate_limit    │  │ exits         │ effects
+//!                   ▼               ▼  │               ▼
+//!                 hooks          journal  runner ◀── effects   processes in namespaces
+//! ```
+//!
+//! It shares no types with the controller's client, so that a mistake cannot hide on both sides.
+
+pub mod args;
+pub mod emulator;
+
+pub mod world;
+
+pub mod clock;
+mod engine;
+pub mod journal;
+
+pub mod api;
+pub mod rate_limit;
+pub mod tokens;
+
+mod effects;
+pub mod process;
+pub mod runner;
+pub mod sandbox;
+
+pub use self::api::hooks::{AnswerHook, AnswerInfo, RequestHook, RequestInfo};
+pub use self::emulator::{DEFAULT_ORG, Emulator, EmulatorConfig, MachinesMode};

@@ -1,0 +1,71 @@
+//! The seam between the world and real processes.
+//!
+//! The engine asks a [`MachineRunner`] to start and stop machines; the runner tells it once, per
+//! start, how the machine ended. Nothing else crosses this line, so that the world stays pure.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What one start of a machine needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// The machine's id: 14 hexadecimal digits.
+    pub machine_id: String,
+    /// The machine's name, unique within its app.
+    pub machine_name: String,
+    /// The app's name, unique on the whole platform.
+    pub app_name: String,
+    /// Grows with each start of this machine, also across restarts of the emulator.
+    pub run: u64,
+    /// The program and its arguments; empty for the built-in pause, which waits for its signal.
+    pub argv: Vec<String>,
+    /// The whole environment of the process.
+    pub env: BTreeMap<String, String>,
+    /// The volume to show inside the machine, if it has one.
+    pub volume: Option<MountedVolume>,
+    /// The machine's address on the private network.
+    pub private_ip: Ipv6Addr,
+    /// The name the machine has for itself; Fly uses the machine's id.
+    pub hostname: String,
+}
+
+/// A volume and where it is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountedVolume {
+    /// The folder of the host that holds the volume's files.
+    pub directory: PathBuf,
+    /// The mount point inside the machine, for example `/data`.
+    pub path: String,
+}
+
+/// How a machine's main process ended: by itself with a code, or by a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code, if the process ended by itself (0..=255).
+    pub code: Option<i32>,
+    /// The Linux signal number that ended it, if one did.
+    pub signal: Option<i32>,
+}
+
+/// Starts and stops machine processes. One implementation runs real ones; `--machines none` uses
+/// none at all.
+pub trait MachineRunner: Send + Sync + 'static {
+    /// Starts the machine's process; `exited` is called exactly once, from any thread, when it has
+    /// ended (also when it could not be started: code 127, with the reason logged).
+    fn launch(&self, launch: Launch, exited: Box<dyn FnOnce(Exit) + Send>);
+
+    /// Sends `signal` (a Linux signal number) to the machine's main process; after `timeout` the
+    /// whole machine is killed.
+    fn stop(&self, machine_id: &str, run: u64, signal: i32, timeout: Duration);
+
+    /// Kills the whole machine at once.
+    fn kill(&self, machine_id: &str, run: u64);
+
+    /// Removes what a destroyed machine left on disk (its root's upper layer), never its volume.
+    fn forget(&self, machine_id: &str);
+
+    /// Kills all machines and waits until they have ended.
+    fn shutdown(&self);
+}

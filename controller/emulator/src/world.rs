@@ -1,0 +1,174 @@
+//! The platform as a value: plain data and transitions.
+//!
+//! ```text
+//!  calls ───────────▶ ┌───────┐ ──▶ effects: launch, stop, kill, forget
+//!  advance(now) ────▶ │ World │
+//!  process_exited ──▶ └───────┘ ──▶ changes: what to journal before answering
+//! ```
+//!
+//! Nothing here reads a clock, draws randomness, blocks or does I/O: `now` is an argument, and
+//! identifiers follow from the seed. The same calls at the same times make the same world.
+
+pub mod app;
+pub mod config;
+pub mod create;
+pub mod error;
+pub mod ids;
+pub mod image;
+pub mod launch;
+pub mod lifecycle;
+pub mod machine;
+pub mod metadata;
+pub mod query;
+pub mod record;
+pub mod region;
+pub mod restart;
+pub mod table;
+pub mod units;
+pub mod volume;
+pub mod wait;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use self::app::{App, NewApp};
+pub use self::create::{NewMachine, Update};
+pub use self::error::Refusal;
+pub use self::launch::{LaunchSpec, Program};
+pub use self::machine::{Machine, State};
+pub use self::record::Record;
+pub use self::volume::{NewVolume, Volume};
+
+use self::ids::Identifiers;
+use self::table::Table;
+
+/// How this world differs from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Seeds all identifiers of a new world; a restored one keeps its own.
+    pub seed: u64,
+    /// The organizations that exist, by slug.
+    pub orgs: BTreeSet<String>,
+    /// From `starting` to `started`.
+    pub boot_delay: Duration,
+    /// Machines are processes; otherwise their states move by the clock alone.
+    pub processes: bool,
+}
+
+/// What the world asks to be done outside, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Start a machine's process.
+    Launch(LaunchSpec),
+    /// Send the signal, and kill after the timeout.
+    Stop {
+        /// The machine.
+        machine_id: String,
+        /// Its run.
+        run: u64,
+        /// A Linux signal number.
+        signal: i32,
+        /// How long the process may take.
+        timeout: Duration,
+    },
+    /// Kill a machine's process.
+    Kill {
+        /// The machine.
+        machine_id: String,
+        /// Its run.
+        run: u64,
+    },
+    /// Remove what a destroyed machine left on disk.
+    Forget {
+        /// The machine.
+        machine_id: String,
+    },
+    /// Remove a destroyed volume's files.
+    RemoveVolume {
+        /// The volume.
+        volume_id: String,
+    },
+}
+
+/// All apps, machines and volumes.
+#[derive(Clone, Debug)]
+pub struct World {
+    settings: Settings,
+    orgs: BTreeSet<String>,
+    ids: Identifiers,
+    apps: Table<App>,
+    machines: Table<Machine>,
+    volumes: Table<Volume>,
+    effects: Vec<Effect>,
+}
+
+impl World {
+    /// A world with organizations and nothing else.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            orgs: settings.orgs.clone(),
+            ids: Identifiers::new(settings.seed),
+            settings,
+            apps: Table::default(),
+            machines: Table::default(),
+            volumes: Table::default(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// When the clock next has something to do.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let deadlines = [
+            self.apps.next_deadline(),
+            self.machines.next_deadline(),
+            self.volumes.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().map(|(at, _)| *at).min()
+    }
+
+    /// Does what is due: the one way in which time passes here.
+    pub fn advance(&mut self, now: Timestamp) {
+        let due = |deadline: Option<&(Timestamp, String)>| {
+            deadline.filter(|(at, _)| *at <= now).map(|(_, id)| id.clone())
+        };
+        loop {
+            if let Some(id) = due(self.volumes.next_deadline()) {
+                self.volume_due(now, &id);
+            } else if let Some(id) = due(self.machines.next_deadline()) {
+                self.machine_due(now, &id);
+            } else if let Some(id) = due(self.apps.next_deadline()) {
+                self.app_due(&id);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// What has to be done outside since the last call.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Changes a machine and stamps the change.
+    fn change_machine(
+        &mut self,
+        now: Timestamp,
+        id: &str,
+        change: impl FnOnce(&mut Machine, &mut Identifiers),
+    ) {
+        let ids = &mut self.ids;
+        self.machines.change(id, |machine| {
+            change(machine, ids);
+            machine.updated_at = ids.stamp(now);
+        });
+    }
+}

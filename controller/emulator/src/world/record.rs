@@ -1,0 +1,86 @@
+//! The world as records: what is journaled, and how a world is made of it again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::world::ids::Identifiers;
+use crate::world::{App, Machine, Settings, Volume, World};
+
+/// One row, written or removed. Records of one change belong together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// How far the identifiers are.
+    Identifiers(Identifiers),
+    /// An app as it is now.
+    App(App),
+    /// An app is gone.
+    AppGone(String),
+    /// A machine as it is now.
+    Machine(Box<Machine>),
+    /// A machine is forgotten.
+    MachineGone(String),
+    /// A volume as it is now.
+    Volume(Volume),
+    /// A volume is forgotten.
+    VolumeGone(String),
+}
+
+impl World {
+    /// Makes a world of the records that another one gave, in their order.
+    pub fn restore(settings: Settings, records: impl IntoIterator<Item = Record>) -> Self {
+        let mut world = Self::new(settings);
+        for record in records {
+            world.replay(record);
+        }
+        world.take_changes();
+        world
+    }
+
+    /// Everything, as records.
+    pub fn snapshot(&self) -> impl Iterator<Item = Record> {
+        let identifiers = std::iter::once(Record::Identifiers(self.ids.clone()));
+        identifiers
+            .chain(self.apps.iter().cloned().map(Record::App))
+            .chain(self.volumes.iter().cloned().map(Record::Volume))
+            .chain(self.machines.iter().cloned().map(|machine| Record::Machine(Box::new(machine))))
+    }
+
+    /// What changed since the last call; empty if nothing did.
+    pub fn take_changes(&mut self) -> Vec<Record> {
+        let mut records = Vec::new();
+        for name in self.apps.take_changed() {
+            let app = self.apps.row(&name).cloned();
+            records.push(app.map_or_else(|| Record::AppGone(name), Record::App));
+        }
+        for id in self.volumes.take_changed() {
+            let volume = self.volumes.row(&id).cloned();
+            records.push(volume.map_or_else(|| Record::VolumeGone(id), Record::Volume));
+        }
+        for id in self.machines.take_changed() {
+            let machine = self.machines.row(&id).cloned().map(Box::new);
+            records.push(machine.map_or_else(|| Record::MachineGone(id), Record::Machine));
+        }
+        if !records.is_empty() {
+            records.push(Record::Identifiers(self.ids.clone()));
+        }
+        records
+    }
+
+    fn replay(&mut self, record: Record) {
+        match record {
+            Record::Identifiers(ids) => self.ids = ids,
+            Record::App(app) => self.apps.insert(app),
+            Record::Volume(volume) => self.volumes.insert(volume),
+            Record::Machine(machine) => self.machines.insert(*machine),
+            Record::AppGone(name) => {
+                self.apps.remove(&name);
+            }
+            Record::VolumeGone(id) => {
+                self.volumes.remove(&id);
+            }
+            Record::MachineGone(id) => {
+                self.machines.remove(&id);
+            }
+        }
+    }
+}
