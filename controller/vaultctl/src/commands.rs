@@ -1,0 +1,86 @@
+//! One file per command: `Args`, whose doc comment is the help text, and `run`.
+
+pub(crate) mod apply;
+pub(crate) mod delete;
+#[cfg(feature = "dev")]
+pub(crate) mod dev;
+pub(crate) mod diff;
+pub(crate) mod get;
+pub(crate) mod version;
+pub(crate) mod wait;
+
+use clap::{Subcommand, ValueEnum};
+
+use crate::cli::Globals;
+use crate::client::Client;
+use crate::error::{Exit, Failure};
+use crate::object::Reference;
+use crate::output::Output;
+use vault_api::names::nearest;
+
+/// The commands, in the order of the help text.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[cfg(feature = "dev")]
+    Dev(dev::Args),
+    Apply(apply::Args),
+    Diff(diff::Args),
+    Get(get::Args),
+    Delete(delete::Args),
+    Wait(wait::Args),
+    Version(version::Args),
+}
+
+impl Command {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What kept it from ending in an orderly way; the caller prints it.
+    pub(crate) async fn run(self, globals: &Globals, output: &mut Output) -> anyhow::Result<Exit> {
+        match self {
+            #[cfg(feature = "dev")]
+            Self::Dev(args) => dev::run(args, output).await,
+            Self::Apply(args) => apply::run(args, globals, output).await,
+            Self::Diff(args) => diff::run(args, globals, output).await,
+            Self::Get(args) => get::run(args, globals, output).await,
+            Self::Delete(args) => delete::run(args, globals, output).await,
+            Self::Wait(args) => wait::run(args, globals, output).await,
+            Self::Version(args) => version::run(args, globals, output).await,
+        }
+    }
+}
+
+/// Whether a command only says what it would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// Do it
+    None,
+    /// Say what would be done; the controller is only read
+    Client,
+    /// Let the controller check and answer, but keep nothing
+    Server,
+}
+
+impl DryRun {
+    /// What follows the line about an object.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Client => " (dry run)",
+            Self::Server => " (server dry run)",
+        }
+    }
+}
+
+/// The error for an object that is not there, with the name that was perhaps meant.
+pub(crate) async fn not_found(client: &Client, reference: &Reference) -> Failure {
+    let failure = Failure::new(Exit::NotFound, format!("{reference} not found"));
+    // The suggestion is a courtesy: without the list there is none.
+    let Ok(list) = client.list(reference.resource).await else {
+        return failure;
+    };
+    match nearest(&reference.name, list.items.iter().map(|object| object.name())) {
+        Some(near) => failure.hint(format!("did you mean {near}?")),
+        None => failure,
+    }
+}

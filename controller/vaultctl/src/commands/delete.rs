@@ -1,0 +1,258 @@
+//! `vaultctl delete`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ArgAction;
+use vault_api::status::VolumeStatus;
+
+use crate::cli::Globals;
+use crate::client::{Client, Deletion};
+use crate::commands::{DryRun, not_found};
+use crate::error::{Exit, Failure, Tally, describe, exit_of};
+use crate::input;
+use crate::object::{Object, Reference, Resource};
+use crate::output::Output;
+use crate::poll::{Deadline, Pauses, parse_limit};
+use crate::reference::{self, Targets};
+
+/// Delete tenants or tenant classes
+///
+/// A tenant's machines are removed. Its volumes are kept, and a tenant of the same name takes them
+/// back. A tenant whose manifest still lies in the controller's folder cannot be deleted: remove
+/// the file first.
+///
+/// On a terminal you are asked first; elsewhere pass --yes.
+///
+/// EXAMPLES:
+///   vaultctl delete tenant acme
+///   vaultctl delete tenant/acme tenant/umbra --yes --timeout=10m
+///   vaultctl delete -f manifests/ --yes --ignore-not-found
+///   vaultctl delete tenant acme --dry-run=server
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// TYPE NAME… or TYPE/NAME…
+    #[arg(required_unless_present = "files", conflicts_with = "files", value_name = "WHAT")]
+    what: Vec<String>,
+
+    /// Delete what these manifests name: files, folders, or - for standard input
+    #[arg(short = 'f', long = "filename", id = "files", value_name = "FILE", num_args = 1..)]
+    files: Vec<PathBuf>,
+
+    /// Say what would be deleted
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "none",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "client"
+    )]
+    dry_run: DryRun,
+
+    /// Do not ask
+    #[arg(short = 'y', long)]
+    yes: bool,
+
+    /// Wait until the objects are gone
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    wait: bool,
+
+    /// How long to wait
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_limit)]
+    timeout: Duration,
+
+    /// It is no error if an object is not there
+    #[arg(long)]
+    ignore_not_found: bool,
+}
+
+/// Looks, asks, deletes, waits.
+pub(crate) async fn run(
+    args: Args,
+    globals: &Globals,
+    output: &mut Output,
+) -> anyhow::Result<Exit> {
+    let mut tally = Tally::default();
+    let references = references(&args, output, &mut tally)?;
+    let client = globals.client()?;
+    let mut present = Vec::new();
+    for reference in references {
+        match client.find(&reference).await? {
+            Some(object) => present.push((reference, object)),
+            None if args.ignore_not_found => {}
+            None => {
+                output.note(&describe(&not_found(&client, &reference).await.into()));
+                tally.failed(Exit::NotFound);
+            }
+        }
+    }
+    if present.is_empty() {
+        return Ok(tally.exit());
+    }
+    if args.dry_run == DryRun::None && !args.yes {
+        confirm(&present, output)?;
+    }
+    let deadline = Deadline::after(args.timeout);
+    let mut going = Vec::new();
+    for (reference, object) in present {
+        match delete(&client, &args, &reference).await {
+            Ok(true) => going.push((reference, object)),
+            Ok(false) => {
+                deleted(&reference, &object, args.dry_run, output)?;
+                tally.done();
+            }
+            Err(error) => failed(&reference, &error, output, &mut tally),
+        }
+    }
+    for (reference, object) in going {
+        if !args.wait {
+            output.line(&format!("{reference} deleting"))?;
+            tally.done();
+            continue;
+        }
+        match until_gone(&client, &reference, deadline, output).await {
+            Ok(()) => {
+                deleted(&reference, &object, args.dry_run, output)?;
+                tally.done();
+            }
+            Err(error) => failed(&reference, &error, output, &mut tally),
+        }
+    }
+    Ok(tally.exit())
+}
+
+/// Tenants first, because a class that is in use cannot go.
+fn references(
+    args: &Args,
+    output: &mut Output,
+    tally: &mut Tally,
+) -> anyhow::Result<Vec<Reference>> {
+    let mut references = if args.files.is_empty() {
+        match reference::parse(&args.what)? {
+            Targets::Named(references) => references,
+            Targets::Every(_) => {
+                let failure = Failure::new(Exit::BadInput, "no object is named");
+                return Err(failure.hint("say TYPE NAME or TYPE/NAME").into());
+            }
+        }
+    } else {
+        let input = input::read(&args.files)?;
+        input.report(output, tally);
+        input.documents.iter().map(|document| document.reference.clone()).collect()
+    };
+    references.sort_by_key(|reference| reference.resource != Resource::Tenant);
+    let mut seen = std::collections::HashSet::new();
+    references.retain(|reference| seen.insert(reference.clone()));
+    Ok(references)
+}
+
+fn confirm(present: &[(Reference, Object)], output: &mut Output) -> anyhow::Result<()> {
+    if !output.can_ask() {
+        let failure = Failure::new(Exit::BadInput, "there is no terminal to ask on");
+        return Err(failure.hint("pass --yes to delete without being asked").into());
+    }
+    for (reference, object) in present {
+        let machines = object.tenant_status().map_or(0, |status| status.machines.len());
+        output.note(&match reference.resource {
+            Resource::Tenant => {
+                format!(
+                    "{reference}: {machines} machine(s) go, {} volume(s) stay",
+                    volumes(object).len()
+                )
+            }
+            Resource::TenantClass => format!("{reference}"),
+        });
+    }
+    let answer = output.ask("Delete? [y/N]")?;
+    if matches!(answer.to_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::BadInput, "nothing was deleted").into())
+}
+
+/// Asks for the deletion; `true` if it goes on for a while.
+async fn delete(client: &Client, args: &Args, reference: &Reference) -> anyhow::Result<bool> {
+    if args.dry_run == DryRun::Client {
+        return Ok(false);
+    }
+    match client.delete(reference, args.dry_run == DryRun::Server).await {
+        Ok(Deletion::Pending) => Ok(args.dry_run == DryRun::None),
+        Ok(Deletion::Gone) => Ok(false),
+        // Someone else was faster, and that is what we wanted.
+        Err(error) if error.code() == Some(404) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn until_gone(
+    client: &Client,
+    reference: &Reference,
+    deadline: Deadline,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let progress = output.progress(&format!("{reference}: its machines are being removed"));
+    let mut pauses = Pauses::new();
+    loop {
+        let state = match client.find(reference).await? {
+            // Not being deleted means that someone has created it anew.
+            Some(object) if object.is_being_deleted() => waiting_for(&object),
+            _ => return Ok(()),
+        };
+        progress.say(format!("{reference}: {state}"));
+        if !pauses.pause(deadline).await {
+            return Err(Failure::new(
+                Exit::Timeout,
+                format!("timed out waiting for its deletion: {state}; it goes on by itself"),
+            )
+            .into());
+        }
+    }
+}
+
+fn waiting_for(object: &Object) -> String {
+    let machines = object.tenant_status().map_or(0, |status| status.machines.len());
+    match machines {
+        0 => "it is still there".to_owned(),
+        1 => "1 machine is still there".to_owned(),
+        many => format!("{many} machines are still there"),
+    }
+}
+
+fn deleted(
+    reference: &Reference,
+    object: &Object,
+    dry_run: DryRun,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    output.line(&format!("{reference} deleted{}", dry_run.suffix()))?;
+    for volume in volumes(object) {
+        output.note(&format!(
+            "{reference} keeps volume {} ({}, {} GB, of {})",
+            volume.name, volume.template, volume.size_gb, volume.machine
+        ));
+    }
+    Ok(())
+}
+
+/// The volumes that exist.
+fn volumes(object: &Object) -> Vec<VolumeStatus> {
+    let status = object.tenant_status().unwrap_or_default();
+    status.volumes.into_iter().filter(|volume| volume.id.is_some()).collect()
+}
+
+fn failed(reference: &Reference, error: &anyhow::Error, output: &mut Output, tally: &mut Tally) {
+    let text = describe(error);
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    output.note(&format!("error: {reference}: {text}"));
+    tally.failed(exit_of(error));
+}

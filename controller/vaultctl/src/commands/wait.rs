@@ -1,0 +1,322 @@
+//! `vaultctl wait`
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cli::Globals;
+use crate::client::{Client, ClientError};
+use crate::commands::not_found;
+use crate::error::{Exit, Failure};
+use crate::object::{Object, Reference, condition_text};
+use crate::output::jsonpath::Template;
+use crate::output::{Output, Progress};
+use crate::poll::{Deadline, Pauses, parse_limit};
+use crate::reference::{self, Targets};
+use crate::selector::Selector;
+
+/// Wait until tenants are as wanted
+///
+/// Each object is waited for in turn, all of them within the same time. A condition counts only if
+/// it was said about the current spec, so waiting right after `apply` is safe.
+///
+/// EXAMPLES:
+///   vaultctl wait tenant/acme
+///   vaultctl wait --for=condition=Ready --all tenants --timeout=10m
+///   vaultctl wait --for=condition=Degraded=False tenant acme umbra
+///   vaultctl wait --for=delete tenant/acme
+///   vaultctl wait --for=jsonpath='{.status.machines[0].state}'=started tenant/acme
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// TYPE/NAME…, TYPE NAME…, or TYPE with --all or --selector
+    #[arg(required = true, value_name = "WHAT")]
+    what: Vec<String>,
+
+    /// What to wait for: condition=TYPE, condition=TYPE=VALUE, create, delete, jsonpath={PATH} or
+    /// jsonpath={PATH}=VALUE
+    #[arg(long = "for", value_name = "WHAT", default_value = "condition=Ready")]
+    goal: Goal,
+
+    /// Every object of the type
+    #[arg(long)]
+    all: bool,
+
+    /// Every object of the type with these labels
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "all")]
+    selector: Option<Selector>,
+
+    /// How long to wait; 0 looks once
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_limit)]
+    timeout: Duration,
+}
+
+/// What to wait for.
+#[derive(Clone, Debug)]
+enum Goal {
+    Condition { kind: String, status: String },
+    Create,
+    Delete,
+    JsonPath { text: String, template: Template, value: Option<String> },
+}
+
+/// What one look at an object says.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Met,
+    NotYet(String),
+    Missing,
+}
+
+/// Waits for each object in turn.
+pub(crate) async fn run(
+    args: Args,
+    globals: &Globals,
+    output: &mut Output,
+) -> anyhow::Result<Exit> {
+    let targets = reference::parse(&args.what)?;
+    let client = globals.client()?;
+    let deadline = Deadline::after(args.timeout);
+    let references = references(&client, &args, targets).await?;
+    for reference in &references {
+        let progress = output.progress(&format!("{reference}: waiting for {}", args.goal.noun()));
+        until(&client, reference, &args.goal, deadline, &progress).await?;
+        drop(progress);
+        output.line(&format!("{reference} {}", args.goal.done()))?;
+    }
+    Ok(Exit::Success)
+}
+
+async fn references(
+    client: &Client,
+    args: &Args,
+    targets: Targets,
+) -> anyhow::Result<Vec<Reference>> {
+    let many = args.all || args.selector.is_some();
+    let resources = match targets {
+        Targets::Named(references) if !many => return Ok(references),
+        Targets::Every(resources) if many => resources,
+        Targets::Named(_) => {
+            let message = "names do not go together with --all or --selector";
+            return Err(Failure::new(Exit::BadInput, message).into());
+        }
+        Targets::Every(_) => {
+            let failure = Failure::new(Exit::BadInput, "no object is named");
+            return Err(failure.hint("name one, or say --all").into());
+        }
+    };
+    let mut references = Vec::new();
+    for resource in resources {
+        for object in client.list(resource).await?.items {
+            let wanted = args.selector.as_ref();
+            if wanted.is_none_or(|selector| selector.matches(&object.labels())) {
+                let name = object.name().to_owned();
+                references.push(Reference { resource, name });
+            }
+        }
+    }
+    if references.is_empty() && !matches!(args.goal, Goal::Delete) {
+        return Err(Failure::new(Exit::NotFound, "there is no such object to wait for").into());
+    }
+    Ok(references)
+}
+
+/// Asks until the goal is met. A controller that cannot be reached at first is an error; one that
+/// goes away while we wait may come back.
+async fn until(
+    client: &Client,
+    reference: &Reference,
+    goal: &Goal,
+    deadline: Deadline,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let mut pauses = Pauses::new();
+    let mut asked_before = false;
+    loop {
+        let state = match client.find(reference).await {
+            Ok(found) => match goal.verdict(found.as_ref()) {
+                Verdict::Met => return Ok(()),
+                Verdict::Missing => return Err(not_found(client, reference).await.into()),
+                Verdict::NotYet(state) => state,
+            },
+            Err(error @ ClientError::Unreachable { .. }) if asked_before => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        asked_before = true;
+        progress.say(format!("{reference}: {state}"));
+        if !pauses.pause(deadline).await {
+            let noun = goal.noun();
+            return Err(Failure::new(
+                Exit::Timeout,
+                format!("timed out waiting for {noun} on {reference}: {state}"),
+            )
+            .into());
+        }
+    }
+}
+
+impl Goal {
+    fn verdict(&self, object: Option<&Object>) -> Verdict {
+        match (self, object) {
+            (Self::Create, Some(_)) | (Self::Delete, None) => Verdict::Met,
+            (Self::Create, None) => Verdict::NotYet("it does not exist yet".to_owned()),
+            (Self::Delete, Some(object)) if object.is_being_deleted() => {
+                Verdict::NotYet("it is being deleted".to_owned())
+            }
+            (Self::Delete, Some(_)) => Verdict::NotYet("it is still there".to_owned()),
+            (Self::Condition { .. } | Self::JsonPath { .. }, None) => Verdict::Missing,
+            (Self::Condition { kind, status }, Some(object)) => condition(object, kind, status),
+            (Self::JsonPath { template, value, .. }, Some(object)) => {
+                path(&object.0, template, value.as_deref())
+            }
+        }
+    }
+
+    fn noun(&self) -> String {
+        match self {
+            Self::Condition { kind, status } if status == "True" => format!("condition {kind}"),
+            Self::Condition { kind, status } => format!("condition {kind}={status}"),
+            Self::Create => "creation".to_owned(),
+            Self::Delete => "deletion".to_owned(),
+            Self::JsonPath { text, .. } => text.clone(),
+        }
+    }
+
+    fn done(&self) -> &'static str {
+        match self {
+            Self::Condition { .. } | Self::JsonPath { .. } => "condition met",
+            Self::Create => "created",
+            Self::Delete => "deleted",
+        }
+    }
+}
+
+fn condition(object: &Object, kind: &str, wanted: &str) -> Verdict {
+    match object.condition(kind) {
+        None => Verdict::NotYet(format!("it has no condition {kind} yet")),
+        Some(found) if !object.is_current(&found) => {
+            Verdict::NotYet("the controller has not looked at its newest spec yet".to_owned())
+        }
+        Some(found) if condition_text(found.status).eq_ignore_ascii_case(wanted) => Verdict::Met,
+        Some(found) => Verdict::NotYet(format!(
+            "{} is {} ({}): {}",
+            found.r#type,
+            condition_text(found.status),
+            found.reason,
+            found.message
+        )),
+    }
+}
+
+fn path(document: &Value, template: &Template, wanted: Option<&str>) -> Verdict {
+    match wanted {
+        _ if !template.finds(document) => Verdict::NotYet("there is no such value".to_owned()),
+        None => Verdict::Met,
+        Some(wanted) => {
+            let found = template.render(document);
+            if found == wanted {
+                return Verdict::Met;
+            }
+            Verdict::NotYet(format!("the value is {found:?}"))
+        }
+    }
+}
+
+impl FromStr for Goal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            None if text == "create" => Ok(Self::Create),
+            None if text == "delete" => Ok(Self::Delete),
+            Some(("condition", rest)) => {
+                let (kind, status) = rest.split_once('=').unwrap_or((rest, "True"));
+                if kind.is_empty() || status.is_empty() {
+                    return Err("say condition=TYPE or condition=TYPE=VALUE".to_owned());
+                }
+                Ok(Self::Condition { kind: kind.to_owned(), status: status.to_owned() })
+            }
+            Some(("jsonpath", rest)) => jsonpath_goal(text, rest),
+            _ => Err("say condition=TYPE, create, delete or jsonpath={PATH}=VALUE".to_owned()),
+        }
+    }
+}
+
+/// The value stands after the closing brace, because a path may hold an equals sign itself.
+fn jsonpath_goal(text: &str, rest: &str) -> Result<Goal, String> {
+    let (path, value) = match rest.rfind('}').map(|brace| rest.split_at(brace + 1)) {
+        Some((path, "")) => (path, None),
+        Some((path, value)) => (path, value.strip_prefix('=')),
+        None => match rest.split_once('=') {
+            Some((path, value)) => (path, Some(value)),
+            None => (rest, None),
+        },
+    };
+    let template: Template = match path.parse() {
+        Ok(template) => template,
+        Err(error) => return Err(format!("{error}")),
+    };
+    Ok(Goal::JsonPath { text: text.to_owned(), template, value: value.map(str::to_owned) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn tenant(generation: i64, observed: i64, ready: &str) -> Object {
+        Object(json!({
+            "kind": "Tenant",
+            "metadata": { "name": "acme", "generation": generation },
+            "status": {
+                "phase": "Up",
+                "conditions": [{ "type": "Ready", "status": ready, "observedGeneration": observed,
+                    "lastTransitionTime": "2026-03-01T11:00:00Z", "reason": "Waiting",
+                    "message": "a machine starts" }],
+            },
+        }))
+    }
+
+    fn met(goal: &str, object: Option<&Object>) -> bool {
+        goal.parse::<Goal>().unwrap().verdict(object) == Verdict::Met
+    }
+
+    #[test]
+    fn goals_are_met_by_the_current_spec_only() {
+        let ready = tenant(2, 2, "True");
+        let stale = tenant(2, 1, "True");
+        let down = tenant(1, 1, "False");
+        let table = [
+            ("condition=Ready", &ready, true),
+            ("condition=ready=true", &ready, true),
+            ("condition=Ready", &stale, false),
+            ("condition=Ready", &down, false),
+            ("condition=Ready=False", &down, true),
+            ("condition=Degraded", &ready, false),
+            ("create", &down, true),
+            ("delete", &down, false),
+            ("jsonpath={.status.phase}", &ready, true),
+            ("jsonpath={.status.phase}=Up", &ready, true),
+            ("jsonpath={.status.phase}=Down", &ready, false),
+            ("jsonpath={.status.absent}", &ready, false),
+            ("jsonpath=.status.phase=Up", &ready, true),
+            ("jsonpath={.status.conditions[?(@.type=='Ready')].status}=True", &ready, true),
+        ];
+        for (goal, object, is_met) in table {
+            assert_eq!(met(goal, Some(object)), is_met, "{goal}");
+        }
+        assert!(met("delete", None));
+        assert!(!met("create", None));
+        let goal: Goal = "condition=Ready".parse().unwrap();
+        assert_eq!(goal.verdict(None), Verdict::Missing);
+    }
+
+    #[test]
+    fn what_is_no_goal_is_refused() {
+        for text in ["", "ready", "condition=", "condition=Ready=", "jsonpath={.a", "phase=Up"] {
+            assert!(text.parse::<Goal>().is_err(), "{text}");
+        }
+    }
+}

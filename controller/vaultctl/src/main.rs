@@ -1,0 +1,34 @@
+//! `vaultctl`: kubectl's grammar for tenants on Fly.io.
+//!
+//! ```text
+//!   argv ──▶ cli (clap) ──▶ commands/* ──▶ client ──HTTPS──▶ the controller's resource API
+//!                               │
+//!                               ├──▶ output   results on stdout; notes and progress on stderr
+//!                               └──▶ error    what went wrong, said once ──▶ exit code
+//! ```
+
+mod cli;
+mod client;
+mod clock;
+mod commands;
+mod context;
+mod error;
+mod input;
+mod object;
+mod output;
+mod poll;
+mod reference;
+mod selector;
+
+fn main() -> std::process::ExitCode {
+    // Inside a machine this binary prepares the machine's world. That has to happen before any
+    // thread exists, hence before anything else.
+    #[cfg(feature = "dev")]
+    {
+        let mut arguments = std::env::args_os();
+        if arguments.nth(1).is_some_and(|argument| argument == commands::dev::MACHINE_INIT) {
+            return vault_emulator::sandbox::main(arguments);
+        }
+    }
+    cli::main()
+}

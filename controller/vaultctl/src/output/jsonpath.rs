@@ -1,0 +1,342 @@
+//! kubectl's JSONPath templates: `{.items[0].metadata.name}{"\n"}`.
+//!
+//! Text outside of braces is printed as it is; in braces stands a quoted text or a path. kubectl's
+//! paths are older than RFC 9535 and looser: they need no `$`, dashes may stand in names, and a
+//! dot in a name is escaped by a backslash. They are rewritten into the standard's form.
+
+use std::fmt;
+use std::iter::Peekable;
+use std::str::{Chars, FromStr};
+
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+/// A template, ready to be filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct Template(Vec<Piece>);
+
+/// Why a text is no template.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TemplateError {
+    /// A brace, bracket or quote is never closed.
+    #[error("{0:?} is never closed")]
+    Open(char),
+    /// `{range …}`, `{end}`: not there.
+    #[error("{{{0}}} is not supported; use -o json and a program such as jq")]
+    Word(String),
+    /// The path is none.
+    #[error("{path:?} is not a JSONPath: {message}")]
+    Path {
+        /// The path as written.
+        path: String,
+        /// What the parser says.
+        message: String,
+    },
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Text(String),
+    Path(JsonPath),
+}
+
+impl Template {
+    /// Fills in the values of a document. Several values of one path are joined by spaces, strings
+    /// stand without quotes, and a path that leads nowhere leaves nothing, as with kubectl.
+    pub(crate) fn render(&self, document: &Value) -> String {
+        let mut text = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(plain) => text.push_str(plain),
+                Piece::Path(path) => {
+                    let found = path.query(document);
+                    let values: Vec<String> = found.iter().map(|value| plain(value)).collect();
+                    text.push_str(&values.join(" "));
+                }
+            }
+        }
+        text
+    }
+
+    /// Whether any path leads to a value.
+    pub(crate) fn finds(&self, document: &Value) -> bool {
+        self.0.iter().any(|piece| match piece {
+            Piece::Text(_) => false,
+            Piece::Path(path) => !path.query(document).is_empty(),
+        })
+    }
+}
+
+impl FromStr for Template {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        if !text.contains('{') && text.starts_with(['.', '$', '[', '@']) {
+            return Ok(Self(vec![path(text)?]));
+        }
+        let (mut pieces, mut plain) = (Vec::new(), String::new());
+        let mut letters = text.chars().peekable();
+        while let Some(letter) = letters.next() {
+            if letter == '{' {
+                if !plain.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                }
+                pieces.push(expression(&braced(&mut letters)?)?);
+            } else {
+                plain.push(letter);
+            }
+        }
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Ok(Self(pieces))
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The text up to the closing brace; braces in quotes do not count.
+fn braced(letters: &mut Peekable<Chars<'_>>) -> Result<String, TemplateError> {
+    let mut inside = String::new();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '}' => return Ok(inside.trim().to_owned()),
+            '"' | '\'' => quoted(letter, letters, &mut inside)?,
+            _ => inside.push(letter),
+        }
+    }
+    Err(TemplateError::Open('{'))
+}
+
+/// Copies a quoted text with its quotes; the opening one has been read.
+fn quoted(
+    quote: char,
+    letters: &mut Peekable<Chars<'_>>,
+    into: &mut String,
+) -> Result<(), TemplateError> {
+    into.push(quote);
+    while let Some(letter) = letters.next() {
+        into.push(letter);
+        if letter == '\\' {
+            into.extend(letters.next());
+        } else if letter == quote {
+            return Ok(());
+        }
+    }
+    Err(TemplateError::Open(quote))
+}
+
+fn expression(text: &str) -> Result<Piece, TemplateError> {
+    if let Some(quote) = text.chars().next().filter(|first| matches!(first, '"' | '\'')) {
+        let inner = text[1..].strip_suffix(quote).ok_or(TemplateError::Open(quote))?;
+        return Ok(Piece::Text(unescaped(inner)));
+    }
+    if text == "end" || text.split_whitespace().next() == Some("range") {
+        return Err(TemplateError::Word(text.to_owned()));
+    }
+    path(text)
+}
+
+fn unescaped(text: &str) -> String {
+    let (mut plain, mut letters) = (String::new(), text.chars());
+    while let Some(letter) = letters.next() {
+        match (letter, letter == '\\') {
+            (_, false) => plain.push(letter),
+            (_, true) => match letters.next() {
+                Some('n') => plain.push('\n'),
+                Some('t') => plain.push('\t'),
+                Some('r') => plain.push('\r'),
+                Some(other) => plain.push(other),
+                None => plain.push('\\'),
+            },
+        }
+    }
+    plain
+}
+
+fn path(text: &str) -> Result<Piece, TemplateError> {
+    let mut letters = text.chars().peekable();
+    let mut standard = String::from("$");
+    if letters.peek().is_some_and(|first| matches!(first, '$' | '@')) {
+        letters.next();
+    } else if letters.peek().is_some_and(|&first| is_name(first)) {
+        // `{kind}` means `{.kind}`.
+        member(&name(&mut letters), &mut standard);
+    }
+    segments(&mut letters, &mut standard)?;
+    let error = |message: &dyn fmt::Display| TemplateError::Path {
+        path: text.to_owned(),
+        message: message.to_string(),
+    };
+    if let Some(rest) = letters.peek() {
+        return Err(error(&format!("{rest:?} is not expected")));
+    }
+    JsonPath::parse(&standard).map(Piece::Path).map_err(|problem| error(&problem))
+}
+
+/// Rewrites `.name`, `..name`, `.*` and `[…]` for as long as they follow one another.
+fn segments(letters: &mut Peekable<Chars<'_>>, into: &mut String) -> Result<(), TemplateError> {
+    loop {
+        match letters.peek() {
+            Some('.') => {
+                letters.next();
+                if letters.next_if_eq(&'.').is_some() {
+                    into.push_str("..");
+                }
+                if letters.next_if_eq(&'*').is_some() {
+                    into.push_str("[*]");
+                } else if letters.peek().is_some_and(|&next| is_name(next)) {
+                    member(&name(letters), into);
+                } else if letters.peek().is_some_and(|&next| next != '[') {
+                    into.push('.');
+                }
+            }
+            Some('[') => {
+                letters.next();
+                bracketed(letters, into)?;
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Copies what stands in brackets; the paths in a filter are rewritten as well.
+fn bracketed(letters: &mut Peekable<Chars<'_>>, into: &mut String) -> Result<(), TemplateError> {
+    into.push('[');
+    while let Some(letter) = letters.next() {
+        match letter {
+            ']' => {
+                into.push(']');
+                return Ok(());
+            }
+            '"' | '\'' => quoted(letter, letters, into)?,
+            '@' | '$' => {
+                into.push(letter);
+                segments(letters, into)?;
+            }
+            _ => into.push(letter),
+        }
+    }
+    Err(TemplateError::Open('['))
+}
+
+fn name(letters: &mut Peekable<Chars<'_>>) -> String {
+    let mut name = String::new();
+    while let Some(letter) = letters.next_if(|&letter| is_name(letter)) {
+        // A backslash makes the next letter part of the name.
+        if letter == '\\' {
+            name.extend(letters.next());
+        } else {
+            name.push(letter);
+        }
+    }
+    name
+}
+
+fn is_name(letter: char) -> bool {
+    letter.is_alphanumeric() || matches!(letter, '-' | '_' | '\\' | '/')
+}
+
+fn member(name: &str, into: &mut String) {
+    into.push_str("['");
+    for letter in name.chars() {
+        if matches!(letter, '\'' | '\\') {
+            into.push('\\');
+        }
+        into.push(letter);
+    }
+    into.push_str("']");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn document() -> Value {
+        json!({
+            "kind": "List",
+            "items": [
+                {
+                    "metadata": {
+                        "name": "acme",
+                        "labels": { "tier": "pro", "app.example.com/part": "box", "my-key": "dash" }
+                    },
+                    "spec": { "count": 2, "on": true },
+                    "status": { "conditions": [
+                        { "type": "Ready", "status": "True", "some-key": 7 },
+                        { "type": "Synced", "status": "False" }
+                    ] }
+                },
+                { "metadata": { "name": "umbra" } }
+            ]
+        })
+    }
+
+    #[test]
+    fn templates_are_filled_in_as_kubectl_does() {
+        let table = [
+            ("{.kind}", "List"),
+            ("{$.kind}", "List"),
+            ("{kind}", "List"),
+            (".kind", "List"),
+            ("kind", "kind"),
+            ("{.items[0].metadata.name}", "acme"),
+            ("{.items[-1].metadata.name}", "umbra"),
+            ("{.items[*].metadata.name}", "acme umbra"),
+            ("{.items[0:1].metadata.name}", "acme"),
+            ("{..name}", "acme umbra"),
+            ("{.items..metadata.name}", "acme umbra"),
+            ("{.items[0].metadata.labels.my-key}", "dash"),
+            ("{.items[0].metadata.labels.app\\.example\\.com/part}", "box"),
+            ("{.items[0].metadata.labels['app.example.com/part']}", "box"),
+            ("{.items[0].metadata.labels[\"tier\"]}", "pro"),
+            ("{.items[0].spec.count} {.items[0].spec.on}", "2 true"),
+            ("{.items[0].spec}", r#"{"count":2,"on":true}"#),
+            ("{.items[0].status.conditions[?(@.type==\"Ready\")].status}", "True"),
+            ("{.items[0].status.conditions[?(@.type=='Synced')].status}", "False"),
+            ("{.items[0].status.conditions[?(@.some-key==7)].type}", "Ready"),
+            ("{.items[?(@.metadata.name=='umbra')].metadata.name}", "umbra"),
+            ("{.absent}", ""),
+            ("a{.kind}b{\"\\n\"}{'\\t}'}c", "aListb\n\t}c"),
+            ("{ .kind }", "List"),
+            ("", ""),
+        ];
+        for (text, rendered) in table {
+            let template: Template = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(template.render(&document()), rendered, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_template_is_refused() {
+        for text in [
+            "{.kind",
+            "{.a[0}",
+            "{.a['b}",
+            "{\"a}",
+            "{range .items[*]}",
+            "{end}",
+            "{.a b}",
+            "{.}x{.a[?]}",
+            "{.a..}",
+            "{}{.a[}",
+        ] {
+            assert!(text.parse::<Template>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn finding_is_not_rendering() {
+        let found = |text: &str| text.parse::<Template>().unwrap().finds(&document());
+        assert!(found("{.items[0].spec.on}"));
+        assert!(!found("{.items[0].spec.off}"));
+        assert!(!found("text"));
+    }
+}

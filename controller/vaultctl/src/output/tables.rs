@@ -1,0 +1,236 @@
+//! The columns of each resource.
+
+use jiff::Timestamp;
+use vault_api::object::ConditionStatus;
+use vault_api::status::{TenantStatus, condition};
+
+use super::table::render;
+use crate::object::{Object, Resource, condition_text};
+
+const TENANT: &[&str] = &["NAME", "READY", "STATUS", "MACHINES", "APP", "AGE"];
+const TENANT_WIDE: &[&str] = &["ORG", "CLASS", "SOURCE", "VOLUMES", "MESSAGE"];
+const CLASS: &[&str] = &["NAME", "MACHINES", "VOLUMES", "AGE"];
+const CLASS_WIDE: &[&str] = &["ORG"];
+
+/// How a table of objects is drawn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TableOptions {
+    /// More columns.
+    pub(crate) wide: bool,
+    /// No line with the names of the columns.
+    pub(crate) no_headers: bool,
+    /// `tenant/acme` in place of `acme`: for more than one resource.
+    pub(crate) with_kind: bool,
+}
+
+/// The table of objects of one resource; ages are told at `now`.
+pub(crate) fn table(
+    resource: Resource,
+    objects: &[Object],
+    options: TableOptions,
+    now: Timestamp,
+) -> String {
+    let (narrow, wide) = match resource {
+        Resource::Tenant => (TENANT, TENANT_WIDE),
+        Resource::TenantClass => (CLASS, CLASS_WIDE),
+    };
+    let mut header = narrow.to_vec();
+    if options.wide {
+        header.extend(wide);
+    }
+    let rows: Vec<Vec<String>> = objects
+        .iter()
+        .map(|object| {
+            let mut row = match resource {
+                Resource::Tenant => tenant_row(object, now),
+                Resource::TenantClass => class_row(object, now),
+            };
+            if options.with_kind {
+                row[0] = object.reference();
+            }
+            row.truncate(header.len());
+            row
+        })
+        .collect();
+    let text = render(&header, &rows);
+    if options.no_headers {
+        return text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+    }
+    text
+}
+
+/// A span of time in one or two units, as kubectl tells ages.
+pub(crate) fn age(seconds: i64) -> String {
+    const MINUTE: i64 = 60;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    const YEAR: i64 = 365 * DAY;
+    let two = |large: i64, large_unit: &str, small: i64, small_unit: &str| {
+        let rest = seconds % large / small;
+        match rest {
+            0 => format!("{}{large_unit}", seconds / large),
+            _ => format!("{}{large_unit}{rest}{small_unit}", seconds / large),
+        }
+    };
+    match seconds {
+        // A clock that is a little behind the controller's is no reason to say something odd.
+        ..0 => "0s".to_owned(),
+        _ if seconds < 2 * MINUTE => format!("{seconds}s"),
+        _ if seconds < 10 * MINUTE => two(MINUTE, "m", 1, "s"),
+        _ if seconds < 3 * HOUR => format!("{}m", seconds / MINUTE),
+        _ if seconds < 8 * HOUR => two(HOUR, "h", MINUTE, "m"),
+        _ if seconds < 2 * DAY => format!("{}h", seconds / HOUR),
+        _ if seconds < 8 * DAY => two(DAY, "d", HOUR, "h"),
+        _ if seconds < 2 * YEAR => format!("{}d", seconds / DAY),
+        _ => two(YEAR, "y", DAY, "d"),
+    }
+}
+
+fn tenant_row(object: &Object, now: Timestamp) -> Vec<String> {
+    let ready = object.condition(condition::READY);
+    let status = object.tenant_status();
+    // What was said about an older spec says nothing about this one.
+    let current = ready.as_ref().filter(|ready| object.is_current(ready));
+    let ready_status = current.map_or(ConditionStatus::Unknown, |ready| ready.status);
+    let word = match current {
+        _ if object.is_being_deleted() => "Deleting".to_owned(),
+        Some(ready) => ready.reason.clone(),
+        None => "Pending".to_owned(),
+    };
+    let spec_or_status = |pointer: &str, known: Option<String>| {
+        known.or_else(|| object.text(pointer).map(str::to_owned)).unwrap_or_default()
+    };
+    let TenantStatus { source, org, app, machines, volumes, .. } = status.unwrap_or_default();
+    let up = machines.iter().filter(|machine| machine.ready).count();
+    vec![
+        object.name().to_owned(),
+        condition_text(ready_status).to_owned(),
+        word,
+        format!("{up}/{}", machines.len()),
+        spec_or_status("/spec/app", app),
+        created(object, now),
+        spec_or_status("/spec/org", org),
+        object.text("/spec/class").unwrap_or_default().to_owned(),
+        source.unwrap_or_default(),
+        volumes.len().to_string(),
+        ready.map(|ready| ready.message).unwrap_or_default(),
+    ]
+}
+
+fn class_row(object: &Object, now: Timestamp) -> Vec<String> {
+    let count = |pointer: &str| {
+        let members = object.0.pointer(pointer).and_then(serde_json::Value::as_array);
+        members.map_or(0, Vec::len).to_string()
+    };
+    vec![
+        object.name().to_owned(),
+        count("/spec/machines"),
+        count("/spec/volumes"),
+        created(object, now),
+        object.text("/spec/org").unwrap_or_default().to_owned(),
+    ]
+}
+
+fn created(object: &Object, now: Timestamp) -> String {
+    object
+        .text("/metadata/creationTimestamp")
+        .and_then(|text| text.parse::<Timestamp>().ok())
+        .map(|created| age(now.as_second() - created.as_second()))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn tenants() -> Vec<Object> {
+        let ready = |status: &str, generation: i64| {
+            json!({ "type": "Ready", "status": status, "observedGeneration": generation,
+                "lastTransitionTime": "2026-03-01T11:00:00Z", "reason": "AllReady",
+                "message": "1 of 1 machine is as wanted." })
+        };
+        let status = json!({
+            "observedGeneration": 1, "conditions": [ready("True", 1)], "source": "folder acme.yaml",
+            "org": "local", "app": "acme-7k2m9qxa",
+            "machines": [{ "name": "acme-box-0", "region": "ord", "ready": true }],
+            "volumes": [{ "template": "data", "name": "v_abc", "machine": "acme-box-0", "sizeGb": 1 }],
+        });
+        vec![
+            Object(json!({
+                "apiVersion": "vaultctl.dev/v1", "kind": "Tenant",
+                "metadata": { "name": "acme", "generation": 1, "creationTimestamp": "2026-03-01T11:55:30Z" },
+                "spec": { "class": "dev-box" }, "status": status,
+            })),
+            Object(json!({
+                "apiVersion": "vaultctl.dev/v1", "kind": "Tenant",
+                "metadata": { "name": "changed", "generation": 2, "creationTimestamp": "2026-03-01T09:00:00Z" },
+                "spec": { "app": "changed-app" }, "status": { "conditions": [ready("True", 1)] },
+            })),
+            Object(json!({
+                "apiVersion": "vaultctl.dev/v1", "kind": "Tenant",
+                "metadata": { "name": "going", "deletionTimestamp": "2026-03-01T11:59:59Z" },
+                "spec": {},
+            })),
+        ]
+    }
+
+    #[test]
+    fn tenants_are_told_in_a_line_each() {
+        let narrow = table(Resource::Tenant, &tenants(), TableOptions::default(), now());
+        insta::assert_snapshot!(narrow, @r"
+        NAME      READY     STATUS     MACHINES   APP             AGE
+        acme      True      AllReady   1/1        acme-7k2m9qxa   4m30s
+        changed   Unknown   Pending    0/0        changed-app     3h
+        going     Unknown   Deleting   0/0        -               -
+        ");
+    }
+
+    #[test]
+    fn wide_tables_say_more_and_headers_can_go() {
+        let options = TableOptions { wide: true, no_headers: true, with_kind: true };
+        let wide = table(Resource::Tenant, &tenants()[..1], options, now());
+        insta::assert_snapshot!(wide, @"tenant/acme   True    AllReady   1/1        acme-7k2m9qxa   4m30s   local   dev-box   folder acme.yaml   1         1 of 1 machine is as wanted.");
+    }
+
+    #[test]
+    fn classes_count_their_templates() {
+        let class = Object(json!({
+            "kind": "TenantClass", "metadata": { "name": "dev-box" },
+            "spec": { "machines": [{ "name": "box" }], "volumes": [] },
+        }));
+        let text = table(Resource::TenantClass, &[class], TableOptions::default(), now());
+        insta::assert_snapshot!(text, @r"
+        NAME      MACHINES   VOLUMES   AGE
+        dev-box   1          0         -
+        ");
+    }
+
+    #[test]
+    fn ages_have_the_units_of_kubectl() {
+        let (minute, hour, day) = (60, 3600, 86400);
+        for (seconds, text) in [
+            (-5, "0s"),
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (599, "9m59s"),
+            (10 * minute, "10m"),
+            (3 * hour - 1, "179m"),
+            (3 * hour + 5 * minute, "3h5m"),
+            (8 * hour, "8h"),
+            (2 * day - 1, "47h"),
+            (2 * day + hour, "2d1h"),
+            (8 * day, "8d"),
+            (730 * day, "2y"),
+            (735 * day, "2y5d"),
+        ] {
+            assert_eq!(age(seconds), text, "{seconds} s");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Which objects a command line names: `tenants`, `tenant acme umbra`, `tenant/acme class/dev-box`.
+
+use vault_api::names::nearest;
+
+use crate::error::{Exit, Failure};
+use crate::object::{Reference, Resource};
+
+/// What the words after a verb mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Targets {
+    /// Every object of these resources.
+    Every(Vec<Resource>),
+    /// These objects, in this order.
+    Named(Vec<Reference>),
+}
+
+/// Understands `TYPE`, `TYPE,TYPE`, `all`, `TYPE NAME…` and `TYPE/NAME…`.
+///
+/// # Errors
+/// An unknown type, a name that cannot be one, or both forms mixed.
+pub(crate) fn parse(words: &[String]) -> Result<Targets, Failure> {
+    let Some((first, names)) = words.split_first() else {
+        return Err(Failure::new(Exit::BadInput, "nothing is named")
+            .hint("say `tenants`, `tenantclasses` or `tenant/NAME`"));
+    };
+    if words.iter().any(|word| word.contains('/')) {
+        let named = words.iter().map(|word| slashed(word));
+        return named.collect::<Result<_, _>>().map(Targets::Named);
+    }
+    if first == "all" && names.is_empty() {
+        return Ok(Targets::Every(Resource::ALL.to_vec()));
+    }
+    if names.is_empty() {
+        let resources = first.split(',').map(resource);
+        return resources.collect::<Result<_, _>>().map(Targets::Every);
+    }
+    let resource = resource(first)?;
+    let named = names.iter().map(|name| reference(resource, name));
+    named.collect::<Result<_, _>>().map(Targets::Named)
+}
+
+fn slashed(word: &str) -> Result<Reference, Failure> {
+    let Some((kind, name)) = word.split_once('/') else {
+        return Err(Failure::new(
+            Exit::BadInput,
+            format!("{word:?} stands beside TYPE/NAME, so it must have that form too"),
+        ));
+    };
+    reference(resource(kind)?, name)
+}
+
+fn reference(resource: Resource, name: &str) -> Result<Reference, Failure> {
+    // These would address something else than an object.
+    if name.is_empty() || name == "." || name == ".." || name.contains('/') {
+        return Err(Failure::new(
+            Exit::BadInput,
+            format!("{name:?} is not the name of a {}", resource.singular()),
+        ));
+    }
+    Ok(Reference { resource, name: name.to_owned() })
+}
+
+fn resource(word: &str) -> Result<Resource, Failure> {
+    let lower = word.to_lowercase();
+    let plain = lower.strip_suffix(".vaultctl.dev").unwrap_or(&lower);
+    let found =
+        Resource::ALL.into_iter().find(|one| plain == one.singular() || plain == one.plural());
+    found.ok_or_else(|| {
+        let known = Resource::ALL.into_iter().flat_map(|one| [one.singular(), one.plural()]);
+        let failure = Failure::new(
+            Exit::BadInput,
+            format!("{word:?} is no type of object; there are tenants and tenantclasses"),
+        );
+        match nearest(plain, known) {
+            Some(near) => failure.hint(format!("did you mean {near}?")),
+            None => failure,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Result<Targets, Failure> {
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        parse(&words)
+    }
+
+    fn names(text: &str) -> Vec<String> {
+        match words(text) {
+            Ok(Targets::Named(named)) => named.iter().map(ToString::to_string).collect(),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn types_alone_mean_every_object() {
+        use Resource::{Tenant, TenantClass};
+        for (text, resources) in [
+            ("tenants", vec![Tenant]),
+            ("tenant", vec![Tenant]),
+            ("Tenant", vec![Tenant]),
+            ("tenants.vaultctl.dev", vec![Tenant]),
+            ("tenantclasses", vec![TenantClass]),
+            ("tenantclass,tenants", vec![TenantClass, Tenant]),
+            ("all", vec![Tenant, TenantClass]),
+        ] {
+            assert_eq!(words(text).unwrap(), Targets::Every(resources), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_stand_after_their_type_or_a_slash() {
+        assert_eq!(names("tenant acme umbra"), ["tenant/acme", "tenant/umbra"]);
+        assert_eq!(
+            names("tenants/acme tenantclass/dev-box"),
+            ["tenant/acme", "tenantclass/dev-box"]
+        );
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        for text in
+            ["", "pods", "tenant/", "tenant/..", "tenant ..", "tenant/a umbra", "tenant/a/b"]
+        {
+            assert!(words(text).is_err(), "{text:?}");
+        }
+        let failure = anyhow::Error::from(words("tenents").unwrap_err());
+        assert!(crate::error::describe(&failure).ends_with("hint: did you mean tenants?"));
+    }
+}

@@ -1,0 +1,248 @@
+//! `get`, `wait`, `version`, `diff`: what does not write.
+
+use serde_json::{Value, json};
+
+use crate::fake::Fake;
+
+fn tenant(name: &str, tier: &str) -> Value {
+    json!({
+        "apiVersion": "vaultctl.dev/v1", "kind": "Tenant",
+        "metadata": { "name": name, "labels": { "tier": tier } },
+        "spec": { "class": "dev-box" },
+    })
+}
+
+fn class() -> Value {
+    json!({
+        "apiVersion": "vaultctl.dev/v1", "kind": "TenantClass",
+        "metadata": { "name": "dev-box" }, "spec": { "machines": [{ "name": "box" }] },
+    })
+}
+
+fn stocked() -> Fake {
+    let fake = Fake::start();
+    fake.store("tenantclasses", class());
+    fake.store("tenants", tenant("acme", "pro"));
+    fake.store("tenants", tenant("umbra", "free"));
+    fake
+}
+
+#[test]
+fn get_lists_selects_and_picks() {
+    let fake = stocked();
+    let all = fake.run(&["get", "tenants"]);
+    assert_eq!(all.code, 0, "{all:?}");
+    let lines: Vec<&str> = all.stdout.lines().collect();
+    assert!(lines[0].starts_with("NAME    READY     STATUS"), "{}", lines[0]);
+    assert!(lines[1].starts_with("acme    Unknown   Pending"), "{}", lines[1]);
+    assert_eq!(lines.len(), 3);
+
+    let free = fake.run(&["get", "tenants", "-l", "tier in (free)", "-o", "name"]);
+    assert_eq!(free.stdout, "tenant/umbra\n");
+    let both = fake.run(&["get", "all", "-o", "name"]);
+    assert_eq!(both.stdout, "tenant/acme\ntenant/umbra\ntenantclass/dev-box\n");
+    let template = r#"jsonpath={.items[*].metadata.name}{"\n"}"#;
+    assert_eq!(fake.run(&["get", "tenants", "-o", template]).stdout, "acme umbra\n");
+
+    let list: Value =
+        serde_json::from_str(&fake.run(&["get", "tenants", "-o", "json"]).stdout).unwrap();
+    assert_eq!((&list["kind"], list["items"].as_array().unwrap().len()), (&json!("List"), 2));
+    let one: Value =
+        serde_json::from_str(&fake.run(&["get", "tenant", "acme", "-o", "json"]).stdout).unwrap();
+    assert_eq!(one["metadata"]["name"], "acme");
+    assert!(fake.run(&["get", "tenant/acme", "-o", "yaml"]).stdout.contains("\nkind: Tenant\n"));
+}
+
+#[test]
+fn get_says_what_is_not_there() {
+    let fake = stocked();
+    let ended = fake.run(&["get", "tenant", "acmee", "umbra"]);
+    assert_eq!(ended.code, 4);
+    assert_eq!(ended.stderr, "error: tenant/acmee not found\nhint: did you mean acme?\n");
+    assert!(ended.stdout.contains("umbra"));
+
+    let none = Fake::start().run(&["get", "tenants"]);
+    assert_eq!((none.code, none.stdout.as_str()), (0, ""));
+    assert_eq!(none.stderr, "No tenants found.\n");
+}
+
+#[test]
+fn usage_errors_end_with_2() {
+    let fake = stocked();
+    for args in [
+        &["get"][..],
+        &["get", "pods"],
+        &["get", "tenants", "-o", "jsn"],
+        &["get", "tenants", "-l", "a b"],
+        &["get", "tenant", "acme", "-l", "tier=pro"],
+        &["wait", "tenants"],
+        &["wait", "tenant/acme", "--for", "phase"],
+        &["wait", "tenant/acme", "--timeout", "soon"],
+        &["diff"],
+        &["apply"],
+        &["delete"],
+        &["delete", "tenants"],
+        &["frobnicate"],
+        &["get", "tenants", "--context", "nowhere"],
+        &["get", "tenants", "--context-file", "absent.yaml"],
+    ] {
+        let ended = fake.run(args);
+        assert_eq!(ended.code, 2, "{args:?}: {}", ended.stderr);
+        assert!(ended.stdout.is_empty(), "{args:?}");
+        assert!(ended.stderr.starts_with("error: "), "{args:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn who_is_refused_and_who_is_not_reached_are_told_apart() {
+    let fake = stocked();
+    let refused = fake.run(&["get", "tenants", "--context", "stranger"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("the token is not known\nhint: "), "{}", refused.stderr);
+    let unreached = fake.run(&["get", "tenants", "--context", "nobody"]);
+    assert_eq!(unreached.code, 6, "{unreached:?}");
+    assert!(
+        unreached.stderr.starts_with("error: cannot reach the controller at http://127.0.0.1:1: "),
+        "{}",
+        unreached.stderr
+    );
+    assert!(!unreached.stderr.contains("operator-token"));
+}
+
+#[test]
+fn without_a_context_it_says_where_it_looked() {
+    let fake = Fake::start();
+    std::fs::remove_dir_all(fake.folder().join(".vaultctl")).unwrap();
+    let ended = fake.run(&["get", "tenants"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("./.vaultctl/config.yaml, then /"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("vaultctl dev manifests/"), "{}", ended.stderr);
+}
+
+#[test]
+fn wait_waits_for_the_condition() {
+    let fake = stocked();
+    fake.world.lock().unwrap().reads_until_ready = 3;
+    let ended = fake.run(&["wait", "tenant/acme", "--timeout", "1m"]);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (0, "tenant/acme condition met\n"),
+        "{ended:?}"
+    );
+    let again = fake.run(&["wait", "--for=condition=Ready", "tenant", "acme", "--timeout=0"]);
+    assert_eq!(again.code, 0);
+    let all = fake.run(&["wait", "--all", "tenants", "--timeout=0"]);
+    assert_eq!(all.code, 5, "{all:?}");
+    assert!(
+        all.stderr.contains("timed out waiting for condition Ready on tenant/umbra: "),
+        "{}",
+        all.stderr
+    );
+    assert_eq!(fake.run(&["wait", "tenant/nobody"]).code, 4);
+    assert_eq!(fake.run(&["wait", "--for=delete", "tenant/nobody"]).code, 0);
+    assert_eq!(fake.run(&["wait", "--for=create", "tenant/nobody", "--timeout=0"]).code, 5);
+}
+
+#[test]
+fn version_asks_the_controller_if_it_can() {
+    let fake = Fake::start();
+    let both = fake.run(&["version"]);
+    assert_eq!(both.code, 0);
+    assert!(both.stdout.starts_with(concat!(
+        "Client: v",
+        env!("CARGO_PKG_VERSION"),
+        "\nServer: v9.9.9 (http://127"
+    )));
+    let client = fake.run(&["version", "--client", "-o", "json"]);
+    let document: Value = serde_json::from_str(&client.stdout).unwrap();
+    assert_eq!(document["clientVersion"]["gitVersion"], concat!("v", env!("CARGO_PKG_VERSION")));
+    assert!(document.get("serverVersion").is_none());
+    let alone = fake.run(&["version", "--context", "nobody"]);
+    assert_eq!((alone.code, alone.stdout.lines().count()), (0, 1));
+    assert!(alone.stderr.contains("cannot reach the controller"), "{}", alone.stderr);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let fake = Fake::start();
+    for index in 0..3000 {
+        fake.store("tenants", tenant(&format!("tenant-with-a-long-name-{index:04}"), "pro"));
+    }
+    let binary = env!("CARGO_BIN_EXE_vaultctl");
+    let script = format!("'{binary}' get tenants -o yaml | head -n 1; echo ${{PIPESTATUS[0]}}");
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(fake.folder())
+        .env_remove("VAULTCTL_CONFIG")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "apiVersion: v1\n0\n");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+const MANIFEST: &str = "apiVersion: vaultctl.dev/v1\nkind: TenantClass\nmetadata: { name: dev-box }\n\
+    spec:\n  machines:\n    - name: box\n      region: ord\n---\n\
+    apiVersion: vaultctl.dev/v1\nkind: Tenant\nmetadata: { name: acme }\nspec: { class: dev-box }\n";
+
+#[test]
+fn diff_compares_objects_and_writes_nothing() {
+    let fake = stocked();
+    fake.file("m/all.yaml", MANIFEST);
+    let ended = fake.run(&["diff", "-f", "m"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stdout.contains("--- live/tenantclass/dev-box\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("\n+    region: ord\n"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("tenant/acme"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("resourceVersion"), "{}", ended.stdout);
+    assert!(fake.writes().iter().all(|write| write.contains("dryRun")), "{:?}", fake.writes());
+
+    assert_eq!(fake.run(&["apply", "-f", "m"]).code, 0);
+    let same = fake.run(&["diff", "-f", "m"]);
+    assert_eq!((same.code, same.stdout.as_str()), (0, ""), "{same:?}");
+
+    fake.file("m/bad.yaml", "kind: [\n");
+    let bad = fake.run(&["diff", "-f", "m"]);
+    assert_eq!(bad.code, 2, "{bad:?}");
+    assert!(bad.stderr.contains("bad.yaml:"), "{}", bad.stderr);
+    assert_eq!(fake.run(&["diff", "-f", "m", "--context", "nobody"]).code, 2);
+}
+
+#[test]
+fn diff_of_a_first_manifest_is_all_new() {
+    let fake = Fake::start();
+    fake.file("all.yaml", MANIFEST);
+    let ended = fake.run(&["diff", "-f", "all.yaml"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stdout.contains("+++ applied/tenantclass/dev-box\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("+++ applied/tenant/acme\n"), "{}", ended.stdout);
+    assert!(fake.object("tenants", "acme").is_none());
+    assert_eq!(fake.run(&["diff", "-f", "all.yaml", "--context", "nobody"]).code, 6);
+}
+
+#[test]
+fn diff_plan_covers_every_tenant_that_is_touched() {
+    let fake = stocked();
+    fake.file("class.yaml", MANIFEST.split("---\n").next().unwrap());
+    let ended = fake.run(&["diff", "-f", "class.yaml", "--plan"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_eq!(
+        ended.stdout,
+        "tenant/acme\n\
+         ACTION          TARGET               WHY\n\
+         UpdateMachine   machine acme-box-0   dev-box changes.\n\n\
+         tenant/umbra\n\
+         ACTION          TARGET                WHY\n\
+         UpdateMachine   machine umbra-box-0   dev-box changes.\n"
+    );
+    let all = fake.run(&["diff", "--plan", "-o", "json"]);
+    assert_eq!(all.code, 0, "{all:?}");
+    let list: Value = serde_json::from_str(&all.stdout).unwrap();
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    assert_eq!(list["items"][0]["kind"], "TenantPlan");
+    let idle = fake.run(&["diff", "--plan"]);
+    assert_eq!(
+        (idle.stdout.as_str(), idle.stderr.as_str()),
+        ("", "Nothing to do for 2 of 2 tenants.\n")
+    );
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
