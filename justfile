@@ -1,0 +1,30 @@
+# `just` lists the recipes; `just ci` is what CI runs.
+
+default:
+    @just --list
+
+# Bring up platform, controller and the example tenants on this machine
+dev *ARGS:
+    cargo run --release -- dev manifests/ {{ARGS}}
+
+# All tests
+test:
+    cargo test --release --workspace
+
+# What CI runs
+ci:
+    .ci/run
+
+# Formatting and lints, as CI wants them
+lint:
+    cargo fmt --all -- --check
+    cargo clippy --release --workspace --all-targets -- -D warnings
+
+# Regenerate what is generated: JSON Schemas and snapshots
+generate:
+    UPDATE_SCHEMAS=1 cargo test --release -p vault-api --test schemas
+    INSTA_UPDATE=always cargo test --release --workspace
+
+# Benchmarks; see BENCHMARKS.md
+bench:
+    cargo bench -p vault-plan --bench plan
