@@ -13,7 +13,8 @@ mod main_loop;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ impl Controller {
     /// # Errors
     /// If something on this machine is in the way: files, the address, the folder of manifests.
     pub async fn start(config: ControllerConfig) -> Result<Self, ControllerError> {
-        std::fs::create_dir_all(&config.data_dir)
+        private_folder(&config.data_dir)
             .map_err(|source| ControllerError::DataDir { path: config.data_dir.clone(), source })?;
         let clock = SystemClock;
         let key_path =
@@ -239,6 +240,14 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+/// Makes a folder that only its owner may look into; one that is there is left as it is.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Three intervals without a pass, and at least half a minute: one slow pass is no outage.

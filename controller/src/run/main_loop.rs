@@ -211,7 +211,13 @@ fn watch_folder(folder: &Folder, wake: &Arc<Notify>) -> Option<notify::Recommend
     use notify::Watcher;
 
     let wake = Arc::clone(wake);
-    let watched = notify::recommended_watcher(move |_| wake.notify_one()).and_then(|mut watcher| {
+    let changed = move |event: notify::Result<notify::Event>| {
+        // Our own reading is told as well; it must not wake us to read again.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            wake.notify_one();
+        }
+    };
+    let watched = notify::recommended_watcher(changed).and_then(|mut watcher| {
         watcher.watch(folder.path(), notify::RecursiveMode::NonRecursive)?;
         Ok(watcher)
     });
