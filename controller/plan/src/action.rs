@@ -162,9 +162,7 @@ impl MachineConfig {
 }
 
 fn set_metadata(config: &mut Map<String, Value>, key: &str, value: String) {
-    let metadata = config
-        .entry("metadata")
-        .or_insert_with(|| Value::Object(Map::new()));
+    let metadata = config.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
     if let Value::Object(metadata) = metadata {
         metadata.insert(key.to_owned(), Value::String(value));
     }

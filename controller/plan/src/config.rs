@@ -9,12 +9,11 @@
 //! A fleet of ten thousand tenants shares a handful of configs. The pass with nothing to do needs
 //! only the hash and the members that an overview row shows, so nothing is rendered for it.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use vault_api::template::substitute;
+use vault_api::template::{Piece, pieces, substitute};
 
 use crate::metadata;
 use crate::observed::ObservedMachine;
@@ -22,6 +21,9 @@ use crate::observed::ObservedMachine;
 /// The recipe of [`SpecHash`]. A new recipe gets a new version; a machine whose hash was made by
 /// another recipe is compared by what is visible of it, not by its hash.
 pub const HASH_VERSION: &str = "1";
+
+/// What the canonical JSON of a config rarely exceeds, in bytes: a first guess that spares growing.
+const CANONICAL_LENGTH_USUAL: usize = 512;
 
 /// The hash of a rendered config, before our marks and the volume's id go in.
 ///
@@ -56,37 +58,31 @@ impl fmt::Debug for SpecHash {
 #[derive(Clone, Debug)]
 pub struct ConfigTemplate {
     config: Map<String, Value>,
-    canonical: String,
-    image: Option<String>,
-    guest: Map<String, Value>,
-    metadata: Vec<(String, String)>,
+    /// The canonical JSON, cut at its placeholders: hashing it for a machine copies nothing.
+    canonical: Vec<CanonicalPiece>,
+}
+
+#[derive(Clone, Debug)]
+enum CanonicalPiece {
+    Text(String),
+    Tenant,
+    Index,
 }
 
 impl ConfigTemplate {
     /// Compiles a checked config: `mounts[].volume` still names a volume of the manifest.
     #[must_use]
     pub fn compile(config: Map<String, Value>) -> Self {
-        let mut canonical = String::new();
-        write_canonical(&Value::Object(config.clone()), &mut canonical);
-        let object = |name: &str| match config.get(name) {
-            Some(Value::Object(members)) => members.clone(),
-            _ => Map::new(),
-        };
-        let metadata = object("metadata")
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())))
+        let mut canonical = String::with_capacity(CANONICAL_LENGTH_USUAL);
+        write_canonical_object(&config, &mut canonical);
+        let canonical = pieces(&canonical)
+            .map(|piece| match piece {
+                Piece::Text(text) => CanonicalPiece::Text(text.to_owned()),
+                Piece::Tenant => CanonicalPiece::Tenant,
+                Piece::Index => CanonicalPiece::Index,
+            })
             .collect();
-        let image = config
-            .get("image")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        Self {
-            canonical,
-            image,
-            guest: object("guest"),
-            metadata,
-            config,
-        }
+        Self { config, canonical }
     }
 
     /// The hash of this config for one machine.
@@ -94,7 +90,13 @@ impl ConfigTemplate {
     pub fn hash(&self, tenant: &str, index: u32) -> SpecHash {
         let mut hasher = Sha256::new();
         hasher.update(HASH_VERSION.as_bytes());
-        hasher.update(substitute(&self.canonical, tenant, index).as_bytes());
+        for piece in &self.canonical {
+            match piece {
+                CanonicalPiece::Text(text) => hasher.update(text.as_bytes()),
+                CanonicalPiece::Tenant => hasher.update(tenant.as_bytes()),
+                CanonicalPiece::Index => hasher.update(index.to_string().as_bytes()),
+            }
+        }
         let mut hash = [0; 16];
         hash.copy_from_slice(&hasher.finalize()[..16]);
         SpecHash(hash)
@@ -121,42 +123,47 @@ impl ConfigTemplate {
         index: u32,
     ) -> Option<String> {
         let text = |value| substitute(value, tenant, index);
-        if let Some(image) = &self.image
+        if let Some(Value::String(image)) = self.config.get("image")
             && machine.image.as_deref() != Some(text(image).as_ref())
         {
             return Some("config.image".to_owned());
         }
-        for (key, wanted) in &self.guest {
-            if !machine
-                .guest
-                .get(key)
-                .is_some_and(|seen| same_value(seen, wanted))
-            {
+        for (key, wanted) in self.members("guest") {
+            let same = match wanted {
+                Value::String(wanted) => same_value(machine.guest.get(key), &text(wanted).into()),
+                wanted => same_value(machine.guest.get(key), wanted),
+            };
+            if !same {
                 return Some(format!("config.guest.{key}"));
             }
         }
-        for (key, wanted) in &self.metadata {
-            let wanted: Cow<'_, str> = text(wanted);
-            if machine.metadata.get(key).map(String::as_str) != Some(wanted.as_ref()) {
+        for (key, wanted) in self.members("metadata") {
+            let Value::String(wanted) = wanted else { continue };
+            // An empty value and none are the same to the platform.
+            let seen = machine.metadata.get(key).map_or("", String::as_str);
+            if seen != text(wanted) {
                 return Some(format!("config.metadata.{key}"));
             }
         }
         None
     }
 
-    /// The metadata keys that the manifest sets.
+    /// Whether a metadata key is ours or the manifest's; all others belong to somebody else.
     pub(crate) fn owns_metadata(&self, key: &str) -> bool {
-        key.starts_with(metadata::PREFIX) || self.metadata.iter().any(|(own, _)| own == key)
+        key.starts_with(metadata::PREFIX) || self.members("metadata").any(|(own, _)| own == key)
+    }
+
+    fn members(&self, name: &str) -> impl Iterator<Item = (&String, &Value)> {
+        self.config.get(name).and_then(Value::as_object).into_iter().flatten()
     }
 }
 
 fn render_value(value: &Value, tenant: &str, index: u32) -> Value {
     match value {
         Value::String(text) => Value::String(substitute(text, tenant, index).into_owned()),
-        Value::Array(elements) => elements
-            .iter()
-            .map(|element| render_value(element, tenant, index))
-            .collect(),
+        Value::Array(elements) => {
+            elements.iter().map(|element| render_value(element, tenant, index)).collect()
+        }
         Value::Object(members) => members
             .iter()
             .map(|(key, member)| (key.clone(), render_value(member, tenant, index)))
@@ -165,31 +172,40 @@ fn render_value(value: &Value, tenant: &str, index: u32) -> Value {
     }
 }
 
-/// Equal, where `2` and `2.0` are the same number.
-fn same_value(seen: &Value, wanted: &Value) -> bool {
+/// Equal, where `2` and `2.0` are the same number, and a member that is not there equals its zero
+/// value: the platform leaves those out of what it shows.
+fn same_value(seen: Option<&Value>, wanted: &Value) -> bool {
     match (seen, wanted) {
-        (Value::Number(seen), Value::Number(wanted)) => seen.as_f64() == wanted.as_f64(),
-        _ => seen == wanted,
+        (Some(Value::Number(seen)), Value::Number(wanted)) => seen.as_f64() == wanted.as_f64(),
+        (Some(seen), wanted) => seen == wanted,
+        (None, Value::Null | Value::Bool(false)) => true,
+        (None, Value::Number(number)) => number.as_f64() == Some(0.0),
+        (None, Value::String(text)) => text.is_empty(),
+        (None, Value::Array(elements)) => elements.is_empty(),
+        (None, Value::Object(members)) => members.is_empty(),
+        (None, Value::Bool(true)) => false,
     }
 }
 
 /// Members sorted and no blanks, whatever order the JSON library keeps.
+fn write_canonical_object(members: &Map<String, Value>, text: &mut String) {
+    let mut sorted: Vec<_> = members.iter().collect();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
+    text.push('{');
+    for (position, (key, member)) in sorted.into_iter().enumerate() {
+        if position > 0 {
+            text.push(',');
+        }
+        write_string(key, text);
+        text.push(':');
+        write_canonical(member, text);
+    }
+    text.push('}');
+}
+
 fn write_canonical(value: &Value, text: &mut String) {
     match value {
-        Value::Object(members) => {
-            let mut sorted: Vec<_> = members.iter().collect();
-            sorted.sort_unstable_by_key(|(key, _)| *key);
-            text.push('{');
-            for (position, (key, member)) in sorted.into_iter().enumerate() {
-                if position > 0 {
-                    text.push(',');
-                }
-                text.push_str(&Value::String(key.clone()).to_string());
-                text.push(':');
-                write_canonical(member, text);
-            }
-            text.push('}');
-        }
+        Value::Object(members) => write_canonical_object(members, text),
         Value::Array(elements) => {
             text.push('[');
             for (position, element) in elements.iter().enumerate() {
@@ -200,7 +216,19 @@ fn write_canonical(value: &Value, text: &mut String) {
             }
             text.push(']');
         }
+        Value::String(string) => write_string(string, text),
         scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+/// A string as JSON writes it; nearly none needs escapes.
+fn write_string(string: &str, text: &mut String) {
+    if string.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        text.push('"');
+        text.push_str(string);
+        text.push('"');
+    } else {
+        text.push_str(&Value::String(string.to_owned()).to_string());
     }
 }
 
@@ -210,9 +238,7 @@ mod tests {
     use serde_json::json;
 
     fn template(value: Value) -> ConfigTemplate {
-        let Value::Object(config) = value else {
-            panic!("a config is an object")
-        };
+        let Value::Object(config) = value else { panic!("a config is an object") };
         ConfigTemplate::compile(config)
     }
 
@@ -237,7 +263,29 @@ mod tests {
     #[test]
     fn the_recipe_of_version_1_never_changes() {
         let hash = template(json!({"image": "nginx:1", "guest": {"cpus": 2}})).hash("acme", 0);
-        assert_eq!(hash.to_string(), "ea93ea3c9bb59f5f2f53b6be7fad9eb7");
+        // printf '1{"guest":{"cpus":2},"image":"nginx:1"}' | sha256sum | head -c 32
+        assert_eq!(hash.to_string(), "0018916f0417567e028869ac27337efa");
+    }
+
+    #[test]
+    fn canonical_strings_are_what_the_json_library_writes() {
+        for string in ["", "plain", "\"", "\\", "a\nb", "\u{1}", "\u{7f}", "ü/é", "{{tenant}}"] {
+            let mut text = String::new();
+            write_string(string, &mut text);
+            assert_eq!(text, Value::from(string).to_string());
+        }
+    }
+
+    #[test]
+    fn a_member_that_the_platform_leaves_out_equals_its_zero_value() {
+        for zero in [json!(0), json!(false), json!(""), json!(null), json!([]), json!({})] {
+            assert!(same_value(None, &zero), "{zero}");
+        }
+        for other in [json!(1), json!(true), json!("a"), json!([0]), json!({"a": 0})] {
+            assert!(!same_value(None, &other), "{other}");
+        }
+        assert!(same_value(Some(&json!(2.0)), &json!(2)));
+        assert!(!same_value(Some(&json!(2)), &json!(4)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use vault_api::problem::{FieldPath, Problem};
 use vault_api::resolve::{ResolvedSpec, resolve};
 use vault_api::tenant::{MachineState, TenantClassSpec, TenantSpec};
@@ -102,19 +103,12 @@ impl Desired {
             organization: organization.into(),
             classes,
             plain: HashMap::new(),
-            owner_of_app: HashMap::new(),
         };
         let mut inputs: Vec<_> = tenants.into_iter().collect();
         inputs.sort_unstable_by_key(|tenant| tenant.name);
-        let tenants = inputs
-            .iter()
-            .map(|tenant| resolver.tenant(tenant))
-            .collect();
-        Self {
-            controller,
-            controller_mark: controller.to_string(),
-            tenants,
-        }
+        let mut tenants: Vec<_> = inputs.iter().map(|tenant| resolver.tenant(tenant)).collect();
+        refuse_shared_apps(&mut tenants);
+        Self { controller, controller_mark: controller.to_string(), tenants }
     }
 }
 
@@ -140,7 +134,6 @@ struct Resolver<'a> {
     classes: &'a BTreeMap<String, TenantClassSpec>,
     /// Tenants that only name a class resolve once per class, not once per tenant.
     plain: HashMap<&'a str, Result<Arc<CompiledSpec>, Vec<Problem>>>,
-    owner_of_app: HashMap<String, Arc<str>>,
 }
 
 impl<'a> Resolver<'a> {
@@ -155,24 +148,15 @@ impl<'a> Resolver<'a> {
             .or_else(|| compiled.as_ref().ok().and_then(|spec| spec.app.clone()));
         let app_is_named = named.is_some();
         let app = named.unwrap_or_else(|| uid.app_name(tenant.name));
-        let organization = compiled
-            .as_ref()
-            .ok()
-            .and_then(|spec| spec.organization.clone())
-            .unwrap_or_else(|| Arc::clone(&self.organization));
-        let machines = compiled
-            .and_then(|spec| machines_of(&spec, tenant.name, uid))
-            .and_then(|machines| self.claim_app(&app, &name).map(|()| machines));
+        let organization = match &compiled {
+            Ok(spec) => spec.organization.clone(),
+            // What is left of the tenant has to be looked for where it was made.
+            Err(_) => self.written_organization(tenant.spec).map(Into::into),
+        };
+        let organization = organization.unwrap_or_else(|| Arc::clone(&self.organization));
+        let machines = compiled.and_then(|spec| machines_of(&spec, tenant.name, uid));
         let deleting = tenant.deleting;
-        DesiredTenant {
-            name,
-            uid,
-            organization,
-            app,
-            app_is_named,
-            deleting,
-            machines,
-        }
+        DesiredTenant { name, uid, organization, app, app_is_named, deleting, machines }
     }
 
     fn compiled(&mut self, tenant: &TenantInput<'a>) -> Result<Arc<CompiledSpec>, Vec<Problem>> {
@@ -198,19 +182,39 @@ impl<'a> Resolver<'a> {
         Ok(Arc::new(compile(resolve(tenant.name, tenant.spec, class)?)))
     }
 
-    /// Two tenants in one app would fight over it; the first by name keeps it.
-    fn claim_app(&mut self, app: &str, tenant: &Arc<str>) -> Result<(), Vec<Problem>> {
-        match self.owner_of_app.get(app) {
-            Some(owner) if owner != tenant => {
-                let path = FieldPath::default().field("spec").field("app");
-                let message = format!("app {app} belongs to tenant {owner}");
-                Err(vec![Problem::duplicate(path, message)])
+    fn written_organization(&self, spec: &'a TenantSpec) -> Option<&'a str> {
+        let class = spec.class.as_ref().and_then(|class| self.classes.get(class));
+        let of_class = class.and_then(|class| class.org.as_deref());
+        spec.org.as_deref().or(of_class)
+    }
+}
+
+/// Two tenants in one app would fight over it. The tenant whose derived name it is keeps it, or
+/// else the first by name; the others are refused.
+fn refuse_shared_apps(tenants: &mut [DesiredTenant]) {
+    let mut owner_of_app: HashMap<&str, usize, FixedState> = HashMap::default();
+    owner_of_app.reserve(tenants.len());
+    let mut refused: Vec<(usize, usize)> = Vec::new();
+    for named in [false, true] {
+        for (place, tenant) in tenants.iter().enumerate() {
+            if tenant.app_is_named != named {
+                continue;
             }
-            Some(_) => Ok(()),
-            None => {
-                self.owner_of_app.insert(app.to_owned(), Arc::clone(tenant));
-                Ok(())
+            let owner = *owner_of_app.entry(&tenant.app).or_insert(place);
+            if owner != place {
+                refused.push((place, owner));
             }
+        }
+    }
+    for (place, owner) in refused {
+        let owner = Arc::clone(&tenants[owner].name);
+        let tenant = &mut tenants[place];
+        let path = FieldPath::default().field("spec").field("app");
+        let message = format!("app {} belongs to tenant {owner}", tenant.app);
+        let problem = Problem::duplicate(path, message);
+        match &mut tenant.machines {
+            Ok(_) => tenant.machines = Err(vec![problem]),
+            Err(problems) => problems.push(problem),
         }
     }
 }
@@ -232,11 +236,7 @@ fn compile(spec: ResolvedSpec) -> CompiledSpec {
             config: Arc::new(ConfigTemplate::compile(group.config)),
         })
         .collect();
-    CompiledSpec {
-        organization: spec.org.map(Into::into),
-        app: spec.app,
-        groups,
-    }
+    CompiledSpec { organization: spec.org.map(Into::into), app: spec.app, groups }
 }
 
 fn machines_of(
@@ -244,7 +244,8 @@ fn machines_of(
     tenant: &str,
     uid: TenantUid,
 ) -> Result<Vec<DesiredMachine>, Vec<Problem>> {
-    let mut machines = Vec::new();
+    let count: u32 = spec.groups.iter().map(|group| group.count).sum();
+    let mut machines = Vec::with_capacity(count as usize);
     for group in &spec.groups {
         for index in 0..group.count {
             let name = machine_name(tenant, &group.name, index);
@@ -262,14 +263,11 @@ fn machines_of(
                 state: group.state,
                 spec_hash: group.config.hash(tenant, index),
                 config: Arc::clone(&group.config),
-                volume: group
-                    .volume
-                    .as_ref()
-                    .map(|(template, size_gb)| DesiredVolume {
-                        template: Arc::clone(template),
-                        name: uid.volume_name(&group.name, index, template),
-                        size_gb: *size_gb,
-                    }),
+                volume: group.volume.as_ref().map(|(template, size_gb)| DesiredVolume {
+                    template: Arc::clone(template),
+                    name: uid.volume_name(&group.name, index, template),
+                    size_gb: *size_gb,
+                }),
             });
         }
     }

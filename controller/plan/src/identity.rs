@@ -24,15 +24,16 @@ const APP_NAME_HASH_LENGTH: usize = 8;
 /// 60 bits, and `v_` before them: 14 characters, letters, digits and `_`, which Fly surely accepts.
 const VOLUME_NAME_HASH_LENGTH: usize = 12;
 
+/// The digits of the largest index.
+const INDEX_LENGTH_MAX: usize = 10;
+/// 128 bits in base32, without padding.
+const UUID_BASE32_LENGTH: usize = 26;
+
 /// RFC 4648 base32 in lower case and without padding: safe in DNS labels and volume names.
 static BASE32_LOWER: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
-    specification
-        .symbols
-        .push_str("abcdefghijklmnopqrstuvwxyz234567");
-    specification
-        .encoding()
-        .expect("32 distinct symbols form a base32 alphabet")
+    specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
+    specification.encoding().expect("32 distinct symbols form a base32 alphabet")
 });
 
 /// The identity of one controller, derived from its master key.
@@ -73,9 +74,13 @@ impl TenantUid {
     /// The name of the tenant's app, where its manifest names none.
     #[must_use]
     pub fn app_name(&self, tenant: &str) -> String {
-        let prefix: String = tenant.chars().take(APP_NAME_TENANT_LENGTH_MAX).collect();
-        let hash = base32(self.0, APP_NAME_HASH_LENGTH);
-        format!("{}-{hash}", prefix.trim_end_matches('-'))
+        let end = tenant.char_indices().nth(APP_NAME_TENANT_LENGTH_MAX);
+        let prefix = end.map_or(tenant, |(end, _)| &tenant[..end]);
+        let mut name = String::with_capacity(prefix.len() + "-".len() + APP_NAME_HASH_LENGTH);
+        name.push_str(prefix.trim_end_matches('-'));
+        name.push('-');
+        push_base32(&mut name, self.0, APP_NAME_HASH_LENGTH);
+        name
     }
 
     /// The name of the volume that machine `group`-`index` mounts from `template`.
@@ -83,8 +88,18 @@ impl TenantUid {
     /// Fly does not make volume names unique, so the name alone tells whose the volume is.
     #[must_use]
     pub fn volume_name(&self, group: &str, index: u32, template: &str) -> String {
-        let slot = Uuid::new_v5(&self.0, format!("{group}/{index}/{template}").as_bytes());
-        format!("v_{}", base32(slot, VOLUME_NAME_HASH_LENGTH))
+        let length = group.len() + template.len() + "/".len() * 2 + INDEX_LENGTH_MAX;
+        let mut slot = String::with_capacity(length);
+        slot.push_str(group);
+        slot.push('/');
+        push_number(&mut slot, index);
+        slot.push('/');
+        slot.push_str(template);
+        let slot = Uuid::new_v5(&self.0, slot.as_bytes());
+        let mut name = String::with_capacity("v_".len() + VOLUME_NAME_HASH_LENGTH);
+        name.push_str("v_");
+        push_base32(&mut name, slot, VOLUME_NAME_HASH_LENGTH);
+        name
     }
 }
 
@@ -97,13 +112,25 @@ impl std::fmt::Display for TenantUid {
 /// The name of machine `index` of a group: unique per app at Fly.
 #[must_use]
 pub fn machine_name(tenant: &str, group: &str, index: u32) -> String {
-    format!("{tenant}-{group}-{index}")
+    let length = tenant.len() + group.len() + "-".len() * 2 + INDEX_LENGTH_MAX;
+    let mut name = String::with_capacity(length);
+    name.push_str(tenant);
+    name.push('-');
+    name.push_str(group);
+    name.push('-');
+    push_number(&mut name, index);
+    name
 }
 
-fn base32(uuid: Uuid, length: usize) -> String {
-    let mut text = BASE32_LOWER.encode(uuid.as_bytes());
-    text.truncate(length);
-    text
+fn push_number(text: &mut String, number: u32) {
+    use std::fmt::Write as _;
+    write!(text, "{number}").expect("writing to a String cannot fail");
+}
+
+fn push_base32(text: &mut String, uuid: Uuid, length: usize) {
+    let mut encoded = [0; UUID_BASE32_LENGTH];
+    let encoded = BASE32_LOWER.encode_mut_str(uuid.as_bytes(), &mut encoded);
+    text.push_str(&encoded[..length]);
 }
 
 #[cfg(test)]
@@ -118,8 +145,8 @@ mod tests {
     fn names_are_the_same_for_the_same_controller_and_tenant() {
         let uid = controller().tenant_uid("acme");
         assert_eq!(uid, controller().tenant_uid("acme"));
-        assert_eq!(uid.app_name("acme"), "acme-tmu43wu4");
-        assert_eq!(uid.volume_name("box", 0, "data"), "v_wkq5wdesk4sd");
+        assert_eq!(uid.app_name("acme"), "acme-n5ve6vma");
+        assert_eq!(uid.volume_name("box", 0, "data"), "v_dmgcm7xz7rpw");
         assert_eq!(machine_name("acme", "box", 0), "acme-box-0");
     }
 
@@ -143,9 +170,6 @@ mod tests {
         let long = format!("{}-{}", "a".repeat(39), "b".repeat(23));
         let name = controller().tenant_uid(&long).app_name(&long);
         assert!(name.len() <= APP_NAME_LENGTH_MAX, "{name}");
-        assert!(
-            !name.contains("--"),
-            "a cut at a dash leaves no double dash: {name}"
-        );
+        assert!(!name.contains("--"), "a cut at a dash leaves no double dash: {name}");
     }
 }

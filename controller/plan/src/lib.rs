@@ -25,6 +25,8 @@ pub mod report;
 
 mod machine;
 mod planner;
+#[cfg(test)]
+mod testing;
 mod volume;
 
 pub use planner::plan;

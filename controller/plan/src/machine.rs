@@ -24,8 +24,8 @@ pub(crate) enum Need {
     Start(String),
     /// To be stopped.
     Stop(String),
-    /// Something that cannot be done to an existing machine.
-    Impossible(String),
+    /// To be seen: the platform does not show enough of it.
+    Sight(String),
 }
 
 /// Decides what an existing machine needs to become the wanted one.
@@ -37,15 +37,20 @@ pub(crate) fn need(
     policy: &Policy,
     now: UnixMillis,
 ) -> Need {
-    if machine.region != *wanted.region {
-        return Need::Impossible(format!(
-            "machine {} is in region {} and the manifest says {}; moving a machine is not \
-             supported yet",
-            machine.name, machine.region, wanted.region
+    if machine.is_blank() {
+        return Need::Sight(format!(
+            "machine {} is there, but the platform does not show its config",
+            machine.name
         ));
     }
     if machine.state.is_passing() {
         return patience(machine, policy, now);
+    }
+    // A machine that is to rest is stopped before its config is written: one interruption, not two.
+    let runs = matches!(machine.state, PlatformState::Started | PlatformState::Suspended);
+    if wanted.state == MachineState::Stopped && runs {
+        let state = machine.state.word();
+        return Need::Stop(format!("it should be stopped and is {state}"));
     }
     if let Some(reason) = drift(wanted, tenant, controller, machine) {
         return Need::Update(reason);
@@ -53,17 +58,14 @@ pub(crate) fn need(
     match (wanted.state, &machine.state) {
         (MachineState::Started, PlatformState::Started) => Need::Nothing,
         (MachineState::Started, PlatformState::Created) => {
-            match age_ms(machine, now) >= policy.created_grace_ms {
-                true => Need::Start("it was created and never launched".to_owned()),
-                false => Need::Patience(format!("machine {} is being launched", machine.name)),
+            if age_ms(machine, now) < policy.created_grace_ms {
+                return Need::Patience(format!("machine {} is being launched", machine.name));
             }
+            Need::Start("it was created and never launched".to_owned())
         }
         (MachineState::Started, state) => {
             Need::Start(format!("it should run and is {}", state.word()))
         }
-        (MachineState::Stopped, PlatformState::Started | PlatformState::Suspended) => Need::Stop(
-            format!("it should be stopped and is {}", machine.state.word()),
-        ),
         (MachineState::Stopped, _) => Need::Nothing,
     }
 }
@@ -103,8 +105,33 @@ fn drift(
         .map(|member| format!("{member} is not what the manifest says"))
 }
 
-fn age_ms(machine: &ObservedMachine, now: UnixMillis) -> i64 {
-    machine
-        .updated_at
-        .map_or(0, |updated_at| now.since_ms(updated_at))
+/// Whose a machine is, as far as its marks tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The tenant's, or nobody's: then its name decides.
+    Tenant,
+    /// Somebody else's. The text says whose.
+    SomebodyElse(String),
 }
+
+/// Reads whose a machine is from its marks.
+pub(crate) fn owner(machine: &ObservedMachine, tenant: &str, controller: &str) -> Owner {
+    let marks = Marks::read(&machine.metadata);
+    match (marks.controller, marks.tenant) {
+        (Some(seen), _) if seen != controller => {
+            Owner::SomebodyElse(format!("machine {} belongs to another controller", machine.name))
+        }
+        (_, Some(seen)) if seen != tenant => {
+            Owner::SomebodyElse(format!("machine {} belongs to tenant {seen}", machine.name))
+        }
+        _ => Owner::Tenant,
+    }
+}
+
+/// How long ago the platform last changed the machine, in milliseconds; 0 where it does not say.
+pub(crate) fn age_ms(machine: &ObservedMachine, now: UnixMillis) -> i64 {
+    machine.updated_at.map_or(0, |updated_at| now.since_ms(updated_at))
+}
+
+#[cfg(test)]
+mod tests;

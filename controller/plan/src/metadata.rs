@@ -4,6 +4,7 @@
 //! internal DNS names.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// The id of the controller that owns the machine.
 pub const CONTROLLER: &str = "vault_controller";
@@ -36,12 +37,20 @@ impl<'a> Marks<'a> {
     /// Reads our keys; all others are somebody else's business.
     #[must_use]
     pub fn read(metadata: &'a BTreeMap<String, String>) -> Self {
-        let value = |key: &str| metadata.get(key).map(String::as_str);
-        Self {
-            controller: value(CONTROLLER),
-            tenant: value(TENANT),
-            spec_hash: value(SPEC_HASH),
-            hash_version: value(HASH_VERSION),
+        let mut marks =
+            Self { controller: None, tenant: None, spec_hash: None, hash_version: None };
+        // One search: ours stand together. This is read several times for each machine of a fleet.
+        let from_ours = (Bound::Included(PREFIX), Bound::Unbounded);
+        for (key, value) in metadata.range::<str, _>(from_ours) {
+            match key.as_str() {
+                CONTROLLER => marks.controller = Some(value),
+                TENANT => marks.tenant = Some(value),
+                SPEC_HASH => marks.spec_hash = Some(value),
+                HASH_VERSION => marks.hash_version = Some(value),
+                key if !key.starts_with(PREFIX) => break,
+                _ => {}
+            }
         }
+        marks
     }
 }

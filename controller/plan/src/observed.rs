@@ -42,6 +42,13 @@ pub struct Gaps {
 }
 
 impl Gaps {
+    /// Why nothing may be concluded from absence in some region; `None` for lists that are whole.
+    #[must_use]
+    pub fn any(&self) -> Option<String> {
+        let region = self.regions.iter().next();
+        region.map_or_else(|| self.unclear.clone(), |region| self.hides(region))
+    }
+
     /// Why nothing may be concluded from absence in `region`; `None` where absence is proof.
     #[must_use]
     pub fn hides(&self, region: &str) -> Option<String> {
@@ -77,6 +84,16 @@ pub struct ObservedMachine {
     pub metadata: BTreeMap<String, String>,
     /// When the platform last changed it.
     pub updated_at: Option<UnixMillis>,
+}
+
+impl ObservedMachine {
+    /// Whether the platform shows nothing of the machine's config, as it does while it cannot reach
+    /// the machine's host. Every config has at least a guest, which the platform fills in; so this
+    /// says nothing of what the machine is, or whose.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.image.is_none() && self.guest.is_empty() && self.metadata.is_empty()
+    }
 }
 
 /// One volume.

@@ -16,11 +16,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            disruption_percent: 10,
-            created_grace_ms: 120_000,
-            stuck_after_ms: 300_000,
-        }
+        Self { disruption_percent: 10, created_grace_ms: 120_000, stuck_after_ms: 300_000 }
     }
 }
 

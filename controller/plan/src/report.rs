@@ -57,6 +57,14 @@ pub struct Note {
     pub message: String,
 }
 
+impl Note {
+    /// Says what is left undone.
+    pub fn new(reason: NoteReason, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { reason, message }
+    }
+}
+
 /// Why something is left undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteReason {

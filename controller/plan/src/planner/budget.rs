@@ -1,0 +1,107 @@
+//! How many more machines may go down by our doing.
+//!
+//! The planner remembers nothing, so what is down by our doing has to be read off the lists. Where
+//! they leave it open, a machine is counted: the error is then a wait, not an outage.
+
+use vault_api::tenant::MachineState;
+
+use super::index::{Index, Owned};
+use crate::desired::{Desired, DesiredTenant};
+use crate::machine::age_ms;
+use crate::observed::{HoldKind, Observed, ObservedMachine, PlatformState};
+use crate::policy::Policy;
+use crate::time::UnixMillis;
+
+/// What is left of the disruption budget.
+pub(super) struct Budget {
+    left: usize,
+}
+
+impl Budget {
+    pub(super) fn new(
+        desired: &Desired,
+        observed: &Observed,
+        index: &Index<'_>,
+        policy: &Policy,
+        now: UnixMillis,
+    ) -> Self {
+        // A machine that a list leaves out may be down by our doing, wanted or not. While a list is
+        // not whole, nothing that runs is taken down anywhere.
+        if observed.organizations.values().any(|lists| lists.gaps.any().is_some()) {
+            return Self { left: 0 };
+        }
+        let mut machines = 0;
+        let mut down = 0;
+        for (tenant, Owned { machine, .. }) in index.all_owned() {
+            machines += 1;
+            let running = machine.state == PlatformState::Started;
+            let counts = !running && may_be_our_doing(index.tenant(tenant), machine, policy, now);
+            down += usize::from(counts);
+        }
+        let hidden: usize = desired.tenants.iter().map(|tenant| hidden(tenant, observed)).sum();
+        machines += hidden;
+        down += hidden + unsettled(observed, index, now);
+        Self { left: policy.disruption_budget(machines).saturating_sub(down) }
+    }
+
+    /// Takes one machine's worth; `false` if nothing is left.
+    pub(super) fn take(&mut self) -> bool {
+        let taken = self.left > 0;
+        self.left -= usize::from(taken);
+        taken
+    }
+}
+
+/// Whether a machine that does not run is down by our doing, as far as its state tells. One that is
+/// booting for the first time cannot be told from one that is being replaced, and is counted too.
+fn may_be_our_doing(
+    tenant: Option<&DesiredTenant>,
+    machine: &ObservedMachine,
+    policy: &Policy,
+    now: UnixMillis,
+) -> bool {
+    // What a person deletes by name is not counted, and a stray is nobody's.
+    let Some(tenant) = tenant.filter(|tenant| !tenant.deleting) else {
+        return false;
+    };
+    if machine.state.is_passing() {
+        return true;
+    }
+    let Ok(wanted) = &tenant.machines else {
+        return false;
+    };
+    match wanted.iter().find(|wanted| wanted.name == machine.name) {
+        // An update passes through `stopped` and `created` for moments; one that has rested longer
+        // stopped by itself, and must not keep the others waiting.
+        Some(wanted) if wanted.state == MachineState::Started => {
+            age_ms(machine, now) < policy.created_grace_ms
+        }
+        Some(_) => false,
+        // Stopped in order to be deleted.
+        None => true,
+    }
+}
+
+/// How many running machines a tenant should have in an organization that could not be read. Each
+/// counts as down, so that an organization that is named by mistake costs what its tenants have, and
+/// not everything.
+fn hidden(tenant: &DesiredTenant, observed: &Observed) -> usize {
+    if tenant.deleting || observed.organizations.contains_key(&*tenant.organization) {
+        return 0;
+    }
+    let wanted = tenant.machines.as_deref().unwrap_or_default();
+    wanted.iter().filter(|wanted| wanted.state == MachineState::Started).count()
+}
+
+/// How many machines look as if they ran, but may have been taken down by a call whose effect the
+/// lists do not show yet.
+fn unsettled(observed: &Observed, index: &Index<'_>, now: UnixMillis) -> usize {
+    observed
+        .holds
+        .iter()
+        .filter(|(_, hold)| hold.kind == HoldKind::Unsettled && now < hold.until)
+        .filter(|(tenant, _)| index.tenant(tenant).is_some_and(|tenant| !tenant.deleting))
+        .flat_map(|(tenant, _)| index.owned(tenant))
+        .filter(|owned| owned.machine.state == PlatformState::Started)
+        .count()
+}

@@ -1,0 +1,110 @@
+//! One tenant while it is being planned.
+
+use std::sync::Arc;
+
+use super::index::{Index, Owned};
+use crate::action::{Action, PlannedAction};
+use crate::desired::DesiredTenant;
+use crate::observed::{Hold, HoldKind, Observed, ObservedOrganization};
+use crate::report::{MachineReport, Note, NoteReason, TenantReport};
+use crate::time::UnixMillis;
+use crate::volume::AppLists;
+
+/// What was found of a tenant, and what has been decided about it so far.
+pub(super) struct Draft<'a> {
+    pub(super) tenant: &'a DesiredTenant,
+    pub(super) organization: &'a ObservedOrganization,
+    /// The tenant's app.
+    pub(super) lists: AppLists<'a>,
+    pub(super) app_exists: bool,
+    /// The machines that carry this tenant's mark, wherever they are.
+    pub(super) owned: &'a [Owned<'a>],
+    /// Why nothing may be done for the tenant now.
+    pub(super) hold: Option<&'a Hold>,
+    pub(super) machines: Vec<MachineReport>,
+    actions: Vec<PlannedAction>,
+    notes: Vec<Note>,
+}
+
+impl<'a> Draft<'a> {
+    /// `None` if the tenant's organization could not be read.
+    pub(super) fn new(
+        tenant: &'a DesiredTenant,
+        observed: &'a Observed,
+        index: &'a Index<'a>,
+        now: UnixMillis,
+    ) -> Option<Self> {
+        let app = tenant.app.as_str();
+        let organization = observed.organizations.get(&*tenant.organization)?;
+        let places = index.organization(&tenant.organization)?;
+        Some(Self {
+            tenant,
+            organization,
+            lists: AppLists {
+                machines: &organization.machines,
+                volumes: &organization.volumes,
+                machines_in_app: places.machines(app),
+                volumes_in_app: places.volumes(app),
+            },
+            app_exists: places.has_app(app),
+            owned: index.owned(&tenant.name),
+            hold: observed.holds.get(&*tenant.name).filter(|hold| now < hold.until),
+            machines: Vec::new(),
+            actions: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    /// Decides on an action in the tenant's app.
+    pub(super) fn act(&mut self, action: Action, reason: impl Into<String>) {
+        let organization = Arc::clone(&self.tenant.organization);
+        self.push(organization, self.tenant.app.clone(), action, reason.into());
+    }
+
+    /// Decides on an action on one of our machines, in the app in which it really is.
+    pub(super) fn act_on(&mut self, owned: Owned<'_>, action: Action, reason: impl Into<String>) {
+        let app = owned.machine.app.clone();
+        self.push(owned.organization.into(), app, action, reason.into());
+    }
+
+    fn push(&mut self, organization: Arc<str>, app: String, action: Action, reason: String) {
+        let tenant = Arc::clone(&self.tenant.name);
+        self.actions.push(PlannedAction { tenant, organization, app, action, reason });
+    }
+
+    /// Says what is left undone.
+    pub(super) fn note(&mut self, reason: NoteReason, message: impl Into<String>) {
+        self.notes.push(Note::new(reason, message));
+    }
+
+    /// Says what is left undone.
+    pub(super) fn add(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    /// The tenant's report; its actions are handed over, unless the tenant is held.
+    pub(super) fn finish(mut self, gone: bool, actions: &mut Vec<PlannedAction>) -> TenantReport {
+        match self.hold {
+            Some(hold) if !self.actions.is_empty() => {
+                self.note(hold_reason(hold), hold.message.clone());
+            }
+            _ => actions.append(&mut self.actions),
+        }
+        TenantReport {
+            tenant: Arc::clone(&self.tenant.name),
+            app_exists: self.app_exists,
+            notes: self.notes,
+            machines: self.machines,
+            gone,
+        }
+    }
+}
+
+fn hold_reason(hold: &Hold) -> NoteReason {
+    match hold.kind {
+        HoldKind::BackOff => NoteReason::BackOff,
+        HoldKind::Unsettled => NoteReason::Unsettled,
+        HoldKind::NameTaken => NoteReason::NameTaken,
+        HoldKind::Refused => NoteReason::Refused,
+    }
+}

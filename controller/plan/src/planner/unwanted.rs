@@ -1,0 +1,86 @@
+//! Machines that nobody wants any more: stopped, so that their programs can end, then destroyed.
+
+use super::Planner;
+use super::draft::Draft;
+use super::index::Owned;
+use super::wanted::reference;
+use crate::action::Action;
+use crate::desired::DesiredMachine;
+use crate::machine::{self, Need};
+use crate::observed::PlatformState;
+use crate::report::NoteReason;
+
+/// Who asked for a machine's end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// A person, by the tenant's name: done at once.
+    ByName,
+    /// The manifest, by no longer asking for it: within the disruption budget.
+    ByManifest,
+}
+
+impl<'a> Planner<'a> {
+    /// Plans the end of the tenant's own machines that its manifest does not name.
+    pub(super) fn surplus(&mut self, draft: &mut Draft<'a>, wanted: &'a [DesiredMachine]) {
+        for &owned in draft.owned {
+            let name = &owned.machine.name;
+            if wanted.iter().any(|wanted| wanted.name == *name) {
+                continue;
+            }
+            if let Some(gap) = draft.organization.gaps.any() {
+                draft.note(NoteReason::Unobserved, format!("machine {name} stays: {gap}"));
+                continue;
+            }
+            self.remove(draft, owned, "the manifest no longer asks for it", Asked::ByManifest);
+        }
+    }
+
+    /// Plans a tenant's end; whether nothing is left that has to go.
+    pub(super) fn delete(&mut self, draft: &mut Draft<'a>) -> bool {
+        for &owned in draft.owned {
+            self.remove(draft, owned, "the tenant is being deleted", Asked::ByName);
+        }
+        let tenant = draft.tenant;
+        let kept = draft.lists.volumes_in_app.len();
+        if kept > 0 {
+            let message = format!("app {} and its volumes ({kept}) are kept", tenant.app);
+            draft.note(NoteReason::Kept, message);
+        } else if draft.app_exists {
+            let message = format!("app {} is kept: deleting apps is not supported yet", tenant.app);
+            draft.note(NoteReason::Kept, message);
+        }
+        if draft.organization.gaps.any().is_some() {
+            let message = "the platform's lists are not whole, so machines may be left";
+            draft.note(NoteReason::Unobserved, message);
+            return false;
+        }
+        if let Some(machine) = self.blank(draft) {
+            let message = format!(
+                "machine {} may be the tenant's: the platform does not show its config",
+                machine.name
+            );
+            draft.note(NoteReason::Unobserved, message);
+            return false;
+        }
+        // A call that is still to take effect may make a machine yet.
+        draft.owned.is_empty() && draft.hold.is_none()
+    }
+
+    fn remove(&mut self, draft: &mut Draft<'a>, owned: Owned<'a>, reason: &str, asked: Asked) {
+        let machine = owned.machine;
+        if machine.state.is_passing() {
+            match machine::patience(machine, self.policy, self.now) {
+                Need::Stuck(message) => draft.note(NoteReason::Stuck, message),
+                _ => {
+                    let state = machine.state.word();
+                    draft.note(NoteReason::Waiting, format!("machine {} is {state}", machine.name));
+                }
+            }
+        } else if machine.state != PlatformState::Started {
+            draft.act_on(owned, Action::DeleteMachine(reference(machine)), reason);
+        } else if asked == Asked::ByName || self.may_disrupt(draft, machine) {
+            let reason = format!("to be deleted: {reason}");
+            draft.act_on(owned, Action::StopMachine(reference(machine)), reason);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Small things to decide about, for the tests of this package.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use vault_api::tenant::MachineState;
+
+use crate::config::{ConfigTemplate, HASH_VERSION};
+use crate::desired::{DesiredMachine, DesiredVolume};
+use crate::metadata;
+use crate::observed::{ObservedMachine, ObservedVolume, PlatformState};
+use crate::time::UnixMillis;
+
+/// The mark of the controller that decides.
+pub(crate) const CONTROLLER: &str = "controller";
+/// When it decides.
+pub(crate) const NOW: UnixMillis = UnixMillis(10_000_000);
+
+/// `acme-box-0` in `ord` with a volume.
+pub(crate) fn wanted(state: MachineState) -> DesiredMachine {
+    let config = json!({"image": "box:1", "guest": {"cpus": 2}, "metadata": {"team": "core"}});
+    let Value::Object(config) = config else { panic!("a config is an object") };
+    let config = ConfigTemplate::compile(config);
+    DesiredMachine {
+        name: "acme-box-0".to_owned(),
+        index: 0,
+        region: "ord".into(),
+        state,
+        spec_hash: config.hash("acme", 0),
+        config: Arc::new(config),
+        volume: Some(DesiredVolume {
+            template: "data".into(),
+            name: "v_data".to_owned(),
+            size_gb: 1,
+        }),
+    }
+}
+
+/// The machine as [`wanted`], as it was left `age_ms` ago.
+pub(crate) fn machine(state: PlatformState, age_ms: i64) -> ObservedMachine {
+    let hash = wanted(MachineState::Started).spec_hash.to_string();
+    let marks = [
+        (metadata::CONTROLLER, CONTROLLER),
+        (metadata::TENANT, "acme"),
+        (metadata::SPEC_HASH, hash.as_str()),
+        (metadata::HASH_VERSION, HASH_VERSION),
+        ("team", "core"),
+    ];
+    ObservedMachine {
+        id: "machine".to_owned(),
+        name: "acme-box-0".to_owned(),
+        app: "acme".to_owned(),
+        state,
+        region: "ord".to_owned(),
+        version: Some("version".to_owned()),
+        private_ip: None,
+        image: Some("box:1".to_owned()),
+        guest: Map::from_iter([
+            ("cpus".to_owned(), json!(2)),
+            ("memory_mb".to_owned(), json!(512)),
+        ]),
+        metadata: BTreeMap::from(marks.map(|(key, value)| (key.to_owned(), value.to_owned()))),
+        updated_at: Some(NOW.plus_ms(-age_ms)),
+    }
+}
+
+/// The volume of [`wanted`].
+pub(crate) fn volume(id: &str, region: &str, attached: Option<&str>) -> ObservedVolume {
+    ObservedVolume {
+        id: id.to_owned(),
+        name: "v_data".to_owned(),
+        app: "acme".to_owned(),
+        region: region.to_owned(),
+        size_gb: 1,
+        state: "created".to_owned(),
+        attached_machine: attached.map(str::to_owned),
+    }
+}

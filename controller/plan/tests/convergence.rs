@@ -1,0 +1,367 @@
+//! Whatever was there and whatever went wrong: once faults end, the world becomes what is wanted,
+//! and on the way nothing is lost, doubled, taken from others, or down beyond the budget.
+
+mod model;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Fate, STEP_MS, World};
+use proptest::prelude::*;
+use serde_json::json;
+use vault_api::tenant::{MachineState, TenantClassSpec, TenantSpec};
+use vault_plan::action::{Plan, VolumeSource};
+use vault_plan::desired::{Desired, TenantInput};
+use vault_plan::identity::ControllerId;
+use vault_plan::metadata;
+use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization};
+use vault_plan::policy::Policy;
+
+const ORGANIZATION: &str = "local";
+const TENANTS: [&str; 4] = ["acme", "bob", "globex", "named"];
+/// Steps after the last fault within which a fixed point must be reached: some twenty machines, one
+/// at a time, three steps each, and the patience with a machine that was never launched.
+const STEPS_MAX: usize = 150;
+/// Looks that must find nothing of a deleted tenant before it is forgotten.
+const ABSENT_LOOKS: u32 = 2;
+
+/// What the manifest says of one tenant.
+#[derive(Clone, Debug)]
+struct Shape {
+    image: u8,
+    count: u32,
+    stopped: bool,
+    second_group: bool,
+    of_class: bool,
+}
+
+/// One entry per tenant; `None` where it is deleted.
+type Manifest = Vec<Option<Shape>>;
+
+fn shape() -> impl Strategy<Value = Shape> {
+    (0..3_u8, 0..4_u32, prop::bool::weighted(0.2), any::<bool>(), any::<bool>()).prop_map(
+        |(image, count, stopped, second_group, of_class)| Shape {
+            image,
+            count,
+            stopped,
+            second_group,
+            of_class,
+        },
+    )
+}
+
+fn manifest() -> impl Strategy<Value = Manifest> {
+    prop::collection::vec(prop::option::weighted(0.8, shape()), TENANTS.len())
+}
+
+fn spec(place: usize, shape: &Shape) -> TenantSpec {
+    let region = if place.is_multiple_of(2) { "ord" } else { "fra" };
+    let state = if shape.stopped { MachineState::Stopped } else { MachineState::Started };
+    let mut config = json!({
+        "image": format!("image-{}", shape.image),
+        "env": {"TENANT": "{{tenant}}", "INDEX": "{{index}}"},
+    });
+    if place != 2 {
+        config["mounts"] = json!([{"volume": "data", "path": "/data"}]);
+    }
+    let mut machines = vec![
+        json!({"name": "box", "region": region, "count": shape.count, "state": state, "config": config}),
+    ];
+    if shape.second_group {
+        let config = json!({"image": "side", "guest": {"cpus": 1}});
+        machines.push(json!({"name": "side", "region": region, "config": config}));
+    }
+    serde_json::from_value(json!({
+        "class": shape.of_class.then_some("common"),
+        "app": (place == 3).then_some("named-app"),
+        "machines": machines,
+        "volumes": [{"name": "data", "sizeGb": 1}],
+    }))
+    .unwrap()
+}
+
+fn classes() -> BTreeMap<String, TenantClassSpec> {
+    let common = json!({
+        "machines": [{"name": "box", "region": "iad", "config": {"env": {"CLASS": "common"}}}],
+        "volumes": [{"name": "data", "sizeGb": 1}],
+    });
+    BTreeMap::from([("common".to_owned(), serde_json::from_value(common).unwrap())])
+}
+
+/// Bytes that decide what goes wrong; when they are used up, nothing does.
+struct Tape<'a>(std::slice::Iter<'a, u8>);
+
+impl Tape<'_> {
+    fn next(&mut self) -> u8 {
+        self.0.next().copied().unwrap_or(0)
+    }
+}
+
+/// A controller that keeps its objects, and for a while what it is unsure of.
+struct Simulation {
+    world: World,
+    objects: BTreeMap<&'static str, (TenantSpec, bool)>,
+    absent: BTreeMap<&'static str, u32>,
+    holds: BTreeMap<String, Hold>,
+    /// The tenants for which something was sent in the last step.
+    sent: BTreeSet<String>,
+    /// The lists as they were a step ago.
+    late: ObservedOrganization,
+    policy: Policy,
+    classes: BTreeMap<String, TenantClassSpec>,
+}
+
+impl Simulation {
+    fn new(percent: u32) -> Self {
+        let mut world = World::default();
+        let other = [(metadata::CONTROLLER, "other"), (metadata::TENANT, "acme")];
+        world.place("elsewhere", "acme-box-0", &other);
+        let bob = controller().tenant_uid("bob").app_name("bob");
+        world.place(&bob, "intruder", &[]);
+        world.place(
+            &bob,
+            "bob-box-2",
+            &[(metadata::CONTROLLER, "other"), (metadata::TENANT, "bob")],
+        );
+        Self {
+            late: world.lists(),
+            world,
+            objects: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            policy: Policy { disruption_percent: percent, ..Policy::default() },
+            classes: classes(),
+        }
+    }
+
+    fn accept(&mut self, manifest: &Manifest) {
+        self.absent.clear();
+        for (place, shape) in manifest.iter().enumerate() {
+            match shape {
+                Some(shape) => {
+                    self.objects.insert(TENANTS[place], (spec(place, shape), false));
+                }
+                None => {
+                    self.objects.entry(TENANTS[place]).and_modify(|(_, deleting)| *deleting = true);
+                }
+            }
+            if shape.as_ref().is_none_or(|shape| shape.stopped) {
+                // From now on it is a person who wants them down.
+                self.world.excuse(TENANTS[place]);
+            }
+        }
+    }
+
+    /// Plans for what a look shows.
+    fn plan(&self, lists: ObservedOrganization, holds: BTreeMap<String, Hold>) -> Plan {
+        let inputs = self.objects.iter().map(|(name, (spec, deleting))| TenantInput {
+            name,
+            spec,
+            deleting: *deleting,
+        });
+        let desired = Desired::resolve(controller(), ORGANIZATION, &self.classes, inputs);
+        assert!(desired.tenants.iter().all(|tenant| tenant.machines.is_ok()), "{desired:?}");
+        let organizations = BTreeMap::from([(ORGANIZATION.to_owned(), lists)]);
+        let observed = Observed { organizations, holds };
+        vault_plan::plan(&desired, &observed, &self.policy, self.world.now)
+    }
+
+    /// One pass and one step of time. Returns whether there was nothing to do.
+    fn pass(&mut self, tape: &mut Tape<'_>) -> bool {
+        let truth = self.world.lists();
+        let fault = tape.next();
+        let mut holds = std::mem::take(&mut self.holds);
+        let mut lists = truth.clone();
+        match fault % 16 {
+            1 | 2 => {
+                // What was sent is not seen yet, and the journal knows it.
+                lists = self.late.clone();
+                for tenant in &self.sent {
+                    let message = "its effect is not in the lists yet".to_owned();
+                    let until = self.world.now.plus_ms(1);
+                    let hold = Hold { until, message, kind: HoldKind::Unsettled };
+                    holds.insert(tenant.clone(), hold);
+                }
+            }
+            3 => {
+                lists.machines.retain(|machine| machine.region != "ord");
+                lists.gaps.regions.insert("ord".to_owned());
+            }
+            4 => lists.gaps.unclear = Some("rows could not be read".to_owned()),
+            5 => holds.clear(),
+            6 => self.world.crash(usize::from(fault / 16)),
+            _ => {}
+        }
+        self.late = truth;
+        let plan = self.plan(lists, holds);
+        let is_empty = plan.actions.is_empty();
+        self.forget_what_is_gone(&plan);
+        self.carry_out(plan, tape);
+        self.world.step();
+        is_empty
+    }
+
+    fn carry_out(&mut self, plan: Plan, tape: &mut Tape<'_>) {
+        let machines = &self.world.machines;
+        let ours = machines.values().filter(|machine| {
+            machine.row.metadata.get(metadata::CONTROLLER) == Some(&controller().to_string())
+        });
+        let budget = self.policy.disruption_budget(ours.count());
+        let fate = || match tape.next() % 8 {
+            1 => Fate::FailsBefore,
+            2 => Fate::AnswerLost,
+            _ => Fate::Works,
+        };
+        let (sent, failed) = self.world.carry_out(plan, fate, |world, action| {
+            assert!(world.down.len() <= budget, "{action:?} takes {:?} down", world.down);
+        });
+        self.sent = sent;
+        let until = self.world.now.plus_ms(2 * STEP_MS);
+        self.holds = failed
+            .into_iter()
+            .map(|tenant| {
+                let message = "it did not work".to_owned();
+                (tenant, Hold { until, message, kind: HoldKind::BackOff })
+            })
+            .collect();
+    }
+
+    fn forget_what_is_gone(&mut self, plan: &Plan) {
+        for report in plan.report.tenants.iter() {
+            let Some((&name, _)) = self.objects.get_key_value(&*report.tenant) else { continue };
+            let looks = self.absent.entry(name).or_default();
+            *looks = if report.gone { *looks + 1 } else { 0 };
+            if *looks >= ABSENT_LOOKS {
+                self.objects.remove(name);
+            }
+        }
+    }
+
+    /// Runs without faults until there is nothing to do and nothing on its way.
+    fn settle(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..STEPS_MAX {
+            let was_quiet = self.world.is_quiet();
+            let idle = self.pass(&mut Tape([].iter()));
+            let deleting = self.objects.values().any(|(_, deleting)| *deleting);
+            quiet = if idle && was_quiet && !deleting { quiet + 1 } else { 0 };
+            if quiet > 1 {
+                return;
+            }
+        }
+        panic!("no fixed point: {:#?}", self.plan(self.world.lists(), BTreeMap::new()));
+    }
+
+    /// The wanted machines are there, run or rest as wanted, and nothing of ours is besides.
+    fn check(&self, manifest: &Manifest) {
+        let mut wanted = BTreeSet::new();
+        for (place, shape) in manifest.iter().enumerate() {
+            let (tenant, Some(shape)) = (TENANTS[place], shape) else { continue };
+            let state = if shape.stopped { "stopped" } else { "started" };
+            for index in 0..shape.count {
+                wanted.insert((
+                    format!("{tenant}-box-{index}"),
+                    state,
+                    format!("image-{}", shape.image),
+                ));
+            }
+            if shape.second_group {
+                wanted.insert((format!("{tenant}-side-0"), "started", "side".to_owned()));
+            }
+        }
+        // Its name belongs to another controller's machine.
+        wanted.retain(|(name, _, _)| name != "bob-box-2");
+        let found: BTreeSet<_> = self
+            .world
+            .machines
+            .values()
+            .filter(|machine| machine.row.image.as_deref() != Some("foreign"))
+            .map(|machine| {
+                let row = &machine.row;
+                (row.name.clone(), row.state.word(), row.image.clone().unwrap_or_default())
+            })
+            .collect();
+        assert_eq!(found, wanted);
+        let mut names = BTreeSet::new();
+        for volume in self.world.volumes.values() {
+            assert!(names.insert(&volume.name), "two volumes are named {}", volume.name);
+        }
+        let foreign = self.world.machines.values();
+        let foreign = foreign.filter(|machine| machine.row.image.as_deref() == Some("foreign"));
+        assert_eq!(foreign.filter(|machine| machine.row.state.word() == "started").count(), 3);
+    }
+
+    /// The world, but for what is new with every machine: ids, versions, addresses, times.
+    fn picture(&self) -> Vec<String> {
+        let volumes = &self.world.volumes;
+        let mut lines: Vec<String> = self
+            .world
+            .machines
+            .values()
+            .map(|machine| {
+                let row = &machine.row;
+                let held = volumes
+                    .values()
+                    .find(|volume| volume.attached_machine.as_ref() == Some(&row.id));
+                let held = held.map(|volume| VolumeSource::Existing(volume.id.clone()));
+                format!(
+                    "{} {} {} {held:?} {:?}",
+                    row.app,
+                    row.name,
+                    row.state.word(),
+                    machine.config
+                )
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+}
+
+fn controller() -> ControllerId {
+    ControllerId::from_bytes([7; 16])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn faults_end_in_what_is_wanted(
+        earlier in prop::collection::vec(manifest(), 0..3),
+        wanted in manifest(),
+        faults in prop::collection::vec(any::<u8>(), 0..200),
+        percent in prop_oneof![Just(10), Just(40)],
+    ) {
+        let mut simulation = Simulation::new(percent);
+        for manifest in &earlier {
+            simulation.accept(manifest);
+            for _ in 0..6 {
+                simulation.pass(&mut Tape([].iter()));
+            }
+        }
+        simulation.accept(&wanted);
+        let mut tape = Tape(faults.iter());
+        while tape.0.len() > 0 {
+            let volumes: BTreeSet<_> = simulation.world.volumes.keys().cloned().collect();
+            simulation.pass(&mut tape);
+            prop_assert!(volumes.iter().all(|id| simulation.world.volumes.contains_key(id)));
+        }
+        simulation.settle();
+        simulation.check(&wanted);
+    }
+
+    #[test]
+    fn there_and_back_ends_in_the_same_world(first in manifest(), second in manifest()) {
+        let mut simulation = Simulation::new(40);
+        simulation.accept(&first);
+        simulation.settle();
+        let before = simulation.picture();
+        simulation.accept(&second);
+        simulation.settle();
+        simulation.check(&second);
+        simulation.accept(&first);
+        simulation.settle();
+        simulation.check(&first);
+        prop_assert_eq!(before, simulation.picture());
+    }
+}

@@ -1,0 +1,346 @@
+//! A test-only model of the platform, and of a controller that keeps nothing but its objects.
+//!
+//! ```text
+//!   look (perhaps late, perhaps with a region missing) ─▶ plan ─▶ carry out (perhaps failing) ─▶ time passes
+//! ```
+//!
+//! The model refuses what the platform refuses, and panics at what a planner must never ask for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+use vault_plan::action::{Action, Plan, PlannedAction, VolumeSource};
+use vault_plan::metadata::Marks;
+use vault_plan::observed::{
+    Gaps, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
+};
+use vault_plan::time::UnixMillis;
+
+/// How long one step takes, in milliseconds.
+pub(crate) const STEP_MS: i64 = 10_000;
+
+/// Where a machine goes when its passing state ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Rest,
+    Started,
+    Stopped,
+    Gone,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) row: ObservedMachine,
+    pub(crate) config: Map<String, Value>,
+    next: Next,
+}
+
+/// One organization of the platform.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    pub(crate) now: UnixMillis,
+    pub(crate) apps: BTreeSet<String>,
+    pub(crate) machines: BTreeMap<String, Machine>,
+    pub(crate) volumes: BTreeMap<String, ObservedVolume>,
+    /// Machines that ran and do not, by our doing.
+    pub(crate) down: BTreeSet<String>,
+    serial: u64,
+}
+
+/// What becomes of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Works,
+    FailsBefore,
+    AnswerLost,
+}
+
+impl World {
+    /// The whole truth, as lists show it.
+    pub(crate) fn lists(&self) -> ObservedOrganization {
+        ObservedOrganization {
+            apps: self.apps.iter().cloned().collect(),
+            machines: self.machines.values().map(|machine| machine.row.clone()).collect(),
+            volumes: self.volumes.values().cloned().collect(),
+            gaps: Gaps::default(),
+        }
+    }
+
+    /// Puts a machine there that nobody of us made.
+    pub(crate) fn place(&mut self, app: &str, name: &str, marks: &[(&str, &str)]) {
+        self.apps.insert(app.to_owned());
+        let marks: Map<String, Value> =
+            marks.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+        let config = serde_json::json!({"image": "foreign", "metadata": marks});
+        let Value::Object(config) = config else { unreachable!() };
+        let id = self.new_machine(app, name, "ord", config, false);
+        self.set(&id, PlatformState::Started, Next::Rest);
+    }
+
+    /// Time passes: what was on its way arrives, and claims of machines that are gone end.
+    pub(crate) fn step(&mut self) {
+        self.now = self.now.plus_ms(STEP_MS);
+        for volume in self.volumes.values_mut() {
+            let holder = volume.attached_machine.as_ref();
+            if holder.is_some_and(|id| !self.machines.contains_key(id)) {
+                volume.attached_machine = None;
+            }
+        }
+        for id in self.machines.keys().cloned().collect::<Vec<_>>() {
+            match self.machines[&id].next {
+                Next::Rest => {}
+                Next::Started => self.set(&id, PlatformState::Started, Next::Rest),
+                Next::Stopped => self.set(&id, PlatformState::Stopped, Next::Rest),
+                Next::Gone => {
+                    self.machines.remove(&id);
+                    self.down.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// What is down of a tenant is no longer down by our doing.
+    pub(crate) fn excuse(&mut self, tenant: &str) {
+        let machines = &self.machines;
+        self.down.retain(|id| Marks::read(&machines[id].row.metadata).tenant != Some(tenant));
+    }
+
+    /// A running machine's program ends.
+    pub(crate) fn crash(&mut self, which: usize) {
+        let running = self.machines.values().filter(|machine| {
+            machine.row.state == PlatformState::Started
+                && machine.row.image.as_deref() != Some("foreign")
+        });
+        let ids: Vec<String> = running.map(|machine| machine.row.id.clone()).collect();
+        if let Some(id) = ids.get(which % ids.len().max(1)) {
+            self.set(id, PlatformState::Stopped, Next::Rest);
+        }
+    }
+
+    /// Whether nothing is on its way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.machines.values().all(|machine| machine.next == Next::Rest)
+            && self.volumes.values().all(|volume| {
+                let holder = volume.attached_machine.as_ref();
+                holder.is_none_or(|id| self.machines.contains_key(id))
+            })
+    }
+
+    /// Carries a plan out; the tenants that something was sent for, and those whose turn failed.
+    pub(crate) fn carry_out(
+        &mut self,
+        plan: Plan,
+        mut fate: impl FnMut() -> Fate,
+        mut on_disruption: impl FnMut(&Self, &PlannedAction),
+    ) -> (BTreeSet<String>, BTreeSet<String>) {
+        let (mut sent, mut failed) = (BTreeSet::new(), BTreeSet::new());
+        let mut made = BTreeMap::new();
+        for planned in plan.actions {
+            let tenant = planned.tenant.to_string();
+            if failed.contains(&tenant) {
+                continue;
+            }
+            let fate = fate();
+            if fate == Fate::FailsBefore {
+                failed.insert(tenant);
+                continue;
+            }
+            sent.insert(tenant.clone());
+            let down_before = self.down.len();
+            let done = self.act(&planned, &mut made);
+            if self.down.len() > down_before {
+                on_disruption(self, &planned);
+            }
+            if fate == Fate::AnswerLost || done.is_err() {
+                failed.insert(tenant);
+            }
+        }
+        (sent, failed)
+    }
+
+    fn act(
+        &mut self,
+        planned: &PlannedAction,
+        made: &mut BTreeMap<String, String>,
+    ) -> Result<(), &'static str> {
+        let app = &planned.app;
+        match &planned.action {
+            Action::CreateApp => {
+                self.apps.insert(app.clone());
+            }
+            Action::CreateVolume(create) => {
+                self.app_is_there(app)?;
+                let id = format!("vol_{}", self.new_serial());
+                made.insert(create.name.clone(), id.clone());
+                let volume = ObservedVolume {
+                    id: id.clone(),
+                    name: create.name.clone(),
+                    app: app.clone(),
+                    region: create.region.to_string(),
+                    size_gb: create.size_gb,
+                    state: "created".to_owned(),
+                    attached_machine: None,
+                };
+                self.volumes.insert(id, volume);
+            }
+            Action::CreateMachine(create) => {
+                self.app_is_there(app)?;
+                let mut named = self.machines.values();
+                if named.any(|machine| machine.row.app == *app && machine.row.name == create.name) {
+                    // The platform names the machine that is there, which is as good as an answer.
+                    return Ok(());
+                }
+                let volume = match &create.config.volume {
+                    Some(VolumeSource::Existing(id)) => Some(id.clone()),
+                    Some(VolumeSource::Planned(name)) => Some(made[name].clone()),
+                    None => None,
+                };
+                self.claim(volume.as_deref(), app, &create.region)?;
+                let config = create.config.clone().complete("intent", volume.as_deref());
+                let skip = create.skip_launch;
+                let id = self.new_machine(app, &create.name, &create.region, config, skip);
+                if let Some(volume) = volume.and_then(|volume| self.volumes.get_mut(&volume)) {
+                    volume.attached_machine = Some(id);
+                }
+            }
+            Action::UpdateMachine(update) => {
+                let id = &update.machine.id;
+                let state = self.target(id, app)?;
+                if update.current_version != self.machines[id].row.version {
+                    return Err("the version is another");
+                }
+                let volume = match &update.config.volume {
+                    None => None,
+                    Some(VolumeSource::Existing(volume)) => Some(volume.as_str()),
+                    Some(planned) => panic!("an update cannot mount a new volume: {planned:?}"),
+                };
+                let config = update.config.clone().complete("intent", volume);
+                let mount = config.get("mounts").and_then(|mounts| mounts[0]["volume"].as_str());
+                let attached = self
+                    .volumes
+                    .values()
+                    .find(|volume| volume.attached_machine.as_ref() == Some(id));
+                assert_eq!(mount, attached.map(|volume| volume.id.as_str()), "mounts never change");
+                if state == PlatformState::Started {
+                    self.down.insert(id.clone());
+                }
+                let version = format!("version-{}", self.new_serial());
+                let machine = self.machines.get_mut(id).unwrap();
+                machine.row.version = Some(version);
+                machine.rewrite(config);
+                let runs = state == PlatformState::Started && !update.skip_launch;
+                let next = if runs { Next::Started } else { Next::Stopped };
+                self.set(id, PlatformState::Replacing, next);
+            }
+            Action::StartMachine(machine) => {
+                self.target(&machine.id, app)?;
+                self.set(&machine.id, PlatformState::Starting, Next::Started);
+            }
+            Action::StopMachine(machine) => {
+                let state = self.target(&machine.id, app)?;
+                // What a person asks for by name, or by `state: Stopped`, is not a disruption.
+                let reason = &planned.reason;
+                if state == PlatformState::Started && reason.contains("no longer asks") {
+                    self.down.insert(machine.id.clone());
+                }
+                self.set(&machine.id, PlatformState::Stopping, Next::Stopped);
+            }
+            Action::DeleteMachine(machine) => {
+                let state = self.target(&machine.id, app)?;
+                if state == PlatformState::Started {
+                    return Err("it is running");
+                }
+                self.set(&machine.id, PlatformState::Destroying, Next::Gone);
+            }
+        }
+        Ok(())
+    }
+
+    /// The state of a machine that is to be changed: never one of others.
+    fn target(&self, id: &str, app: &str) -> Result<PlatformState, &'static str> {
+        let machine = self.machines.get(id).ok_or("it is gone")?;
+        assert_eq!(machine.row.app, app, "the action names the machine's app");
+        assert_ne!(machine.row.image.as_deref(), Some("foreign"), "machines of others stay");
+        assert!(Marks::read(&machine.row.metadata).controller.is_some());
+        match machine.next {
+            Next::Rest => Ok(machine.row.state.clone()),
+            _ => Err("it is on its way"),
+        }
+    }
+
+    fn app_is_there(&self, app: &str) -> Result<(), &'static str> {
+        self.apps.contains(app).then_some(()).ok_or("there is no such app")
+    }
+
+    fn claim(&self, volume: Option<&str>, app: &str, region: &str) -> Result<(), &'static str> {
+        let Some(volume) = volume.map(|id| &self.volumes[id]) else { return Ok(()) };
+        assert_eq!((volume.app.as_str(), volume.region.as_str()), (app, region));
+        let is_free = volume.attached_machine.is_none();
+        is_free.then_some(()).ok_or("the volume is claimed by another machine")
+    }
+
+    fn new_machine(
+        &mut self,
+        app: &str,
+        name: &str,
+        region: &str,
+        config: Map<String, Value>,
+        skip_launch: bool,
+    ) -> String {
+        let serial = self.new_serial();
+        let id = format!("{serial:014x}");
+        let row = ObservedMachine {
+            id: id.clone(),
+            name: name.to_owned(),
+            app: app.to_owned(),
+            state: PlatformState::Created,
+            region: region.to_owned(),
+            version: Some(format!("version-{serial}")),
+            private_ip: None,
+            image: None,
+            guest: Map::new(),
+            metadata: BTreeMap::new(),
+            updated_at: Some(self.now),
+        };
+        let next = if skip_launch { Next::Stopped } else { Next::Started };
+        let mut machine = Machine { row, config: Map::new(), next };
+        machine.rewrite(config);
+        self.machines.insert(id.clone(), machine);
+        id
+    }
+
+    fn set(&mut self, id: &str, state: PlatformState, next: Next) {
+        if state == PlatformState::Started {
+            self.down.remove(id);
+        }
+        let machine = self.machines.get_mut(id).unwrap();
+        machine.row.state = state;
+        machine.row.updated_at = Some(self.now);
+        machine.next = next;
+    }
+
+    fn new_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+}
+
+impl Machine {
+    /// Shows a new config, with a guest filled in where none was asked for.
+    fn rewrite(&mut self, config: Map<String, Value>) {
+        self.row.image = config.get("image").and_then(Value::as_str).map(str::to_owned);
+        self.row.guest =
+            config.get("guest").and_then(Value::as_object).cloned().unwrap_or_default();
+        for (key, value) in
+            [("cpu_kind", "shared".into()), ("cpus", 1.into()), ("memory_mb", 256.into())]
+        {
+            self.row.guest.entry(key).or_insert(value);
+        }
+        let metadata = config.get("metadata").and_then(Value::as_object);
+        let entries = metadata.into_iter().flatten();
+        self.row.metadata = entries
+            .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect();
+        self.config = config;
+    }
+}

@@ -1,0 +1,310 @@
+//! Scripted scenarios: a small world and manifests in, the printed plan and report out.
+//!
+//! Each scenario starts from what an earlier manifest led to, changes the manifest or the world, and
+//! prints what the planner makes of it. The pictures are compared with committed ones.
+
+#[expect(dead_code, reason = "the other test of this package uses the rest of it")]
+mod model;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use model::{Fate, World};
+use vault_api::check::Document;
+use vault_api::manifest::read_manifest;
+use vault_api::tenant::{TenantClassSpec, TenantSpec};
+use vault_plan::action::Plan;
+use vault_plan::desired::{Desired, TenantInput};
+use vault_plan::identity::ControllerId;
+use vault_plan::metadata;
+use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization, PlatformState};
+use vault_plan::policy::Policy;
+
+const ACME: &str = include_str!("scenarios/acme.yaml");
+const CLASS: &str = include_str!("scenarios/class.yaml");
+const GROUPS: &str = include_str!("scenarios/groups.yaml");
+
+#[derive(Default)]
+struct Scenario {
+    classes: BTreeMap<String, TenantClassSpec>,
+    tenants: BTreeMap<String, (TenantSpec, bool)>,
+    world: World,
+    holds: BTreeMap<String, Hold>,
+}
+
+impl Scenario {
+    /// A manifest and an empty world.
+    fn new(manifest: &str) -> Self {
+        let mut scenario = Self::default();
+        scenario.apply(manifest);
+        scenario
+    }
+
+    /// A manifest and the world that it led to.
+    fn converged(manifest: &str) -> Self {
+        let mut scenario = Self::new(manifest);
+        scenario.converge();
+        scenario
+    }
+
+    fn apply(&mut self, manifest: &str) {
+        let reading = read_manifest("scenario.yaml", manifest.as_bytes());
+        assert!(reading.problems.is_empty(), "{:?}", reading.problems);
+        for located in reading.documents {
+            match located.document {
+                Document::TenantClass(class) => {
+                    self.classes.insert(class.metadata.name, class.spec);
+                }
+                Document::Tenant(tenant) => {
+                    self.tenants.insert(tenant.metadata.name, (tenant.spec, false));
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, tenant: &str) {
+        self.tenants.get_mut(tenant).unwrap().1 = true;
+    }
+
+    fn converge(&mut self) {
+        for _ in 0..20 {
+            let plan = self.plan(self.world.lists());
+            self.world.carry_out(plan, || Fate::Works, |_, _| {});
+            self.world.step();
+        }
+    }
+
+    fn plan(&self, lists: ObservedOrganization) -> Plan {
+        self.plan_for(BTreeMap::from([("local".to_owned(), lists)]))
+    }
+
+    fn plan_for(&self, organizations: BTreeMap<String, ObservedOrganization>) -> Plan {
+        let inputs = self.tenants.iter().map(|(name, (spec, deleting))| TenantInput {
+            name,
+            spec,
+            deleting: *deleting,
+        });
+        let controller = ControllerId::from_bytes([7; 16]);
+        let desired = Desired::resolve(controller, "local", &self.classes, inputs);
+        let observed = Observed { organizations, holds: self.holds.clone() };
+        vault_plan::plan(&desired, &observed, &Policy::default(), self.world.now)
+    }
+
+    /// The plan for the world as it is.
+    fn picture(&self) -> String {
+        picture(&self.plan(self.world.lists()))
+    }
+
+    /// The plan for lists that are not the world as it is.
+    fn picture_of(&self, change: impl FnOnce(&mut ObservedOrganization)) -> String {
+        let mut lists = self.world.lists();
+        change(&mut lists);
+        picture(&self.plan(lists))
+    }
+}
+
+fn picture(plan: &Plan) -> String {
+    let mut text = String::new();
+    for action in &plan.actions {
+        let (kind, target) = (action.action.kind(), action.target());
+        writeln!(text, "{kind} {target} in {}: {}", action.app, action.reason).unwrap();
+    }
+    if plan.actions.is_empty() {
+        text.push_str("nothing to do\n");
+    }
+    for report in &plan.report.tenants {
+        let machines = report.machines.iter().filter(|machine| machine.ready).count();
+        let ready = if report.ready() { "ready" } else { "not ready" };
+        let gone = if report.gone { ", gone" } else { "" };
+        writeln!(text, "{}: {ready}{gone}, {machines} of {}", report.tenant, report.machines.len())
+            .unwrap();
+        for note in &report.notes {
+            writeln!(text, "  {}: {}", note.reason.word(), note.message).unwrap();
+        }
+    }
+    for stray in &plan.report.strays {
+        writeln!(text, "stray {} of {} in {}", stray.name, stray.tenant, stray.app).unwrap();
+    }
+    text
+}
+
+#[test]
+fn cold_start_of_one_machine_with_a_volume() {
+    insta::assert_snapshot!(Scenario::new(ACME).picture());
+}
+
+#[test]
+fn cold_start_of_a_class() {
+    insta::assert_snapshot!(Scenario::new(CLASS).picture());
+}
+
+#[test]
+fn cold_start_of_two_groups() {
+    insta::assert_snapshot!(Scenario::new(GROUPS).picture());
+}
+
+#[test]
+fn nothing_to_do() {
+    let all = [ACME, CLASS, GROUPS].join("\n---\n");
+    insta::assert_snapshot!(Scenario::converged(&all).picture());
+}
+
+#[test]
+fn a_changed_image_takes_down_one_machine_at_a_time() {
+    let mut scenario = Scenario::converged(GROUPS);
+    scenario.apply(&GROUPS.replace("web:1", "web:2"));
+    insta::assert_snapshot!("image_changed", scenario.picture());
+    let plan = scenario.plan(scenario.world.lists());
+    scenario.world.carry_out(plan, || Fate::Works, |_, _| {});
+    insta::assert_snapshot!("image_changed_and_under_way", scenario.picture());
+}
+
+#[test]
+fn scale_down_stops_then_deletes_the_highest_index() {
+    let mut scenario = Scenario::converged(GROUPS);
+    scenario.apply(&GROUPS.replace("count: 2", "count: 1"));
+    insta::assert_snapshot!("scale_down", scenario.picture());
+    let plan = scenario.plan(scenario.world.lists());
+    scenario.world.carry_out(plan, || Fate::Works, |_, _| {});
+    scenario.world.step();
+    insta::assert_snapshot!("scale_down_stopped", scenario.picture());
+}
+
+#[test]
+fn scale_up_and_to_nothing() {
+    let mut scenario = Scenario::converged(GROUPS);
+    scenario.apply(&GROUPS.replace("count: 2", "count: 3"));
+    insta::assert_snapshot!("scale_up", scenario.picture());
+    scenario.apply(&GROUPS.replace("count: 2", "count: 0"));
+    insta::assert_snapshot!("scale_to_nothing", scenario.picture());
+}
+
+#[test]
+fn stop_and_start() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("region: ord", "region: ord\n      state: Stopped"));
+    insta::assert_snapshot!("stop", scenario.picture());
+    scenario.converge();
+    insta::assert_snapshot!("stopped", scenario.picture());
+    scenario.apply(ACME);
+    insta::assert_snapshot!("start", scenario.picture());
+}
+
+#[test]
+fn a_list_without_a_region_proves_nothing_there() {
+    let mut scenario = Scenario::new(ACME);
+    let hide = |lists: &mut ObservedOrganization| {
+        lists.machines.retain(|machine| machine.region != "ord");
+        lists.gaps.regions.insert("ord".to_owned());
+    };
+    insta::assert_snapshot!("error_regions_cold", scenario.picture_of(hide));
+    scenario.converge();
+    insta::assert_snapshot!("error_regions", scenario.picture_of(hide));
+}
+
+#[test]
+fn an_organization_that_cannot_be_read_is_left_alone() {
+    let scenario = Scenario::converged(ACME);
+    insta::assert_snapshot!(picture(&scenario.plan_for(BTreeMap::new())));
+}
+
+#[test]
+fn a_deleted_tenant_leaves_its_volume_and_takes_it_back() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.delete("acme");
+    insta::assert_snapshot!("deleting", scenario.picture());
+    scenario.converge();
+    insta::assert_snapshot!("deleted", scenario.picture());
+    scenario.apply(ACME);
+    insta::assert_snapshot!("volume_taken_back", scenario.picture());
+    scenario.apply(&ACME.replace("region: ord", "region: fra"));
+    insta::assert_snapshot!("volume_in_another_region", scenario.picture());
+}
+
+#[test]
+fn a_machine_of_another_controller_keeps_its_name() {
+    let mut scenario = Scenario::new(ACME);
+    let app = ControllerId::from_bytes([7; 16]).tenant_uid("acme").app_name("acme");
+    let marks = [(metadata::CONTROLLER, "other"), (metadata::TENANT, "acme")];
+    scenario.world.place(&app, "acme-box-0", &marks);
+    insta::assert_snapshot!(scenario.picture());
+}
+
+#[test]
+fn a_named_app_with_machines_of_others_is_taken() {
+    let mut scenario = Scenario::new(&ACME.replace("spec:", "spec:\n  app: theirs"));
+    scenario.world.place("theirs", "web", &[]);
+    insta::assert_snapshot!("named_app_of_others", scenario.picture());
+    let message = "the name acme-n5ve6vma belongs to somebody else".to_owned();
+    let until = scenario.world.now.plus_ms(1);
+    let hold = Hold { until, message, kind: HoldKind::NameTaken };
+    let mut scenario = Scenario::new(ACME);
+    scenario.holds.insert("acme".to_owned(), hold);
+    insta::assert_snapshot!("name_taken", scenario.picture());
+}
+
+#[test]
+fn a_region_change_is_refused() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("region: ord", "region: fra"));
+    insta::assert_snapshot!(scenario.picture());
+}
+
+#[test]
+fn a_stray_is_reported_and_left_alone() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.tenants.clear();
+    insta::assert_snapshot!(scenario.picture());
+}
+
+#[test]
+fn a_machine_on_an_unreachable_host_is_left_alone() {
+    let scenario = Scenario::converged(&ACME.replace("spec:", "spec:\n  app: named"));
+    let blank = |lists: &mut ObservedOrganization| {
+        for machine in &mut lists.machines {
+            machine.image = None;
+            machine.guest.clear();
+            machine.metadata.clear();
+        }
+    };
+    insta::assert_snapshot!("blank_machine", scenario.picture_of(blank));
+    let mut scenario = scenario;
+    scenario.delete("acme");
+    insta::assert_snapshot!("blank_machine_of_a_deleted_tenant", scenario.picture_of(blank));
+}
+
+#[test]
+fn a_tenant_that_cannot_be_resolved_is_left_alone_and_can_be_deleted() {
+    let mut scenario = Scenario::converged(CLASS);
+    scenario.classes.clear();
+    insta::assert_snapshot!("class_missing", scenario.picture());
+    scenario.delete("alice");
+    insta::assert_snapshot!("class_missing_and_deleted", scenario.picture());
+}
+
+#[test]
+fn a_machine_that_moved_to_another_app_is_deleted_where_it_is() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("spec:", "spec:\n  app: elsewhere"));
+    insta::assert_snapshot!("app_changed", scenario.picture());
+    scenario.delete("acme");
+    insta::assert_snapshot!("app_changed_and_deleted", scenario.picture());
+}
+
+#[test]
+fn a_tenant_without_a_volume_for_its_machine_is_not_updated() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.world.volumes.clear();
+    scenario.apply(&ACME.replace("acme:1", "acme:2"));
+    insta::assert_snapshot!(scenario.picture());
+}
+
+#[test]
+fn a_passing_surplus_machine_is_waited_for() {
+    let mut scenario = Scenario::converged(GROUPS);
+    scenario.apply(&GROUPS.replace("count: 2", "count: 1"));
+    insta::assert_snapshot!(scenario.picture_of(|lists| {
+        let surplus = lists.machines.iter_mut().find(|machine| machine.name == "globex-web-1");
+        surplus.unwrap().state = PlatformState::Starting;
+    }));
+}
