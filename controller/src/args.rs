@@ -25,7 +25,12 @@ use crate::telemetry;
 #[command(name = "vault-controller", version)]
 pub struct Args {
     /// Address of the Machines API
-    #[arg(long, value_name = "URL", env = "FLY_API_BASE", default_value = "https://api.machines.dev")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FLY_API_BASE",
+        default_value = "https://api.machines.dev"
+    )]
     platform_url: String,
     /// Token for the Machines API
     #[arg(long, value_name = "TOKEN", env = "FLY_API_TOKEN", hide_env_values = true)]

@@ -20,7 +20,10 @@ pub trait Clock: Clone + Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the seam that everyone else goes through")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the seam that everyone else goes through"
+    )]
     fn now(&self) -> UnixMillis {
         UnixMillis(Timestamp::now().as_millisecond())
     }

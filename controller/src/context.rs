@@ -25,6 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use vault_api::context::{Context, ContextFile};
 use vault_api::object::API_VERSION;
+use zeroize::Zeroizing;
 
 use crate::identity::write_private;
 
@@ -132,25 +133,28 @@ impl Authority {
         };
         fs::create_dir_all(folder).map_err(failed(folder))?;
         let (key_path, pem_path) = (folder.join("ca.key"), folder.join("ca.pem"));
-        let key = match fs::read_to_string(&key_path) {
-            Ok(text) => KeyPair::from_pem(&text)?,
+        let (key, is_new) = match fs::read_to_string(&key_path) {
+            Ok(text) => (KeyPair::from_pem(&Zeroizing::new(text))?, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = KeyPair::generate()?;
-                write_private(&key_path, key.serialize_pem().as_bytes())
-                    .map_err(failed(&key_path))?;
-                key
+                let pem = Zeroizing::new(key.serialize_pem());
+                write_private(&key_path, pem.as_bytes()).map_err(failed(&key_path))?;
+                (key, true)
             }
             Err(error) => return Err(failed(&key_path)(error)),
         };
         let params = Self::params();
         let pem = match fs::read_to_string(&pem_path) {
-            Ok(pem) => pem,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // The certificate of a lost key says nothing about the new one.
+            Ok(pem) if !is_new => pem,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&pem_path)(error));
+            }
+            Ok(_) | Err(_) => {
                 let pem = params.self_signed(&key)?.pem();
                 write_private(&pem_path, pem.as_bytes()).map_err(failed(&pem_path))?;
                 pem
             }
-            Err(error) => return Err(failed(&pem_path)(error)),
         };
         Ok(Self { pem, issuer: Issuer::new(params, key) })
     }
@@ -225,11 +229,7 @@ pub fn write_clients(
     write_private(&data_dir.join("config.yaml"), yaml.as_bytes())
 }
 
-fn kubeconfig(
-    server: &str,
-    authority: Option<&str>,
-    token: &SecretString,
-) -> io::Result<String> {
+fn kubeconfig(server: &str, authority: Option<&str>, token: &SecretString) -> io::Result<String> {
     let mut cluster = serde_json::json!({ "server": server });
     if let Some(authority) = authority {
         cluster["certificate-authority-data"] = BASE64.encode(authority.as_bytes()).into();

@@ -22,12 +22,7 @@ pub struct Event {
 impl Event {
     /// Something that went as it should.
     #[must_use]
-    pub fn normal(
-        at: UnixMillis,
-        tenant: &str,
-        reason: &str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn normal(at: UnixMillis, tenant: &str, reason: &str, message: impl Into<String>) -> Self {
         Self {
             at,
             tenant: tenant.to_owned(),
@@ -39,12 +34,7 @@ impl Event {
 
     /// Something that a person should look at.
     #[must_use]
-    pub fn warning(
-        at: UnixMillis,
-        tenant: &str,
-        reason: &str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn warning(at: UnixMillis, tenant: &str, reason: &str, message: impl Into<String>) -> Self {
         Self { warning: true, ..Self::normal(at, tenant, reason, message) }
     }
 }

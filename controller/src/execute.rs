@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The first action of a tenant that does not work ends that tenant's turn: what follows was
-//! planned on the assumption that it would.
+//! planned on the assumption that it would. So does an app that turns out to be there already:
+//! whether it may be used is for the planner to decide, once it is in the lists.
 
 mod apply;
 
@@ -19,6 +20,7 @@ use tracing::Instrument;
 use ulid::Ulid;
 use vault_plan::action::{Action, ActionKind, Plan, PlannedAction};
 use vault_plan::observed::HoldKind;
+use vault_plan::time::UnixMillis;
 
 use crate::clock::Clock;
 use crate::events::Event;
@@ -97,11 +99,18 @@ where
         );
     }
     let mut turns = Vec::new();
+    let mut refusal = None;
+    // All are waited for, also when the journal refused one: a call that was sent has an answer
+    // worth keeping, and whoever cannot journal sends nothing more by itself.
     while let Some(ended) = tasks.join_next().await {
         match ended {
-            Ok(turn) => turns.push(turn?),
+            Ok(Ok(turn)) => turns.push(turn),
+            Ok(Err(error)) => refusal = Some(error),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+    if let Some(error) = refusal {
+        return Err(error);
     }
     turns.sort_by(|one, other| one.tenant.cmp(&other.tenant));
     Ok(turns)
@@ -118,6 +127,14 @@ fn by_tenant(actions: Vec<PlannedAction>) -> Vec<Vec<PlannedAction>> {
     groups
 }
 
+/// What came of one action, for the rest of its turn.
+enum Acted {
+    Worked,
+    /// Somebody had made it before; the plan for what follows did not know what is in it.
+    WasThere,
+    Failed(Failure),
+}
+
 struct Executor<P, S, C> {
     platform: Arc<P>,
     store: S,
@@ -129,10 +146,12 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
     async fn turn(&self, actions: Vec<PlannedAction>) -> Result<Turn, StoreError> {
         let now = self.clock.now();
         let tenant = actions[0].tenant.to_string();
-        let intents: Vec<Intent> = actions
+        let ids = new_intent_ids(now, actions.len());
+        let intents = ids
             .iter()
-            .map(|action| Intent {
-                id: new_intent_id(&self.clock),
+            .zip(&actions)
+            .map(|(&id, action)| Intent {
+                id,
                 tenant: tenant.clone(),
                 organization: action.organization.to_string(),
                 app: action.app.clone(),
@@ -145,26 +164,37 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                 outcome: None,
             })
             .collect();
-        let ids: Vec<Ulid> = intents.iter().map(|intent| intent.id).collect();
         self.store.plan_intents(intents).await?;
         let mut turn = Turn { tenant, done: Vec::new(), failure: None };
         let mut volumes = BTreeMap::new();
         for (place, action) in actions.into_iter().enumerate() {
             let target = action.target();
-            let done = Done {
-                kind: action.action.kind(),
-                name: action.external_name().to_owned(),
-            };
-            if let Some(failure) = self.act(ids[place], action, &mut volumes).await? {
-                let message = format!("{} of {target} failed: {}", done.kind, failure.message);
-                self.tell_warning(&turn.tenant, done.kind, &message);
-                turn.failure = Some(Failure { message, ..failure });
-                self.abandon(&ids[place + 1..]).await?;
-                break;
+            let done = Done { kind: action.action.kind(), name: action.external_name().to_owned() };
+            let rest = &ids[place + 1..];
+            match self.act(ids[place], action, &mut volumes).await? {
+                Acted::Worked => {
+                    let message = format!("{target} {}", done.kind.past_tense());
+                    self.tell_normal(&turn.tenant, done.kind, message);
+                    turn.done.push(done);
+                }
+                Acted::WasThere => {
+                    self.tell_normal(
+                        &turn.tenant,
+                        done.kind,
+                        format!("{target} was there already"),
+                    );
+                    turn.done.push(done);
+                    self.abandon(rest, "what is there already is looked at first").await?;
+                    break;
+                }
+                Acted::Failed(failure) => {
+                    let message = format!("{} of {target} failed: {}", done.kind, failure.message);
+                    self.tell_warning(&turn.tenant, done.kind, &message);
+                    turn.failure = Some(Failure { message, ..failure });
+                    self.abandon(rest, "an earlier action of the tenant failed").await?;
+                    break;
+                }
             }
-            let message = format!("{target} {}", done.kind.past_tense());
-            self.tell_normal(&turn.tenant, done.kind, message);
-            turn.done.push(done);
         }
         Ok(turn)
     }
@@ -175,37 +205,45 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         id: Ulid,
         action: PlannedAction,
         volumes: &mut BTreeMap<String, String>,
-    ) -> Result<Option<Failure>, StoreError> {
+    ) -> Result<Acted, StoreError> {
         self.store.send_intent(id, self.clock.now()).await?;
         let applied = apply(&*self.platform, action, &id.to_string(), volumes).await;
-        let (state, external_id, failure) = match applied {
+        let (state, external_id, acted) = match applied {
             Applied::Done(created) => {
                 if let Some(Created::Volume { name, id }) = &created {
                     volumes.insert(name.clone(), id.clone());
                 }
-                (Some(IntentState::Acked), created.map(Created::into_id), None)
+                (IntentState::Acked, created.map(Created::into_id), Acted::Worked)
             }
-            Applied::NotDone(failure) => (Some(IntentState::Aborted), None, Some(failure)),
-            // The intent stays open: the next pass settles it by looking.
-            Applied::Unknown(failure) => (None, None, Some(failure)),
+            Applied::WasThere(there) => {
+                (IntentState::Acked, Some(there.into_id()), Acted::WasThere)
+            }
+            Applied::NotDone(failure) => (IntentState::Aborted, None, Acted::Failed(failure)),
+            Applied::Unknown(failure) => {
+                // The intent stays open: the next pass settles it by looking.
+                self.store.doubt_intent(id, self.clock.now(), failure.message.clone()).await?;
+                return Ok(Acted::Failed(failure));
+            }
         };
-        if let Some(state) = state {
-            let outcome = failure.as_ref().map(|failure| failure.message.clone());
-            let settlement = Settlement { id, state, external_id, outcome };
-            self.store.settle_intents(vec![settlement]).await?;
-        }
-        Ok(failure)
+        let outcome = match &acted {
+            Acted::Worked => None,
+            Acted::WasThere => Some("it was there already".to_owned()),
+            Acted::Failed(failure) => Some(failure.message.clone()),
+        };
+        let settlement = Settlement { id, state, external_id, outcome };
+        self.store.settle_intents(vec![settlement]).await?;
+        Ok(acted)
     }
 
     /// Closes the intents of actions that will not be sent.
-    async fn abandon(&self, ids: &[Ulid]) -> Result<(), StoreError> {
+    async fn abandon(&self, ids: &[Ulid], why: &str) -> Result<(), StoreError> {
         let settlements = ids
             .iter()
             .map(|&id| Settlement {
                 id,
                 state: IntentState::Aborted,
                 external_id: None,
-                outcome: Some("an earlier action of the tenant failed".to_owned()),
+                outcome: Some(why.to_owned()),
             })
             .collect();
         self.store.settle_intents(settlements).await
@@ -230,10 +268,15 @@ fn machine_id(action: &Action) -> Option<&str> {
     }
 }
 
-/// A ULID of the controller's own time, so that the journal sorts by it.
-fn new_intent_id<C: Clock>(clock: &C) -> Ulid {
+/// ULIDs of the controller's own time, each above the one before: the journal sorts by them.
+fn new_intent_ids(now: UnixMillis, count: usize) -> Vec<Ulid> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).expect("the system's random source answers once it is seeded");
-    let milliseconds = u64::try_from(clock.now().0).unwrap_or(0);
-    Ulid::from_parts(milliseconds, u128::from_ne_bytes(random))
+    // Without its highest bit the random part has room for every action of a turn.
+    let first = u128::from_ne_bytes(random) & (u128::MAX >> 49);
+    let milliseconds = u64::try_from(now.0).unwrap_or(0);
+    (first..).take(count).map(|random| Ulid::from_parts(milliseconds, random)).collect()
 }
+
+#[cfg(test)]
+mod tests;

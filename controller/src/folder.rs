@@ -7,13 +7,14 @@
 //! ```
 //!
 //! A document with a problem changes nothing: what is stored under its name stays. A document that
-//! is gone deletes nothing, unless the controller runs with `--prune`.
+//! is gone deletes nothing, unless the controller runs with `--prune`; then it has to stay away for
+//! a while, because git and editors replace a file by removing it and writing it anew.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use futures_util::{StreamExt, stream};
 use thiserror::Error;
@@ -28,6 +29,13 @@ use crate::store::{Kind, Store, StoreError, StoredObject};
 
 /// More files than this are no folder of manifests but a mistake in the path.
 const FILES_MAX: usize = 20_000;
+/// More bytes than this are no manifests either; ten thousand tenants take a few megabytes.
+const BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// How long a document must have been missing before its tenant is pruned.
+const PRUNE_AFTER_MS: i64 = 3_000;
+/// A file that changed less than this before it was read may change again without looking
+/// different: its time has the grain of the kernel's tick, which is 10 ms at most.
+const RACY_MS: i64 = 100;
 /// How many objects are written side by side; they share commits.
 const WRITES_IN_FLIGHT_MAX: usize = 64;
 
@@ -45,6 +53,12 @@ pub enum FolderError {
     /// There are more files than any folder of manifests has.
     #[error("{path} holds more than {FILES_MAX} manifests")]
     TooMany {
+        /// Which.
+        path: PathBuf,
+    },
+    /// There is more text than any folder of manifests has.
+    #[error("the manifests in {path} hold more than {} MiB", BYTES_MAX / 1024 / 1024)]
+    TooLarge {
         /// Which.
         path: PathBuf,
     },
@@ -74,17 +88,52 @@ pub struct Folder {
     seen: Option<Fingerprint>,
     /// A refusal may pass by itself, so the folder is taken in again though no file changed.
     retry: bool,
+    /// Since when each missing object has been missing.
+    missing_since: BTreeMap<(Kind, String), UnixMillis>,
     report: FolderReport,
 }
 
 /// What a change of any file changes.
-type Fingerprint = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
+type Fingerprint = BTreeMap<PathBuf, Stamp>;
+
+/// The state of one file. The time of its last change cannot be set back, unlike that of its last
+/// modification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    fn changed_at(&self) -> UnixMillis {
+        let (seconds, nanoseconds) = self.changed;
+        UnixMillis(seconds.saturating_mul(1_000)).plus_ms(nanoseconds / 1_000_000)
+    }
+}
 
 impl Folder {
     /// Names the folder; nothing is read yet.
     #[must_use]
     pub fn new(path: PathBuf, prune: bool) -> Self {
-        Self { path, prune, seen: None, retry: false, report: FolderReport::default() }
+        Self {
+            path,
+            prune,
+            seen: None,
+            retry: false,
+            missing_since: BTreeMap::new(),
+            report: FolderReport::default(),
+        }
     }
 
     /// Whether it can be read at all; asked once at start, so that a wrong path is told at once.
@@ -99,6 +148,12 @@ impl Folder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether tenants are deleted when their documents stay away.
+    #[must_use]
+    pub fn prunes(&self) -> bool {
+        self.prune
     }
 
     /// What was last found in it.
@@ -123,21 +178,34 @@ impl Folder {
         }
         let files = read(&files)?;
         let stored = Stored::load(store).await?;
-        let mut intake = Intake { controller, now, stored: &stored, report: FolderReport::default() };
-        let (writes, refused) = intake.decide(&files);
-        self.retry = refused;
+        let mut intake =
+            Intake { controller, now, stored: &stored, report: FolderReport::default() };
+        let (mut changes, refused) = intake.decide(&files);
         intake.find_missing(&files);
-        let removals = match self.prune {
-            true => intake.prune(now),
-            false => Vec::new(),
-        };
+        let mut missing_since = BTreeMap::new();
+        for key in &intake.report.missing {
+            let since = self.missing_since.get(key).copied().unwrap_or(now);
+            missing_since.insert(key.clone(), since);
+        }
+        let mut again =
+            refused || fingerprint.values().any(|stamp| stamp.changed_at().plus_ms(RACY_MS) > now);
+        if self.prune {
+            let (pruned, later) = intake.prune(&files, &missing_since);
+            changes.extend(pruned);
+            again |= later;
+        }
         let mut report = intake.report;
-        write(store, &stored, writes.into_iter().chain(removals), &mut report).await?;
+        again |= write(store, &stored, changes, &mut report).await?;
         self.seen = Some(fingerprint);
+        self.retry = again;
+        self.missing_since = missing_since;
         self.report = report;
         Ok(Some(&self.report))
     }
 }
+
+/// An object to be written, and what happens to it in a word.
+type Change = (StoredObject, &'static str);
 
 /// What is stored, by kind and name.
 struct Stored(HashMap<(Kind, String), StoredObject>);
@@ -161,7 +229,7 @@ struct Intake<'a> {
 
 impl Intake<'_> {
     /// Decides about every document; classes come first, because tenants need them.
-    fn decide(&mut self, files: &Files) -> (Vec<StoredObject>, bool) {
+    fn decide(&mut self, files: &Files) -> (Vec<Change>, bool) {
         let known: Vec<Document> =
             self.stored.0.values().filter_map(|object| to_document(object).ok()).collect();
         let known: Vec<&Document> = known.iter().collect();
@@ -201,22 +269,20 @@ impl Intake<'_> {
         (writes, refused)
     }
 
-    fn one(&mut self, file: &str, document: &Document) -> Result<Option<StoredObject>, Refusal> {
+    fn one(&mut self, file: &str, document: &Document) -> Result<Option<Change>, Refusal> {
         let kind = kind_of(document.document_kind());
         let stored = self.stored.0.get(&(kind, document.name().to_owned()));
         let source = Source::Folder { file: file.to_owned() };
-        let writer = Writer { source: &source, take_ownership: false };
+        let writer = Writer { source: &source, take_ownership: false, rehearsal: false };
         let decision = decide(document, stored, writer, self.controller, self.now)?;
         if kind == Kind::Tenant {
             self.report.tenants.insert(document.name().to_owned());
         }
-        let (object, word) = match decision {
-            Decision::Keep(_) => return Ok(None),
-            Decision::Create(object) => (object, "created"),
-            Decision::Change(object) => (object, "changed"),
-        };
-        self.report.changes.push(change(&object, word));
-        Ok(Some(object))
+        Ok(match decision {
+            Decision::Keep(_) => None,
+            Decision::Create(object) => Some((object, "created")),
+            Decision::Change(object) => Some((object, "changed")),
+        })
     }
 
     /// Finds what came from the folder and is no longer there. A document that is there but has
@@ -245,66 +311,81 @@ impl Intake<'_> {
         }
     }
 
-    /// Marks missing tenants for deletion. A folder that is suddenly empty, or has problems,
-    /// deletes nothing. Classes stay: they cost nothing, and a tenant may come back.
-    fn prune(&mut self, now: UnixMillis) -> Vec<StoredObject> {
-        let missing: Vec<StoredObject> = self
-            .report
-            .missing
+    /// Marks tenants for deletion that have been missing for a while; and whether there are some
+    /// that may be pruned later. A folder that is suddenly empty, or holds text that cannot be
+    /// read, deletes nothing: what is missing may stand there. Classes stay: they cost nothing, and
+    /// a tenant may come back.
+    fn prune(
+        &mut self,
+        files: &Files,
+        missing_since: &BTreeMap<(Kind, String), UnixMillis>,
+    ) -> (Vec<Change>, bool) {
+        let missing: Vec<(&StoredObject, UnixMillis)> = missing_since
             .iter()
-            .filter(|(kind, _)| *kind == Kind::Tenant)
-            .filter_map(|key| self.stored.0.get(key))
-            .filter(|object| object.deleted_at.is_none())
-            .cloned()
+            .filter(|((kind, _), _)| *kind == Kind::Tenant)
+            .filter_map(|(key, since)| Some((self.stored.0.get(key)?, *since)))
+            .filter(|(object, _)| object.deleted_at.is_none())
             .collect();
         if missing.is_empty() {
-            return Vec::new();
+            return (Vec::new(), false);
         }
-        if self.report.tenants.is_empty() {
+        let obstacle = match files.readings.iter().any(|reading| !reading.problems.is_empty()) {
+            true => Some("the folder has problems"),
+            false if self.report.tenants.is_empty() => Some("the folder holds no tenant any more"),
+            false => None,
+        };
+        if let Some(obstacle) = obstacle {
             self.report.problems.push(format!(
-                "the folder holds no tenant any more; refusing to prune {} at once: delete them by \
-                 name if that is meant",
+                "{obstacle}; refusing to prune what is missing ({} tenants): delete them by name \
+                 if that is meant",
                 missing.len()
             ));
-            return Vec::new();
+            return (Vec::new(), false);
         }
-        missing
+        let count = missing.len();
+        let due: Vec<Change> = missing
             .into_iter()
-            .map(|object| StoredObject { deleted_at: Some(now), ..object })
-            .inspect(|object| self.report.changes.push(change(object, "pruned")))
-            .collect()
+            .filter(|(_, since)| self.now.since_ms(*since) >= PRUNE_AFTER_MS)
+            .map(|(object, _)| {
+                (StoredObject { deleted_at: Some(self.now), ..object.clone() }, "pruned")
+            })
+            .collect();
+        let later = due.len() < count;
+        (due, later)
     }
 }
 
+/// Writes what changed and reports it; whether something has to be looked at again.
 async fn write<S: Store>(
     store: &S,
     stored: &Stored,
-    objects: impl Iterator<Item = StoredObject>,
+    changes: Vec<Change>,
     report: &mut FolderReport,
-) -> Result<(), StoreError> {
-    let writes = objects.map(|object| {
+) -> Result<bool, StoreError> {
+    let mut writes = Vec::with_capacity(changes.len());
+    for (object, word) in changes {
         let key = (object.kind, object.name.clone());
         let expected = stored.0.get(&key).map(|stored| stored.resource_version);
         let store = store.clone();
-        async move { (key, store.put_object(object, expected).await) }
-    });
-    let mut results = stream::iter(writes).buffer_unordered(WRITES_IN_FLIGHT_MAX);
-    while let Some(((kind, name), result)) = results.next().await {
+        writes.push(async move { (key, word, store.put_object(object, expected).await) });
+    }
+    let mut again = false;
+    let mut results = stream::iter(writes).buffered(WRITES_IN_FLIGHT_MAX);
+    while let Some(((kind, name), word, result)) = results.next().await {
+        let object = format!("{}/{name}", kind.word().to_lowercase());
         match result {
-            Ok(_) => {}
-            // Somebody wrote it between our look and now; the next pass looks again.
-            Err(StoreError::Conflict) => report.problems.push(format!(
-                "{} {name} was changed by somebody else at the same moment",
-                kind.word()
-            )),
+            Ok(_) => report.changes.push(format!("{object} {word}")),
+            // Somebody, or a pass, wrote it between our look and now.
+            Err(StoreError::Conflict) => {
+                again = true;
+                report.problems.push(format!(
+                    "{object} was changed by somebody else at the same moment: it is looked at again"
+                ));
+            }
             Err(error) => return Err(error),
         }
     }
-    Ok(())
-}
-
-fn change(object: &StoredObject, word: &str) -> String {
-    format!("{}/{} {word}", object.kind.word().to_lowercase(), object.name)
+    Ok(again)
 }
 
 fn kind_of(kind: DocumentKind) -> Kind {
@@ -318,11 +399,11 @@ fn kind_of(kind: DocumentKind) -> Kind {
 fn list(folder: &Path) -> Result<(Fingerprint, Vec<PathBuf>), FolderError> {
     let failed = |source| FolderError::Read { path: folder.to_owned(), source };
     let mut fingerprint = Fingerprint::new();
+    let mut bytes = 0_u64;
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let is_manifest = path
-            .extension()
-            .is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let is_manifest =
+            path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
         // Editors leave hidden files beside the one that they write.
         let is_hidden =
             path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
@@ -330,12 +411,27 @@ fn list(folder: &Path) -> Result<(Fingerprint, Vec<PathBuf>), FolderError> {
             continue;
         }
         // Follows links: config management often links manifests into place.
-        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            // Gone since the folder was read. A link into nowhere is another thing: what it should
+            // hold is not known, so it must not count as missing.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && fs::symlink_metadata(&path).is_err() =>
+            {
+                continue;
+            }
+            Err(source) => return Err(FolderError::Read { path, source }),
+        };
         if metadata.is_file() {
-            fingerprint.insert(path, (metadata.len(), metadata.modified().ok()));
+            bytes = bytes.saturating_add(metadata.len());
+            fingerprint.insert(path, Stamp::of(&metadata));
         }
         if fingerprint.len() > FILES_MAX {
             return Err(FolderError::TooMany { path: folder.to_owned() });
+        }
+        if bytes > BYTES_MAX {
+            return Err(FolderError::TooLarge { path: folder.to_owned() });
         }
     }
     let files = fingerprint.keys().cloned().collect();
@@ -374,3 +470,6 @@ fn read(files: &[PathBuf]) -> Result<Files, FolderError> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

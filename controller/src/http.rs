@@ -3,7 +3,7 @@
 //! | Routes | Who |
 //! | --- | --- |
 //! | `/livez`, `/readyz`, `/healthz` | everyone |
-//! | `/version`, `/status`, `/apis/vaultctl.dev/v1/…` | the operator token |
+//! | `/version`, `/status`, `/apis/vaultctl.dev/v1/…`, and paths that there are not | the operator token |
 //!
 //! Handlers never call the platform to change something: they change what is desired and wake the
 //! reconciler. The `plan` subresource looks at the platform, and only looks.
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use secrecy::SecretString;
 use tokio::sync::{Mutex, Notify, OnceCell, watch};
@@ -53,8 +53,10 @@ pub struct App<P, S, C> {
     /// A pass older than this, in milliseconds, is not a sign of readiness.
     pub stale_after_ms: i64,
     /// Held while an object is checked against the others and written, so that two writes cannot
-    /// each pass a check that the other one makes fail.
-    pub writing: Mutex<()>,
+    /// each pass a check that the other one makes fail. The folder's intake holds it too.
+    pub writing: Arc<Mutex<()>>,
+    /// Whether objects may stand in a watched folder.
+    pub watches_folder: bool,
 }
 
 impl<P, S, C> App<P, S, C> {
@@ -80,9 +82,11 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
             "/apis/vaultctl.dev/v1/tenants/{name}/plan",
             get(plan::current::<P, S, C>).post(plan::hypothetical::<P, S, C>),
         )
+        .fallback(error::no_such_path)
         .layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX))
+        .layer(from_fn(error::in_our_shape))
         .layer(from_fn_with_state(Arc::clone(&app), auth::require_operator::<P, S, C>));
-    open.merge(operator).fallback(error::no_such_path).with_state(app)
+    open.merge(operator).with_state(app)
 }
 
 /// The verbs of one kind.
@@ -92,8 +96,9 @@ fn resource<P: Platform, S: Store, C: Clock>(kind: Kind) -> Router<Arc<App<P, S,
     Router::new()
         .route(
             &collection,
-            get(move |state| objects::list::<P, S, C>(kind, state))
-                .post(move |state, query, body| objects::create::<P, S, C>(kind, state, query, body)),
+            get(move |state| objects::list::<P, S, C>(kind, state)).post(
+                move |state, query, body| objects::create::<P, S, C>(kind, state, query, body),
+            ),
         )
         .route(
             &object,
@@ -109,3 +114,6 @@ fn resource<P: Platform, S: Store, C: Clock>(kind: Kind) -> Router<Arc<App<P, S,
                 }),
         )
 }
+
+#[cfg(test)]
+mod tests;

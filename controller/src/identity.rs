@@ -49,9 +49,7 @@ pub enum IdentityError {
         path: PathBuf,
     },
     /// The file can be read by others.
-    #[error(
-        "the master key {path} can be read by others (mode {mode:04o}): run chmod 600 on it"
-    )]
+    #[error("the master key {path} can be read by others (mode {mode:04o}): run chmod 600 on it")]
     Exposed {
         /// Which file.
         path: PathBuf,
@@ -133,13 +131,16 @@ impl MasterKey {
 /// # Errors
 /// If a file beside `path` cannot be written, or cannot be given its name.
 pub fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    // What a crash left behind may have another mode or be a link: never written into.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(contents)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
@@ -161,10 +162,7 @@ mod tests {
         let made = MasterKey::load_or_create(&path).unwrap();
         let read = MasterKey::load_or_create(&path).unwrap();
         assert_eq!(made.controller_id(), read.controller_id());
-        assert_eq!(
-            made.operator_token().expose_secret(),
-            read.operator_token().expose_secret()
-        );
+        assert_eq!(made.operator_token().expose_secret(), read.operator_token().expose_secret());
         let other = MasterKey::load_or_create(&folder.path().join("other.key")).unwrap();
         assert_ne!(made.controller_id(), other.controller_id());
     }
@@ -187,10 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         write_private(&path, b"not a key").unwrap();
-        assert!(matches!(
-            MasterKey::load_or_create(&path),
-            Err(IdentityError::Malformed { .. })
-        ));
+        assert!(matches!(MasterKey::load_or_create(&path), Err(IdentityError::Malformed { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"not a key");
     }
 }

@@ -30,10 +30,13 @@ pub mod status;
 
 pub mod args;
 pub mod context;
-pub mod view;
 pub mod events;
 pub mod http;
 pub mod run;
 pub mod telemetry;
+pub mod view;
+
+#[cfg(test)]
+mod testing;
 
 pub use vault_plan::policy;

@@ -4,7 +4,8 @@
 //!   apps, machines, volumes ─▶ ObservedOrganization
 //!            │
 //!            └─ known, but not listed? ─▶ asked for by id ─▶ there after all: added
-//!                                                        └▶ too many to ask: Gaps::unclear
+//!                                              │         └▶ not there: gone
+//!                                              └▶ too many, or no answer: Gaps::unclear
 //! ```
 //!
 //! Lists lag, leave regions out, and were once empty for everybody (28 April 2026). What we know by
@@ -22,13 +23,25 @@ use crate::platform::Platform;
 /// sign that the list is wrong; nothing is concluded then, and the next pass asks for others.
 const CONFIRMATIONS_MAX: usize = 50;
 
-/// What earlier passes knew of an organization, by id, with the app that it is in.
+/// What earlier passes and the journal know of an organization.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Machines.
-    pub machines: BTreeMap<String, String>,
-    /// Volumes.
+    /// Machines by id.
+    pub machines: BTreeMap<String, KnownMachine>,
+    /// The apps of volumes, by the volumes' ids.
     pub volumes: BTreeMap<String, String>,
+    /// Volumes, by app and name, whose creation was sent and has not been seen: their app is asked
+    /// for them, because a second one would not be refused.
+    pub expected_volumes: BTreeSet<(String, String)>,
+}
+
+/// Where a known machine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownMachine {
+    /// The app's name.
+    pub app: String,
+    /// The region code, if it is known.
+    pub region: Option<String>,
 }
 
 /// What one look yielded.
@@ -99,51 +112,91 @@ async fn one<P: Platform>(
     if apps.partial {
         observed.gaps.unclear = Some("the platform's list of apps is not whole".to_owned());
     }
-    confirm(platform, &mut observed, known, gone).await?;
+    confirm(platform, &mut observed, known, gone).await;
     observed.machines.retain(|machine| machine.state != PlatformState::Destroyed);
     Ok(observed)
 }
 
-/// Asks by id for what is known and not listed.
+/// Asks by id for what is known and not listed. What cannot be learned makes the lists unclear.
 async fn confirm<P: Platform>(
     platform: &P,
     observed: &mut ObservedOrganization,
     known: &Known,
     gone: &mut BTreeSet<String>,
-) -> Result<(), CallError> {
-    let listed: HashSet<&str> =
-        observed.machines.iter().map(|machine| machine.id.as_str()).collect();
-    let missing_machines: Vec<(String, String)> = missing(&known.machines, &listed);
-    let listed: HashSet<&str> = observed.volumes.iter().map(|volume| volume.id.as_str()).collect();
-    let missing_volumes = missing(&known.volumes, &listed);
-    let missing = missing_machines.len() + missing_volumes.len();
-    if missing > CONFIRMATIONS_MAX && observed.gaps.unclear.is_none() {
-        observed.gaps.unclear =
-            Some(format!("{missing} known machines and volumes are missing from the lists at once"));
+) {
+    let (machines, apps) = missing(observed, known);
+    let asked = machines.len() + apps.len();
+    let mut unclear = observed.gaps.unclear.take();
+    if asked > CONFIRMATIONS_MAX {
+        unclear.get_or_insert_with(|| {
+            format!("{asked} known machines and volumes are missing from the lists at once")
+        });
     }
-    for (id, app) in missing_machines.into_iter().take(CONFIRMATIONS_MAX) {
-        match platform.machine(&app, &id).await? {
-            Some(machine) => observed.machines.push(machine),
-            None => drop(gone.insert(id)),
-        }
-    }
-    let apps: BTreeSet<&String> = missing_volumes.iter().map(|(_, app)| app).collect();
-    for app in apps.into_iter().take(CONFIRMATIONS_MAX) {
-        let mut there = platform.app_volumes(app).await?.volumes;
-        for (id, _) in missing_volumes.iter().filter(|(_, known_app)| known_app == app) {
-            match there.iter().position(|volume| volume.id == *id) {
-                Some(place) => observed.volumes.push(there.swap_remove(place)),
-                None => drop(gone.insert(id.clone())),
+    for (id, app) in machines.into_iter().take(CONFIRMATIONS_MAX) {
+        match platform.machine(&app, &id).await {
+            Ok(Some(machine)) => observed.machines.push(machine),
+            Ok(None) => drop(gone.insert(id)),
+            Err(error) => {
+                unclear.get_or_insert_with(|| {
+                    format!("machine {id} is not listed, and asking for it did not help: {error}")
+                });
             }
         }
     }
-    Ok(())
+    for app in apps.into_iter().take(CONFIRMATIONS_MAX) {
+        let there = match platform.app_volumes(&app).await {
+            Ok(there) if there.unreadable == 0 => there.volumes,
+            Ok(_) => {
+                unclear.get_or_insert_with(|| format!("volumes of app {app} could not be read"));
+                continue;
+            }
+            Err(error) => {
+                unclear.get_or_insert_with(|| {
+                    format!("volumes of app {app} are not listed, and asking did not help: {error}")
+                });
+                continue;
+            }
+        };
+        let in_app = known.volumes.iter().filter(|(_, known_app)| **known_app == app);
+        let lost = in_app.filter(|(id, _)| there.iter().all(|volume| volume.id != **id));
+        gone.extend(lost.map(|(id, _)| id.clone()));
+        observed.volumes.retain(|volume| volume.app != app);
+        observed.volumes.extend(there);
+    }
+    observed.gaps.unclear = unclear;
 }
 
-fn missing(known: &BTreeMap<String, String>, listed: &HashSet<&str>) -> Vec<(String, String)> {
-    known
+/// The machines, with their apps, and the apps whose volumes have to be asked for. What is missing
+/// because its region is has nothing to be asked about.
+fn missing(
+    observed: &ObservedOrganization,
+    known: &Known,
+) -> (Vec<(String, String)>, BTreeSet<String>) {
+    let listed: HashSet<&str> =
+        observed.machines.iter().map(|machine| machine.id.as_str()).collect();
+    let hidden = |machine: &KnownMachine| {
+        machine.region.as_ref().is_some_and(|region| observed.gaps.regions.contains(region))
+    };
+    let machines = known
+        .machines
         .iter()
-        .filter(|(id, _)| !listed.contains(id.as_str()))
-        .map(|(id, app)| (id.clone(), app.clone()))
-        .collect()
+        .filter(|(id, machine)| !listed.contains(id.as_str()) && !hidden(machine))
+        .map(|(id, machine)| (id.clone(), machine.app.clone()))
+        .collect();
+    let listed: HashSet<&str> = observed.volumes.iter().map(|volume| volume.id.as_str()).collect();
+    let lost = known.volumes.iter().filter(|(id, _)| !listed.contains(id.as_str()));
+    let mut apps: BTreeSet<String> = lost.map(|(_, app)| app.clone()).collect();
+    if !known.expected_volumes.is_empty() {
+        let listed: HashSet<(&str, &str)> =
+            observed.volumes.iter().map(|volume| (&*volume.app, &*volume.name)).collect();
+        let unseen = known
+            .expected_volumes
+            .iter()
+            .filter(|(app, name)| !listed.contains(&(app.as_str(), name.as_str())));
+        apps.extend(unseen.map(|(app, _)| app.clone()));
+    }
+    (machines, apps)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,15 @@
 //! One pass: load, observe, settle, plan, execute, publish. It takes no hint.
 
+mod objects;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
 use vault_api::status::TenantStatus;
-use vault_api::tenant::{TenantClassSpec, TenantSpec};
 use vault_plan::action::{ActionKind, Plan};
-use vault_plan::desired::{Desired, TenantInput};
+use vault_plan::desired::Desired;
 use vault_plan::identity::ControllerId;
 use vault_plan::observed::{Hold, Observed, ObservedOrganization};
 use vault_plan::policy::Policy;
@@ -18,12 +19,14 @@ use vault_plan::time::UnixMillis;
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::execute::{Turn, execute};
-use crate::observe::{Known, ObserveError, observe};
+use crate::observe::{ObserveError, observe};
 use crate::platform::{Calls, Platform};
 use crate::setback::Setbacks;
 use crate::settle::settle;
+use crate::source::Source;
 use crate::status::{self, Facts};
 use crate::store::{Kind, Store, StoreError, StoredObject};
+pub use objects::{Objects, TenantObject};
 
 /// How many passes must have found nothing of a deleted tenant before it is forgotten: one list
 /// may lie.
@@ -87,82 +90,11 @@ pub struct Reconciler<P, S, C> {
 #[derive(Debug, Default)]
 struct Memory {
     setbacks: Setbacks,
-    /// Passes that found nothing left of a deleted tenant.
+    /// How many passes in a row found nothing left of a deleted tenant.
     absent: HashMap<String, u32>,
     /// Known ids that the platform called gone.
     gone: BTreeSet<String>,
     strays: Vec<Stray>,
-}
-
-/// Stored tenants and classes, decoded.
-#[derive(Debug, Default)]
-pub struct Objects {
-    /// The classes' specs by name.
-    pub classes: BTreeMap<String, TenantClassSpec>,
-    /// The tenants in the order of their names.
-    pub tenants: Vec<TenantObject>,
-}
-
-/// A stored tenant, decoded.
-#[derive(Clone, Debug)]
-pub struct TenantObject {
-    /// As it is stored.
-    pub object: StoredObject,
-    /// Its spec.
-    pub spec: TenantSpec,
-    /// Its status.
-    pub status: Option<TenantStatus>,
-}
-
-impl Objects {
-    /// Reads and decodes all of them.
-    ///
-    /// # Errors
-    /// If the store refuses or holds what this version cannot read.
-    pub async fn load<S: Store>(store: &S) -> Result<Self, StoreError> {
-        let mut objects = Self::default();
-        for object in store.objects(Kind::TenantClass).await? {
-            let spec = serde_json::from_value(object.spec.into())?;
-            objects.classes.insert(object.name, spec);
-        }
-        for object in store.objects(Kind::Tenant).await? {
-            objects.tenants.push(TenantObject {
-                spec: serde_json::from_value(object.spec.clone().into())?,
-                status: object.status.clone().map(serde_json::from_value).transpose()?,
-                object,
-            });
-        }
-        Ok(objects)
-    }
-
-    /// What should exist.
-    #[must_use]
-    pub fn desired(&self, config: &ReconcileConfig) -> Desired {
-        let inputs = self.tenants.iter().map(|tenant| TenantInput {
-            name: &tenant.object.name,
-            spec: &tenant.spec,
-            deleting: tenant.object.deleted_at.is_some(),
-        });
-        Desired::resolve(config.controller, &config.organization, &self.classes, inputs)
-    }
-
-    /// What earlier passes knew, by organization; without the ids that are gone.
-    fn known(&self, gone: &BTreeSet<String>) -> BTreeMap<String, Known> {
-        let mut known: BTreeMap<String, Known> = BTreeMap::new();
-        for status in self.tenants.iter().filter_map(|tenant| tenant.status.as_ref()) {
-            let (Some(organization), Some(app)) = (&status.org, &status.app) else { continue };
-            let known = known.entry(organization.clone()).or_default();
-            let machines = status.machines.iter().filter_map(|machine| machine.id.as_ref());
-            known.machines.extend(
-                machines.filter(|id| !gone.contains(*id)).map(|id| (id.clone(), app.clone())),
-            );
-            let volumes = status.volumes.iter().filter_map(|volume| volume.id.as_ref());
-            known.volumes.extend(
-                volumes.filter(|id| !gone.contains(*id)).map(|id| (id.clone(), app.clone())),
-            );
-        }
-        known
-    }
 }
 
 /// A plan, and all that it was made from.
@@ -175,6 +107,8 @@ pub struct Planned {
     pub plan: Plan,
     /// Organizations that could not be read.
     pub unread: Vec<ObserveError>,
+    /// Tenants with a call whose effect may still appear.
+    pub unsettled: BTreeSet<String>,
 }
 
 impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
@@ -208,8 +142,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         pass.actions = plan.actions.len();
         self.tell_strays(&plan.report.strays);
         pass.strays.clone_from(&plan.report.strays);
-        let turns =
-            execute(&self.platform, &self.store, &self.clock, plan, &self.tell).await?;
+        let turns = execute(&self.platform, &self.store, &self.clock, plan, &self.tell).await?;
         pass.failures = self.remember(&objects, &turns);
         let now = self.clock.now();
         let names: BTreeSet<&str> =
@@ -245,21 +178,49 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             desired.tenants.iter().map(|tenant| tenant.organization.to_string()).collect();
         organizations.insert(self.config.organization.clone());
         organizations.extend(intents.iter().map(|intent| intent.organization.clone()));
-        let known = objects.known(&self.memory().gone);
+        let known = objects.known(&intents, &self.memory().gone);
         let look = observe(&*self.platform, &organizations, &known).await;
-        self.memory().gone.extend(look.gone);
+        self.remember_gone(objects, look.gone, &look.organizations);
         let now = self.clock.now();
         let settled = settle(&intents, &look.organizations, self.config.settle_after, now);
         if settle_mode == Settle::Write {
             self.store.settle_intents(settled.settlements).await?;
         }
-        let generations =
-            objects.tenants.iter().map(|tenant| (tenant.object.name.as_str(), tenant.object.generation));
-        let mut holds = self.memory().setbacks.holds(generations, now);
+        let revisions = objects
+            .tenants
+            .iter()
+            .map(|tenant| (tenant.object.name.as_str(), objects.revision(tenant)));
+        let mut holds = self.memory().setbacks.holds(revisions, now);
         merge_holds(&mut holds, settled.holds);
         let observed = Observed { organizations: look.organizations, holds };
         let plan = vault_plan::plan(&desired, &observed, &self.config.policy, now);
-        Ok(Planned { desired, observed, plan, unread: look.failures })
+        let (unread, unsettled) = (look.failures, settled.open);
+        Ok(Planned { desired, observed, plan, unread, unsettled })
+    }
+
+    /// Keeps the ids that the platform called gone, for as long as a status names them and no list
+    /// shows them again.
+    fn remember_gone(
+        &self,
+        objects: &Objects,
+        gone: BTreeSet<String>,
+        organizations: &BTreeMap<String, ObservedOrganization>,
+    ) {
+        let mut memory = self.memory();
+        memory.gone.extend(gone);
+        if memory.gone.is_empty() {
+            return;
+        }
+        let named = objects.ids();
+        memory.gone.retain(|id| named.contains(id.as_str()));
+        for organization in organizations.values() {
+            for machine in &organization.machines {
+                memory.gone.remove(&machine.id);
+            }
+            for volume in &organization.volumes {
+                memory.gone.remove(&volume.id);
+            }
+        }
     }
 
     /// Writes the statuses that changed, and forgets deleted tenants of which nothing is left.
@@ -281,7 +242,10 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             objects.tenants.iter().zip(&planned.desired.tenants).zip(reports)
         {
             let object = &tenant.object;
-            if report.gone && self.forget(object).await? {
+            let gone = report.gone && !planned.unsettled.contains(&object.name);
+            if self.absent_passes(&object.name, gone) >= ABSENT_PASSES
+                && self.forget(object).await?
+            {
                 pass.tenants -= 1;
                 continue;
             }
@@ -293,7 +257,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 actions: actions.get(object.name.as_str()).copied().unwrap_or(0),
                 generation: object.generation,
                 source: &object.source.to_string(),
-                source_missing: missing.contains(&(Kind::Tenant, object.name.clone())),
+                source_missing: matches!(object.source, Source::Folder { .. })
+                    && missing.contains(&(Kind::Tenant, object.name.clone())),
                 before: tenant.status.as_ref(),
             };
             let status = status::fold(&facts, now);
@@ -303,18 +268,18 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             }
             if tenant.status.as_ref() != Some(&status) {
                 self.tell_turn_of_status(object, tenant.status.as_ref(), &status, now);
-                statuses.push((object.name.clone(), serde_json::to_value(&status).map_err(StoreError::from)?));
+                statuses.push((
+                    object.name.clone(),
+                    serde_json::to_value(&status).map_err(StoreError::from)?,
+                ));
             }
         }
         self.store.put_statuses(statuses).await?;
         Ok(pass)
     }
 
-    /// Removes a deleted tenant once enough passes found nothing of it; whether it is gone.
+    /// Removes a deleted tenant of which nothing is left; whether it is gone.
     async fn forget(&self, object: &StoredObject) -> Result<bool, PassError> {
-        if self.absent_passes(&object.name) < ABSENT_PASSES {
-            return Ok(false);
-        }
         match self.store.remove_object(Kind::Tenant, &object.name, object.resource_version).await {
             Ok(()) => {
                 self.memory().absent.remove(&object.name);
@@ -328,8 +293,13 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         }
     }
 
-    fn absent_passes(&self, tenant: &str) -> u32 {
+    /// How many passes in a row, with this one, found nothing of a deleted tenant.
+    fn absent_passes(&self, tenant: &str, gone: bool) -> u32 {
         let mut memory = self.memory();
+        if !gone {
+            memory.absent.remove(tenant);
+            return 0;
+        }
         let passes = memory.absent.entry(tenant.to_owned()).or_default();
         *passes += 1;
         *passes
@@ -376,17 +346,17 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     fn remember(&self, objects: &Objects, turns: &[Turn]) -> usize {
         let now = self.clock.now();
         let mut memory = self.memory();
-        let generations: HashMap<&str, i64> = objects
+        let revisions: HashMap<&str, i64> = objects
             .tenants
             .iter()
-            .map(|tenant| (tenant.object.name.as_str(), tenant.object.generation))
+            .map(|tenant| (tenant.object.name.as_str(), objects.revision(tenant)))
             .collect();
         for turn in turns {
-            let generation = generations.get(turn.tenant.as_str()).copied().unwrap_or(0);
+            let revision = revisions.get(turn.tenant.as_str()).copied().unwrap_or(0);
             match &turn.failure {
                 Some(failure) => memory.setbacks.failed(
                     &turn.tenant,
-                    generation,
+                    revision,
                     failure.hold,
                     failure.message.clone(),
                     now,
@@ -394,7 +364,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 None => memory.setbacks.worked(&turn.tenant),
             }
             for done in turn.done.iter().filter(|done| done.kind == ActionKind::StartMachine) {
-                memory.setbacks.started(&turn.tenant, generation, &done.name, now);
+                memory.setbacks.started(&turn.tenant, revision, &done.name, now);
             }
         }
         turns.iter().filter(|turn| turn.failure.is_some()).count()
@@ -434,3 +404,6 @@ fn needs_telling(reason: &str) -> bool {
     .iter()
     .any(|told| told.word() == reason)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 
 mod keeper;
 mod main_loop;
+mod server;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -24,6 +25,7 @@ use tokio::sync::{Mutex, Notify, OnceCell, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vault_cloud::machines::{ClientConfig, ClientError};
+use vault_plan::identity::ControllerId;
 use vault_plan::policy::Policy;
 
 use crate::clock::{Clock, SystemClock};
@@ -33,15 +35,13 @@ use crate::folder::{Folder, FolderError};
 use crate::http::{App, TokenDigest, router};
 use crate::identity::{IdentityError, MasterKey};
 use crate::platform::FlyPlatform;
-use crate::store::{SqliteStore, StoreError};
+use crate::store::{Kind, SqliteStore, Store, StoreError};
 use crate::view::View;
 use main_loop::MainLoop;
 
 /// How many events may wait for the keeper: a first convergence of a thousand tenants makes some
 /// thousands within seconds.
 const EVENT_QUEUE_MAX: usize = 8_192;
-/// How long requests that are being answered may take when the controller ends.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// What a controller needs to know.
 #[derive(Clone, Debug)]
@@ -89,6 +89,12 @@ pub enum ControllerError {
     /// The database did not open.
     #[error("the database did not open")]
     Store(#[from] StoreError),
+    /// The database was made under another master key.
+    #[error(
+        "the database was made under another master key: with this one every tenant would be made \
+         anew; give back the old key, or start with an empty database"
+    )]
+    OtherKey,
     /// The folder of manifests cannot be read.
     #[error("the manifests cannot be read")]
     Folder(#[from] FolderError),
@@ -141,10 +147,12 @@ impl Controller {
         private_folder(&config.data_dir)
             .map_err(|source| ControllerError::DataDir { path: config.data_dir.clone(), source })?;
         let clock = SystemClock;
+        let store = SqliteStore::open(&config.data_dir.join("controller.db"), clock.now())?;
+        // After the database and its lock: two controllers must not make a key each.
         let key_path =
             config.master_key.clone().unwrap_or_else(|| config.data_dir.join("master.key"));
         let key = MasterKey::load_or_create(&key_path)?;
-        let store = SqliteStore::open(&config.data_dir.join("controller.db"), clock.now())?;
+        must_be_ours(&store, &key.controller_id()).await?;
         let folder = config.manifests.clone().map(|path| Folder::new(path, config.prune));
         if let Some(folder) = &folder {
             folder.must_exist()?;
@@ -164,10 +172,12 @@ impl Controller {
         let wake = Arc::new(Notify::new());
         let (publish, view) = watch::channel(View::default());
         let (events, _) = broadcast::channel(EVENT_QUEUE_MAX);
+        let finished = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let tell = keeper::start(&mut tasks, store.clone(), events.clone(), stop.clone());
+        let tell = keeper::start(&mut tasks, store.clone(), events.clone(), finished.clone());
         let reconciler = Arc::new(OnceCell::new());
         let token = key.operator_token();
+        let writing = Arc::new(Mutex::new(()));
         let app = Arc::new(App {
             store: store.clone(),
             clock,
@@ -177,15 +187,17 @@ impl Controller {
             wake: Arc::clone(&wake),
             view: view.clone(),
             stale_after_ms: stale_after_ms(config.interval),
-            writing: Mutex::new(()),
+            writing: Arc::clone(&writing),
+            watches_folder: folder.is_some(),
         });
-        tasks.spawn(serve(listener, serving.config, router(app), stop.clone()));
+        tasks.spawn(server::serve(listener, serving.config, router(app), stop.clone()));
         let main_loop = MainLoop {
             platform,
             store,
             clock,
             folder,
             reconciler,
+            writing,
             controller: key.controller_id(),
             wake,
             publish,
@@ -194,7 +206,10 @@ impl Controller {
             clients: main_loop::Clients { url: url.clone(), authority: serving.authority, token },
             config,
         };
-        tasks.spawn(main_loop.run());
+        tasks.spawn(async move {
+            let _finished = finished.drop_guard();
+            main_loop.run().await
+        });
         Ok(Self { url, view, events, stop, tasks })
     }
 
@@ -242,6 +257,18 @@ impl Controller {
     }
 }
 
+/// Whoever comes with another key has another identity, and would take all that exists for
+/// somebody else's.
+async fn must_be_ours(
+    store: &SqliteStore,
+    controller: &ControllerId,
+) -> Result<(), ControllerError> {
+    let tenants = store.objects(Kind::Tenant).await?;
+    let ours =
+        tenants.iter().all(|tenant| tenant.uid == controller.tenant_uid(&tenant.name).to_string());
+    ours.then_some(()).ok_or(ControllerError::OtherKey)
+}
+
 /// Makes a folder that only its owner may look into; one that is there is left as it is.
 ///
 /// # Errors
@@ -260,30 +287,4 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ControllerError> {
     let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
-}
-
-async fn serve(
-    listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    router: axum::Router,
-    stop: CancellationToken,
-) -> Result<(), ControllerError> {
-    let handle = axum_server::Handle::new();
-    let ender = handle.clone();
-    let service = router.into_make_service();
-    let server = async move {
-        match tls {
-            Some(config) => {
-                let config = axum_server::tls_rustls::RustlsConfig::from_config(config);
-                axum_server::from_tcp_rustls(listener, config)?.handle(handle).serve(service).await
-            }
-            None => axum_server::from_tcp(listener)?.handle(handle).serve(service).await,
-        }
-    };
-    let end = async move {
-        stop.cancelled().await;
-        ender.graceful_shutdown(Some(SHUTDOWN_GRACE));
-    };
-    let (served, ()) = tokio::join!(server, end);
-    served.map_err(ControllerError::Serve)
 }

@@ -23,7 +23,7 @@ pub struct Setbacks {
 
 #[derive(Debug)]
 struct Setback {
-    generation: i64,
+    revision: i64,
     failures: u32,
     hold: Hold,
 }
@@ -35,11 +35,11 @@ struct Starts {
 }
 
 impl Setbacks {
-    /// Notes a failure of a tenant at a generation of its spec.
+    /// Notes a failure of a tenant at a revision of what it should be.
     pub fn failed(
         &mut self,
         tenant: &str,
-        generation: i64,
+        revision: i64,
         kind: HoldKind,
         message: String,
         now: UnixMillis,
@@ -47,11 +47,11 @@ impl Setbacks {
         let failures = self
             .tenants
             .get(tenant)
-            .filter(|setback| setback.generation == generation)
+            .filter(|setback| setback.revision == revision)
             .map_or(1, |setback| setback.failures.saturating_add(1));
         let until = now.plus_ms(delay_ms(tenant, failures));
         let hold = Hold { until, message, kind };
-        self.tenants.insert(tenant.to_owned(), Setback { generation, failures, hold });
+        self.tenants.insert(tenant.to_owned(), Setback { revision, failures, hold });
     }
 
     /// Notes that all of a tenant's actions worked.
@@ -61,7 +61,7 @@ impl Setbacks {
 
     /// Notes that a machine was started by us because it was down. The first such start costs
     /// nothing; each further one within ten minutes makes the tenant wait longer.
-    pub fn started(&mut self, tenant: &str, generation: i64, machine: &str, now: UnixMillis) {
+    pub fn started(&mut self, tenant: &str, revision: i64, machine: &str, now: UnixMillis) {
         let starts =
             self.starts.entry(machine.to_owned()).or_insert(Starts { count: 0, last: now });
         if now.since_ms(starts.last) > CRASH_LOOP_WINDOW_MS {
@@ -75,22 +75,21 @@ impl Setbacks {
                 format!("machine {machine} keeps stopping: started {} times", starts.count);
             let hold = Hold { until, message, kind: HoldKind::BackOff };
             let failures = starts.count - 1;
-            self.tenants.insert(tenant.to_owned(), Setback { generation, failures, hold });
+            self.tenants.insert(tenant.to_owned(), Setback { revision, failures, hold });
         }
     }
 
-    /// The tenants that must wait. A new generation of the spec is tried at once: somebody may
-    /// have mended it.
+    /// The tenants that must wait. A new revision is tried at once: somebody may have mended it.
     pub fn holds<'a>(
         &self,
-        generations: impl IntoIterator<Item = (&'a str, i64)>,
+        revisions: impl IntoIterator<Item = (&'a str, i64)>,
         now: UnixMillis,
     ) -> BTreeMap<String, Hold> {
-        generations
+        revisions
             .into_iter()
-            .filter_map(|(tenant, generation)| {
+            .filter_map(|(tenant, revision)| {
                 let setback = self.tenants.get(tenant)?;
-                let holds = setback.generation == generation && now < setback.hold.until;
+                let holds = setback.revision == revision && now < setback.hold.until;
                 holds.then(|| (tenant.to_owned(), setback.hold.clone()))
             })
             .collect()

@@ -2,19 +2,22 @@
 //! repeating.
 //!
 //! ```text
-//!   planned ──────────────────────────────▶ aborted   (was never sent)
-//!   sent, acked ── effect in the lists ───▶ verified
+//!   planned ───────────────────────────────▶ aborted   (was never sent)
+//!   sent, acked ── effect in the lists ────▶ verified
 //!      │
-//!      ├─ repeating it can do no harm ────▶ aborted   (the next plan decides anew)
-//!      └─ it could be done twice ─ wait ──▶ aborted   (after `settle_after`; until then the tenant is held)
+//!      ├─ `settle_after` has not passed ───▶ stays open (and holds the tenant if doing it again
+//!      │  or the lists are not whole            could leave two of something)
+//!      └─ neither ─────────────────────────▶ aborted   (the next plan decides anew)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use vault_plan::action::ActionKind;
 use vault_plan::metadata;
-use vault_plan::observed::{Hold, HoldKind, ObservedOrganization, PlatformState};
+use vault_plan::observed::{
+    Gaps, Hold, HoldKind, ObservedMachine, ObservedOrganization, PlatformState,
+};
 use vault_plan::time::UnixMillis;
 
 use crate::store::{Intent, IntentState, Settlement};
@@ -26,6 +29,8 @@ pub struct Settled {
     pub settlements: Vec<Settlement>,
     /// Tenants that must wait until an outcome is known.
     pub holds: BTreeMap<String, Hold>,
+    /// Tenants with an intent that stays open: something may still appear under their names.
+    pub open: BTreeSet<String>,
 }
 
 /// Decides what became of each open intent. `settle_after` is how long a call whose answer was
@@ -39,36 +44,36 @@ pub fn settle(
 ) -> Settled {
     let mut settled = Settled::default();
     let wait_ms = i64::try_from(settle_after.as_millis()).unwrap_or(i64::MAX);
+    let lists: HashMap<&str, Lists<'_>> = match intents {
+        [] => HashMap::new(),
+        _ => organizations.iter().map(|(slug, seen)| (slug.as_str(), Lists::new(seen))).collect(),
+    };
     for intent in intents {
         let until = intent.sent_at.unwrap_or(intent.planned_at).plus_ms(wait_ms);
-        let Some(organization) = organizations.get(&intent.organization) else {
-            hold(&mut settled, intent, now.plus_ms(1), "its organization could not be read");
-            continue;
-        };
-        let (state, outcome) = match (intent.state, seen(intent, organization)) {
-            (IntentState::Planned, _) => (IntentState::Aborted, "it was never sent".to_owned()),
-            (_, Some(id)) => {
-                let settlement = Settlement {
-                    id: intent.id,
-                    state: IntentState::Verified,
-                    external_id: Some(id),
-                    outcome: None,
-                };
-                settled.settlements.push(settlement);
+        let (state, external_id, outcome) = match lists.get(intent.organization.as_str()) {
+            _ if intent.state == IntentState::Planned => {
+                (IntentState::Aborted, None, Some("it was never sent"))
+            }
+            None => {
+                let until = until.max(now.plus_ms(1));
+                hold(&mut settled, intent, until, "its organization could not be read");
                 continue;
             }
-            (_, None) if may_double(intent) && now < until => {
-                hold(&mut settled, intent, until, "its effect is not in the lists yet");
-                continue;
-            }
-            (_, None) => (IntentState::Aborted, "its effect is not in the lists".to_owned()),
+            Some(lists) => match lists.seen(intent) {
+                Some(id) => (IntentState::Verified, Some(id), None),
+                None if now < until || !lists.are_whole() => {
+                    settled.open.insert(intent.tenant.clone());
+                    if may_double(intent) {
+                        let until = until.max(now.plus_ms(1));
+                        hold(&mut settled, intent, until, "its effect is not in the lists yet");
+                    }
+                    continue;
+                }
+                None => (IntentState::Aborted, None, Some("its effect is not in the lists")),
+            },
         };
-        settled.settlements.push(Settlement {
-            id: intent.id,
-            state,
-            external_id: None,
-            outcome: Some(outcome),
-        });
+        let outcome = outcome.map(str::to_owned);
+        settled.settlements.push(Settlement { id: intent.id, state, external_id, outcome });
     }
     settled
 }
@@ -87,46 +92,66 @@ fn may_double(intent: &Intent) -> bool {
     }
 }
 
-/// The id of the resource that shows the intent's effect.
-fn seen(intent: &Intent, organization: &ObservedOrganization) -> Option<String> {
-    let machine = || {
-        organization
-            .machines
-            .iter()
-            .find(|machine| machine.app == intent.app && machine.name == intent.external_name)
-    };
-    match intent.kind {
-        ActionKind::CreateApp => {
-            organization.apps.contains(&intent.app).then(|| intent.app.clone())
+/// An organization's lists by what intents name: there may be as many open intents as machines.
+struct Lists<'a> {
+    gaps: &'a Gaps,
+    apps: HashSet<&'a str>,
+    /// By app and name.
+    machines: HashMap<(&'a str, &'a str), &'a ObservedMachine>,
+    machine_ids: HashSet<&'a str>,
+    /// By app and name, which is not unique.
+    volumes: HashMap<(&'a str, &'a str), Vec<&'a str>>,
+}
+
+impl<'a> Lists<'a> {
+    fn new(organization: &'a ObservedOrganization) -> Self {
+        let ObservedOrganization { apps, machines, volumes, gaps } = organization;
+        let mut lists = Self {
+            gaps,
+            apps: apps.iter().map(String::as_str).collect(),
+            machines: machines.iter().map(|seen| ((&*seen.app, &*seen.name), seen)).collect(),
+            machine_ids: machines.iter().map(|machine| &*machine.id).collect(),
+            volumes: HashMap::new(),
+        };
+        for volume in volumes {
+            lists.volumes.entry((&volume.app, &volume.name)).or_default().push(&volume.id);
         }
-        ActionKind::CreateVolume => organization
-            .volumes
-            .iter()
-            .filter(|volume| volume.app == intent.app && volume.name == intent.external_name)
-            .find(|volume| intent.external_id.as_ref().is_none_or(|id| *id == volume.id))
-            .map(|volume| volume.id.clone()),
-        ActionKind::CreateMachine => machine().map(|machine| machine.id.clone()),
-        ActionKind::UpdateMachine => machine()
-            .filter(|machine| {
-                machine.metadata.get(metadata::INTENT) == Some(&intent.id.to_string())
-            })
-            .map(|machine| machine.id.clone()),
-        ActionKind::StartMachine => machine()
-            .filter(|machine| {
-                matches!(machine.state, PlatformState::Starting | PlatformState::Started)
-            })
-            .map(|machine| machine.id.clone()),
-        ActionKind::StopMachine => machine()
-            .filter(|machine| {
-                matches!(machine.state, PlatformState::Stopping | PlatformState::Stopped)
-            })
-            .map(|machine| machine.id.clone()),
-        ActionKind::DeleteMachine => {
-            let there = organization
-                .machines
-                .iter()
-                .any(|machine| intent.external_id.as_ref() == Some(&machine.id));
-            (!there).then(|| intent.external_id.clone()).flatten()
+        lists
+    }
+
+    /// Whether absence proves something. An intent does not say in which region its machine is.
+    fn are_whole(&self) -> bool {
+        self.gaps.unclear.is_none() && self.gaps.regions.is_empty()
+    }
+
+    /// The id of the resource that shows the intent's effect.
+    fn seen(&self, intent: &Intent) -> Option<String> {
+        let named = (&*intent.app, &*intent.external_name);
+        let machine = self.machines.get(&named).copied();
+        let in_state = |states: [PlatformState; 2]| {
+            machine.filter(|machine| states.contains(&machine.state)).map(|seen| seen.id.clone())
+        };
+        match intent.kind {
+            ActionKind::CreateApp => self.apps.contains(&*intent.app).then(|| intent.app.clone()),
+            ActionKind::CreateVolume => {
+                let expected = intent.external_id.as_deref();
+                let ids = self.volumes.get(&named)?;
+                let id = ids.iter().find(|id| expected.is_none_or(|expected| expected == **id))?;
+                Some((*id).to_owned())
+            }
+            ActionKind::CreateMachine => machine.map(|machine| machine.id.clone()),
+            ActionKind::UpdateMachine => machine
+                .filter(|machine| {
+                    machine.metadata.get(metadata::INTENT) == Some(&intent.id.to_string())
+                })
+                .map(|machine| machine.id.clone()),
+            ActionKind::StartMachine => in_state([PlatformState::Starting, PlatformState::Started]),
+            ActionKind::StopMachine => in_state([PlatformState::Stopping, PlatformState::Stopped]),
+            ActionKind::DeleteMachine => {
+                let id = intent.external_id.as_ref()?;
+                let there = self.machine_ids.contains(&**id);
+                (!there && self.are_whole()).then(|| id.clone())
+            }
         }
     }
 }
@@ -134,6 +159,7 @@ fn seen(intent: &Intent, organization: &ObservedOrganization) -> Option<String> 
 fn hold(settled: &mut Settled, intent: &Intent, until: UnixMillis, why: &str) {
     let message = format!("waiting for {} {}: {why}", intent.kind, intent.external_name);
     let hold = Hold { until, message, kind: HoldKind::Unsettled };
+    settled.open.insert(intent.tenant.clone());
     let entry = settled.holds.entry(intent.tenant.clone()).or_insert_with(|| hold.clone());
     if entry.until < until {
         *entry = hold;

@@ -33,12 +33,16 @@ pub struct Facts<'a> {
 /// Folds a tenant's status.
 #[must_use]
 pub fn fold(facts: &Facts<'_>, now: UnixMillis) -> TenantStatus {
-    let before = facts.before;
-    // What cannot be seen is not forgotten: the ids are needed to ask for it.
-    let blind = facts.organization.is_none_or(|seen| seen.gaps.unclear.is_some());
-    let (machines, volumes) = match before {
-        Some(before) if blind => (before.machines.clone(), before.volumes.clone()),
-        Some(before) if facts.desired.deleting => (remaining(facts, before), Vec::new()),
+    // What cannot be seen, or was not looked for, is not forgotten: its id is needed to ask for it.
+    let decided = wanted(facts).count() == facts.report.machines.len();
+    let (machines, volumes) = match facts.before {
+        Some(before) if facts.organization.is_none() => {
+            (before.machines.clone(), before.volumes.clone())
+        }
+        Some(before) if facts.desired.deleting => (remaining_machines(facts, before), Vec::new()),
+        Some(before) if facts.desired.machines.is_err() || !decided => {
+            (remaining_machines(facts, before), remaining_volumes(facts, before))
+        }
         _ => (machines(facts), volumes(facts)),
     };
     TenantStatus {
@@ -56,9 +60,10 @@ pub fn fold(facts: &Facts<'_>, now: UnixMillis) -> TenantStatus {
 #[must_use]
 pub fn is_ready(status: &TenantStatus, generation: i64) -> bool {
     status.observed_generation == generation
-        && status.conditions.iter().any(|known| {
-            known.r#type == condition::READY && known.status == ConditionStatus::True
-        })
+        && status
+            .conditions
+            .iter()
+            .any(|known| known.r#type == condition::READY && known.status == ConditionStatus::True)
 }
 
 fn conditions(facts: &Facts<'_>, now: UnixMillis) -> Vec<Condition> {
@@ -89,10 +94,7 @@ fn conditions(facts: &Facts<'_>, now: UnixMillis) -> Vec<Condition> {
         None => conditions.add(condition::SYNCED, true, "Synced", "the platform was read"),
     }
     let waiting = first(|reason| {
-        matches!(
-            reason,
-            NoteReason::Waiting | NoteReason::Unsettled | NoteReason::BudgetExhausted
-        )
+        matches!(reason, NoteReason::Waiting | NoteReason::Unsettled | NoteReason::BudgetExhausted)
     });
     match waiting {
         Some(note) => conditions.add_note(condition::PROGRESSING, true, note),
@@ -105,8 +107,9 @@ fn conditions(facts: &Facts<'_>, now: UnixMillis) -> Vec<Condition> {
         Some(note) => conditions.add_note(condition::DEGRADED, true, note),
         None => conditions.add(condition::DEGRADED, false, "AsExpected", "nothing is wrong"),
     }
-    if let Some(note) = first(|reason| reason == NoteReason::NameTaken) {
-        conditions.add_note(condition::NAME_TAKEN, true, note);
+    match first(|reason| reason == NoteReason::NameTaken) {
+        Some(note) => conditions.add_note(condition::NAME_TAKEN, true, note),
+        None => conditions.add(condition::NAME_TAKEN, false, "AsExpected", "no name is taken"),
     }
     if facts.source_missing {
         let message = format!("{} no longer holds this tenant; nothing is deleted", facts.source);
@@ -158,10 +161,7 @@ fn wanted<'a>(
     facts: &'a Facts<'_>,
 ) -> impl Iterator<Item = (&'a DesiredMachine, Option<&'a MachineReport>)> {
     let machines = facts.desired.machines.as_deref().unwrap_or_default();
-    machines
-        .iter()
-        .enumerate()
-        .map(|(place, machine)| (machine, facts.report.machines.get(place)))
+    machines.iter().enumerate().map(|(place, machine)| (machine, facts.report.machines.get(place)))
 }
 
 fn machines(facts: &Facts<'_>) -> Vec<MachineStatus> {
@@ -169,6 +169,14 @@ fn machines(facts: &Facts<'_>) -> Vec<MachineStatus> {
         .map(|(wanted, report)| {
             let place = report.and_then(|report| report.machine);
             let seen = facts.organization.zip(place).map(|(lists, at)| &lists.machines[at]);
+            if seen.is_none()
+                && let Some(known) = facts.before.and_then(|before| {
+                    before.machines.iter().find(|known| known.name == wanted.name)
+                })
+                && hidden(facts, &known.region)
+            {
+                return MachineStatus { ready: false, ..known.clone() };
+            }
             MachineStatus {
                 name: wanted.name.clone(),
                 id: seen.map(|machine| machine.id.clone()),
@@ -182,26 +190,20 @@ fn machines(facts: &Facts<'_>) -> Vec<MachineStatus> {
         .collect()
 }
 
-/// The machines of a tenant that is being deleted, as far as they are still there.
-fn remaining(facts: &Facts<'_>, before: &TenantStatus) -> Vec<MachineStatus> {
-    let listed = facts.organization.map_or(&[][..], |lists| &lists.machines);
-    before
-        .machines
-        .iter()
-        .filter_map(|known| {
-            let seen = listed.iter().find(|machine| Some(&machine.id) == known.id.as_ref())?;
-            let state = Some(seen.state.word().to_owned());
-            Some(MachineStatus { state, ready: false, ..known.clone() })
-        })
-        .collect()
-}
-
 fn volumes(facts: &Facts<'_>) -> Vec<VolumeStatus> {
     wanted(facts)
         .filter_map(|(machine, report)| Some((machine, machine.volume.as_ref()?, report)))
         .map(|(machine, volume, report)| {
             let place = report.and_then(|report| report.volume);
             let seen = facts.organization.zip(place).map(|(lists, at)| &lists.volumes[at]);
+            if seen.is_none()
+                && let Some(known) = facts.before.and_then(|before| {
+                    before.volumes.iter().find(|known| known.name == volume.name)
+                })
+                && hidden(facts, &machine.region)
+            {
+                return known.clone();
+            }
             VolumeStatus {
                 template: volume.template.to_string(),
                 name: volume.name.clone(),
@@ -212,4 +214,36 @@ fn volumes(facts: &Facts<'_>) -> Vec<VolumeStatus> {
             }
         })
         .collect()
+}
+
+/// The known machines of a tenant that is not converged now, as far as they are still there.
+fn remaining_machines(facts: &Facts<'_>, before: &TenantStatus) -> Vec<MachineStatus> {
+    let listed = facts.organization.map_or(&[][..], |lists| &lists.machines);
+    let known = before.machines.iter().filter(|known| known.id.is_some());
+    known
+        .filter_map(|known| {
+            let seen = listed.iter().find(|machine| Some(&machine.id) == known.id.as_ref());
+            let state = match seen {
+                Some(seen) => Some(seen.state.word().to_owned()),
+                None if hidden(facts, &known.region) => known.state.clone(),
+                None => return None,
+            };
+            Some(MachineStatus { state, ready: false, ..known.clone() })
+        })
+        .collect()
+}
+
+/// The known volumes of a tenant that is not converged now, as far as they are still there.
+fn remaining_volumes(facts: &Facts<'_>, before: &TenantStatus) -> Vec<VolumeStatus> {
+    let Some(lists) = facts.organization else { return before.volumes.clone() };
+    let is_there = |known: &&VolumeStatus| {
+        lists.gaps.unclear.is_some()
+            || lists.volumes.iter().any(|volume| Some(&volume.id) == known.id.as_ref())
+    };
+    before.volumes.iter().filter(|known| known.id.is_some()).filter(is_there).cloned().collect()
+}
+
+/// Whether a machine of this region may be there though the lists do not show it.
+fn hidden(facts: &Facts<'_>, region: &str) -> bool {
+    facts.organization.is_none_or(|lists| lists.gaps.hides(region).is_some())
 }

@@ -40,7 +40,9 @@ pub enum StoreError {
     #[error("another controller uses the database {0}: stop it first")]
     Locked(String),
     /// The file was written by a newer version.
-    #[error("the database has schema {found}, and this version knows up to {known}: use a newer vaultctl")]
+    #[error(
+        "the database has schema {found}, and this version knows up to {known}: use a newer vaultctl"
+    )]
     TooNew {
         /// The version in the file.
         found: i64,
@@ -145,7 +147,7 @@ pub struct Intent {
     pub state: IntentState,
     /// When it was journaled.
     pub planned_at: UnixMillis,
-    /// When it was sent.
+    /// When it was sent; if its answer was lost, when that was known.
     pub sent_at: Option<UnixMillis>,
     /// What came of it, for people.
     pub outcome: Option<String>,
@@ -212,7 +214,10 @@ pub struct Settlement {
 /// something have reached the disk when they return.
 pub trait Store: Clone + Send + Sync + 'static {
     /// All objects of one kind, in the order of their names.
-    fn objects(&self, kind: Kind) -> impl Future<Output = Result<Vec<StoredObject>, StoreError>> + Send;
+    fn objects(
+        &self,
+        kind: Kind,
+    ) -> impl Future<Output = Result<Vec<StoredObject>, StoreError>> + Send;
 
     /// One object.
     fn object(
@@ -257,6 +262,15 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         id: Ulid,
         now: UnixMillis,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Records that the answer to a sent intent was lost at `now`: the time in which it may still
+    /// take effect begins only then. An intent that is no longer `sent` stays as it is.
+    fn doubt_intent(
+        &self,
+        id: Ulid,
+        now: UnixMillis,
+        outcome: String,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Records how far intents came.

@@ -13,6 +13,8 @@ use crate::platform::{AppOwner, MachineUpdate, NewMachine, NewVolume, Platform};
 pub(super) enum Applied {
     /// The platform said yes.
     Done(Option<Created>),
+    /// It was there before the call, and is in the right organization.
+    WasThere(Created),
     /// The platform did nothing.
     NotDone(Failure),
     /// Nobody knows whether the platform acted.
@@ -105,21 +107,22 @@ async fn create_app<P: Platform>(platform: &P, organization: &str, app: String) 
     match platform.create_app(organization, &app).await {
         Err(error) if error.name_taken() => match platform.app_owner(&app).await {
             Ok(AppOwner::Organization(owner)) if owner == organization => {
-                Applied::Done(Some(Created::App(app)))
+                Applied::WasThere(Created::App(app))
             }
-            Ok(AppOwner::Organization(_) | AppOwner::SomebodyElse) => {
-                Applied::NotDone(Failure {
-                    hold: HoldKind::NameTaken,
-                    message: format!(
-                        "the name {app} belongs to somebody else; choose another in spec.app"
-                    ),
-                })
-            }
+            Ok(AppOwner::Organization(_) | AppOwner::SomebodyElse) => Applied::NotDone(Failure {
+                hold: HoldKind::NameTaken,
+                message: format!(
+                    "the name {app} belongs to somebody else; choose another in spec.app"
+                ),
+            }),
             Ok(AppOwner::Nobody) => Applied::NotDone(Failure {
                 hold: HoldKind::BackOff,
                 message: format!("the name {app} is taken, but there is no such app yet"),
             }),
-            Err(error) => settle(Err(error)),
+            // The create itself was refused, whatever this question's answer would have been.
+            Err(error) => {
+                Applied::NotDone(Failure { hold: HoldKind::BackOff, message: chain(&error) })
+            }
         },
         created => settle(created.map(|()| Some(Created::App(app)))),
     }
@@ -133,12 +136,12 @@ fn complete(
     let volume = match &config.volume {
         None => None,
         Some(VolumeSource::Existing(id)) => Some(id.clone()),
-        Some(VolumeSource::Planned(name)) => Some(volumes.get(name).cloned().ok_or_else(|| {
-            Failure {
+        Some(VolumeSource::Planned(name)) => {
+            Some(volumes.get(name).cloned().ok_or_else(|| Failure {
                 hold: HoldKind::BackOff,
                 message: format!("volume {name} was to be created first"),
-            }
-        })?),
+            })?)
+        }
     };
     Ok(config.complete(intent, volume.as_deref()))
 }
@@ -154,7 +157,7 @@ fn settle(result: Result<Option<Created>, CallError>) -> Applied {
             // A refusal for what was asked stays a refusal; one for the moment passes.
             let status = rejection.answer.status.as_u16();
             let hold = match status {
-                400 | 401 | 403 | 422 => HoldKind::Refused,
+                400 | 401 | 403 | 422 if error.capacity().is_none() => HoldKind::Refused,
                 _ => HoldKind::BackOff,
             };
             Applied::NotDone(Failure { hold, message })

@@ -1,7 +1,11 @@
 //! From what went wrong to a status code and a Kubernetes Status: nowhere else.
 
 use axum::Json;
+use axum::body::to_bytes;
+use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use vault_api::object::Status;
 use vault_api::problem::Problem;
@@ -9,6 +13,9 @@ use vault_api::problem::Problem;
 use crate::accept::Refusal;
 use crate::reconcile::PassError;
 use crate::store::{Kind, StoreError};
+
+/// The HTTP library's refusals are single sentences.
+const REFUSAL_BYTES_MAX: usize = 4_096;
 
 /// Why a request was not carried out.
 #[derive(Debug)]
@@ -25,6 +32,8 @@ pub(super) enum ApiError {
     AlreadyExists(Kind, String),
     /// The object has changed since it was read, or somebody else owns it.
     Conflict(Kind, String, String),
+    /// Somebody else wrote the object between our read and our write.
+    Raced(Kind, String),
     /// The object has problems.
     Invalid(Kind, String, Vec<Problem>),
     /// Not yet: try again.
@@ -42,9 +51,7 @@ impl ApiError {
     /// Names the object that a store error is about.
     pub(super) fn store(kind: Kind, name: &str, error: StoreError) -> Self {
         match error {
-            StoreError::Conflict => {
-                Self::Conflict(kind, name.to_owned(), StoreError::Conflict.to_string())
-            }
+            StoreError::Conflict => Self::Raced(kind, name.to_owned()),
             error => Self::Store(error),
         }
     }
@@ -83,9 +90,11 @@ impl IntoResponse for ApiError {
             Self::Conflict(kind, name, message) => {
                 Status::failure(409, "Conflict", message).about(kind.plural(), &name)
             }
-            Self::Invalid(kind, name, problems) => {
-                Status::invalid(kind.plural(), &name, &problems)
+            Self::Raced(kind, name) => {
+                let message = StoreError::Conflict.to_string();
+                Status::failure(409, "Conflict", message).about(kind.plural(), &name)
             }
+            Self::Invalid(kind, name, problems) => Status::invalid(kind.plural(), &name, &problems),
             Self::Unavailable(message) => Status::failure(503, "ServiceUnavailable", message),
             Self::Store(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the store refused");
@@ -102,4 +111,41 @@ pub(super) async fn no_such_path() -> Response {
     let status =
         Status::failure(404, "NotFound", "the server could not find the requested resource");
     (StatusCode::NOT_FOUND, Json(status)).into_response()
+}
+
+/// Puts the refusals of the HTTP library (no such verb, a body over the cap, a query that cannot be
+/// read), which are plain text, into the shape of all others.
+pub(super) async fn in_our_shape(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let code = response.status();
+    let is_text = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_none_or(|form| form.as_bytes().starts_with(b"text/plain"));
+    let is_failure = code.is_client_error() || code.is_server_error();
+    if !is_failure || !is_text {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let text = to_bytes(body, REFUSAL_BYTES_MAX).await.unwrap_or_default();
+    let (reason, otherwise) = match code {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("MethodNotAllowed", "the server does not allow this method on the requested resource")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => ("RequestEntityTooLarge", "the body is too large"),
+        StatusCode::NOT_FOUND => ("NotFound", "the server could not find the requested resource"),
+        code if code.is_client_error() => ("BadRequest", "the request cannot be read"),
+        _ => ("InternalError", "the request could not be answered"),
+    };
+    let message = match text.is_empty() {
+        true => otherwise.to_owned(),
+        false => String::from_utf8_lossy(&text).into_owned(),
+    };
+    parts.headers.remove(CONTENT_TYPE);
+    parts.headers.remove(CONTENT_LENGTH);
+    let status = Status::failure(code.as_u16(), reason, message);
+    let mut response = (code, Json(status)).into_response();
+    // Such as `Allow`.
+    response.headers_mut().extend(parts.headers);
+    response
 }

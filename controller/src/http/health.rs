@@ -23,7 +23,8 @@ pub(super) async fn ready<P: Platform, S: Store, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
+    let verbose =
+        query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     let view = app.view.borrow().clone();
     let now = app.clock.now();
     let fresh = view.last_pass_at.is_some_and(|at| now.since_ms(at) <= app.stale_after_ms);

@@ -22,6 +22,10 @@ use crate::platform::Platform;
 use crate::source::Source;
 use crate::store::{Kind, Store, StoredObject};
 
+/// How often a write is tried that a pass overtakes: a pass writes a status once, and takes much
+/// longer than this write.
+const WRITES_MAX: usize = 5;
+
 type Shared<P, S, C> = State<Arc<App<P, S, C>>>;
 
 pub(super) async fn list<P: Platform, S: Store, C: Clock>(
@@ -72,9 +76,14 @@ pub(super) async fn replace<P: Platform, S: Store, C: Clock>(
 ) -> Result<Json<Value>, ApiError> {
     let document = request::document(kind, Some(&name), &request::json(&body)?)?;
     let _writing = app.writing.lock().await;
-    let stored = existing(&app, kind, &name).await?;
-    let object = write(&app, &document, Some(stored), &options).await?;
-    Ok(Json(to_json(&object)))
+    let mut attempts = Attempts::new();
+    loop {
+        let stored = existing(&app, kind, &name).await?;
+        let written = write(&app, &document, Some(stored), &options).await;
+        if !attempts.go_on(&written) {
+            return Ok(Json(to_json(&written?)));
+        }
+    }
 }
 
 pub(super) async fn patch<P: Platform, S: Store, C: Clock>(
@@ -93,12 +102,17 @@ pub(super) async fn patch<P: Platform, S: Store, C: Clock>(
     }
     let change = request::json(&body)?;
     let _writing = app.writing.lock().await;
-    let stored = existing(&app, kind, &name).await?;
-    let mut whole = to_json(&stored);
-    json_patch::merge(&mut whole, &change);
-    let document = request::document(kind, Some(&name), &whole)?;
-    let object = write(&app, &document, Some(stored), &options).await?;
-    Ok(Json(to_json(&object)))
+    let mut attempts = Attempts::new();
+    loop {
+        let stored = existing(&app, kind, &name).await?;
+        let mut whole = to_json(&stored);
+        json_patch::merge(&mut whole, &change);
+        let document = request::document(kind, Some(&name), &whole)?;
+        let written = write(&app, &document, Some(stored), &options).await;
+        if !attempts.go_on(&written) {
+            return Ok(Json(to_json(&written?)));
+        }
+    }
 }
 
 pub(super) async fn delete<P: Platform, S: Store, C: Clock>(
@@ -111,36 +125,50 @@ pub(super) async fn delete<P: Platform, S: Store, C: Clock>(
     let in_body = DeleteOptions::read(&body)?;
     let dry_run = options.dry_run()? || in_body.dry_run()?;
     let _writing = app.writing.lock().await;
-    let stored = existing(&app, kind, &name).await?;
-    let conflict = |message: String| ApiError::Conflict(kind, name.clone(), message);
-    if !in_body.holds_for(&stored.uid, stored.resource_version) {
-        return Err(conflict("the object is not the one that was to be deleted".to_owned()));
-    }
-    if let Some(file) = file_of(&app, &stored) {
-        return Err(conflict(format!(
-            "{} {name} stands in manifest {file}: remove it there first",
-            kind.word()
-        )));
-    }
-    match kind {
-        Kind::Tenant => delete_tenant(&app, stored, dry_run).await,
-        Kind::TenantClass => {
-            let users = users_of(&app, &name).await?;
-            if let Some(first) = users.first() {
-                let message = match users.len() {
-                    1 => format!("class {name} is used by tenant {first}"),
-                    count => format!("class {name} is used by {count} tenants, {first} among them"),
-                };
-                return Err(conflict(message));
-            }
-            if !dry_run {
-                let removed = app.store.remove_object(kind, &name, stored.resource_version).await;
-                removed.map_err(|error| ApiError::store(kind, &name, error))?;
-            }
-            let status = Status::success(200, "").about(kind.plural(), &name);
-            Ok(Json(status).into_response())
+    let mut attempts = Attempts::new();
+    loop {
+        let stored = existing(&app, kind, &name).await?;
+        if !in_body.holds_for(&stored.uid, stored.resource_version) {
+            let message = "the object is not the one that was to be deleted".to_owned();
+            return Err(ApiError::Conflict(kind, name.clone(), message));
+        }
+        if let Some(file) = file_of(&app, &stored) {
+            let kind_word = kind.word();
+            let message =
+                format!("{kind_word} {name} stands in manifest {file}: remove it there first");
+            return Err(ApiError::Conflict(kind, name.clone(), message));
+        }
+        let deleted = match kind {
+            Kind::Tenant => delete_tenant(&app, stored, dry_run).await,
+            Kind::TenantClass => delete_class(&app, stored, dry_run).await,
+        };
+        if !attempts.go_on(&deleted) {
+            return deleted;
         }
     }
+}
+
+/// Removes a class that no tenant uses.
+async fn delete_class<P: Platform, S: Store, C: Clock>(
+    app: &App<P, S, C>,
+    class: StoredObject,
+    dry_run: bool,
+) -> Result<Response, ApiError> {
+    let (kind, name) = (class.kind, class.name);
+    let users = users_of(app, &name).await?;
+    if let Some(first) = users.first() {
+        let message = match users.len() {
+            1 => format!("class {name} is used by tenant {first}"),
+            count => format!("class {name} is used by {count} tenants, {first} among them"),
+        };
+        return Err(ApiError::Conflict(kind, name, message));
+    }
+    if !dry_run {
+        let removed = app.store.remove_object(kind, &name, class.resource_version).await;
+        removed.map_err(|error| ApiError::store(kind, &name, error))?;
+    }
+    let status = Status::success(200, "").about(kind.plural(), &name);
+    Ok(Json(status).into_response())
 }
 
 /// Marks a tenant for deletion; it goes when its machines are gone.
@@ -164,6 +192,22 @@ async fn delete_tenant<P: Platform, S: Store, C: Clock>(
     Ok(Json(to_json(&object)).into_response())
 }
 
+/// How often a write may still be repeated because a pass overtook it: passes write statuses all
+/// the time, and whoever named no resourceVersion need not know. Who did name one finds it changed
+/// in the repetition.
+struct Attempts(usize);
+
+impl Attempts {
+    fn new() -> Self {
+        Self(WRITES_MAX)
+    }
+
+    fn go_on<T>(&mut self, outcome: &Result<T, ApiError>) -> bool {
+        self.0 -= 1;
+        self.0 > 0 && matches!(outcome, Err(ApiError::Raced(..)))
+    }
+}
+
 /// Checks a document against all others, decides, and stores it unless that is only a rehearsal.
 async fn write<P: Platform, S: Store, C: Clock>(
     app: &App<P, S, C>,
@@ -181,13 +225,23 @@ async fn write<P: Platform, S: Store, C: Clock>(
         return Err(ApiError::Conflict(kind, name.to_owned(), message));
     }
     check_against_others(app, kind, document).await?;
-    let writer = Writer { source: &Source::Api, take_ownership: options.take_ownership() };
+    let dry_run = options.dry_run()?;
+    let writer = Writer {
+        source: &Source::Api,
+        take_ownership: options.take_ownership(),
+        rehearsal: dry_run,
+    };
     let now = app.clock.now();
     let decision = decide(document, stored.as_ref(), writer, &app.controller, now)
         .map_err(|refusal| ApiError::refused(kind, name, &refusal))?;
     match decision {
         Decision::Keep(object) => Ok(object),
-        Decision::Create(object) | Decision::Change(object) if options.dry_run()? => Ok(object),
+        Decision::Create(object) if dry_run => Ok(object),
+        // The answer to a rehearsal keeps the old generation, so that a diff shows the change alone.
+        Decision::Change(object) if dry_run => {
+            let generation = stored.map_or(object.generation, |stored| stored.generation);
+            Ok(StoredObject { generation, ..object })
+        }
         Decision::Create(object) | Decision::Change(object) => {
             let written = app.store.put_object(object, version).await;
             let object = written.map_err(|error| ApiError::store(kind, name, error))?;
@@ -223,9 +277,13 @@ async fn existing<P, S: Store, C>(
     found.ok_or_else(|| ApiError::NotFound(kind, name.to_owned()))
 }
 
-/// The manifest that still holds the object. Until the folder was read, it may.
+/// The manifest that still holds the object. Until the folder was read, it may; without a folder
+/// nothing does.
 fn file_of<P, S, C>(app: &App<P, S, C>, object: &StoredObject) -> Option<String> {
     let Source::Folder { file } = &object.source else { return None };
+    if !app.watches_folder {
+        return None;
+    }
     let key = (object.kind, object.name.clone());
     let gone = app.view.borrow().folder.as_ref().is_some_and(|seen| seen.missing.contains(&key));
     (!gone).then(|| file.clone())

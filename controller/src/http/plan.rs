@@ -59,9 +59,10 @@ async fn plan<P: Platform, S: Store, C: Clock>(
     if !objects.tenants.iter().any(|tenant| tenant.object.name == name) {
         return Err(ApiError::NotFound(Kind::Tenant, name));
     }
-    let reconciler = app.reconciler.get().ok_or_else(|| {
-        ApiError::Unavailable("the platform has not been reached yet".to_owned())
-    })?;
+    let reconciler = app
+        .reconciler
+        .get()
+        .ok_or_else(|| ApiError::Unavailable("the platform has not been reached yet".to_owned()))?;
     let planned = reconciler.preview(objects).await?;
     Ok(Json(render(&planned, name)))
 }
@@ -82,8 +83,7 @@ fn apply<P, S, C: Clock>(
     let name = &tenant.metadata.name;
     let place = objects.tenants.binary_search_by(|known| known.object.name.as_str().cmp(name));
     let stored = place.ok().map(|at| &objects.tenants[at]);
-    // Who owns the spec does not matter for a question.
-    let writer = Writer { source: &Source::Api, take_ownership: true };
+    let writer = Writer { source: &Source::Api, take_ownership: false, rehearsal: true };
     let object = stored.map(|stored| &stored.object);
     let decision = decide(&document, object, writer, &app.controller, app.clock.now())
         .map_err(|refusal| ApiError::refused(Kind::Tenant, name, &refusal))?;

@@ -89,7 +89,11 @@ pub(super) fn json(body: &Bytes) -> Result<Value, ApiError> {
 }
 
 /// Checks a document alone; `name` is the one in the URL, if there is one.
-pub(super) fn document(kind: Kind, name: Option<&str>, value: &Value) -> Result<Document, ApiError> {
+pub(super) fn document(
+    kind: Kind,
+    name: Option<&str>,
+    value: &Value,
+) -> Result<Document, ApiError> {
     let shown = name
         .or_else(|| value.pointer("/metadata/name").and_then(Value::as_str))
         .unwrap_or_default()

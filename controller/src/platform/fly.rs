@@ -15,12 +15,19 @@ use vault_plan::observed::{ObservedMachine, ObservedVolume, PlatformState};
 use vault_plan::time::UnixMillis;
 
 use super::{
-    AppList, AppOwner, Calls, MachineList, MachineUpdate, NewMachine, NewVolume, Platform, VolumeList,
+    AppList, AppOwner, Calls, MachineList, MachineUpdate, NewMachine, NewVolume, Platform,
+    VolumeList,
 };
 
 /// States of a volume that is on its way out: it counts as gone.
-const DEPARTING_VOLUME_STATES: &[&str] =
-    &["scheduling_destroy", "pending_destroy", "waiting_for_detach", "destroying", "destroyed", "fork_cleanup"];
+const DEPARTING_VOLUME_STATES: &[&str] = &[
+    "scheduling_destroy",
+    "pending_destroy",
+    "waiting_for_detach",
+    "destroying",
+    "destroyed",
+    "fork_cleanup",
+];
 
 /// Fly, or an emulator of it, over HTTP.
 pub struct FlyPlatform {

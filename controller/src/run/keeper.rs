@@ -8,18 +8,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ControllerError, EVENT_QUEUE_MAX};
 use crate::events::Event;
-use crate::store::{SqliteStore, Store};
+use crate::store::{SqliteStore, Store, StoreError};
 
 /// How many events share one write.
 const GROUP_MAX: usize = 256;
 
 /// Starts the keeper; answers the function that everyone tells events to. It never waits: events
-/// that do not fit into the queue are in the log alone.
+/// that do not fit into the queue are in the log alone. The keeper ends when the main loop has
+/// `finished` and what was told is stored.
 pub(super) fn start(
     tasks: &mut JoinSet<Result<(), ControllerError>>,
     store: SqliteStore,
     listeners: broadcast::Sender<Event>,
-    stop: CancellationToken,
+    finished: CancellationToken,
 ) -> Arc<dyn Fn(Event) + Send + Sync> {
     let (queue, mut events) = mpsc::channel::<Event>(EVENT_QUEUE_MAX);
     tasks.spawn(async move {
@@ -32,9 +33,19 @@ pub(super) fn start(
                     if count == 0 {
                         return Ok(());
                     }
-                    store.append_events(std::mem::take(&mut group)).await?;
+                    match store.append_events(std::mem::take(&mut group)).await {
+                        Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
+                        Err(error) => {
+                            tracing::error!(
+                                error = &error as &dyn std::error::Error,
+                                "events could not be stored: they stand in the log alone"
+                            );
+                        }
+                        Ok(()) => {}
+                    }
                 }
-                () = stop.cancelled() => return Ok(()),
+                // Chosen only when nothing waits any more.
+                () = finished.cancelled() => return Ok(()),
             }
         }
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::sync::{Notify, OnceCell, watch};
+use tokio::sync::{Mutex, Notify, OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use vault_plan::identity::ControllerId;
 
@@ -16,8 +16,8 @@ use crate::context;
 use crate::events::Event;
 use crate::folder::{Folder, FolderReport};
 use crate::platform::{FlyPlatform, Platform};
-use crate::reconcile::{Pass, ReconcileConfig, Reconciler};
-use crate::store::SqliteStore;
+use crate::reconcile::{Pass, PassError, ReconcileConfig, Reconciler};
+use crate::store::{SqliteStore, StoreError};
 use crate::view::View;
 
 /// How soon to look again while something is on its way. Each look is three lists; org-wide lists
@@ -25,6 +25,9 @@ use crate::view::View;
 const BUSY_INTERVAL: Duration = Duration::from_millis(500);
 /// How soon to look again right after acting: what was done shows at once.
 const ACTED_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How soon to look again when a pass did not come to its end.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What clients need to know, once the first read of the folder was accepted.
 pub(super) struct Clients {
@@ -39,6 +42,8 @@ pub(super) struct MainLoop {
     pub(super) clock: SystemClock,
     pub(super) folder: Option<Folder>,
     pub(super) reconciler: Arc<OnceCell<Reconciler<FlyPlatform, SqliteStore, SystemClock>>>,
+    /// Shared with the API; see `App::writing`.
+    pub(super) writing: Arc<Mutex<()>>,
     pub(super) controller: ControllerId,
     pub(super) wake: Arc<Notify>,
     pub(super) publish: watch::Sender<View>,
@@ -62,17 +67,26 @@ impl MainLoop {
                     .map_err(ControllerError::Clients)?;
                 clients_written = true;
             }
-            let pause = match self.reconciler().await? {
-                Ok(reconciler) => {
-                    let missing = self.missing();
-                    let pass = reconciler.pass(&missing).await?;
+            let outcome = match self.reconciler().await? {
+                Ok(reconciler) => match reconciler.pass(&self.missing()).await {
+                    Ok(pass) => Ok(pass),
+                    // Without its thread the store will never answer again.
+                    Err(error @ PassError::Store(StoreError::Closed)) => return Err(error.into()),
+                    Err(error) => {
+                        Err(format!("the pass did not come to its end: {}", chain(&error)))
+                    }
+                },
+                Err(unreachable) => Err(format!("the platform cannot be reached: {unreachable}")),
+            };
+            let pause = match outcome {
+                Ok(pass) => {
                     let pause = self.pause(&pass);
                     self.publish(began.0, trouble, pass);
                     pause
                 }
-                Err(unreachable) => {
-                    self.publish_trouble(unreachable);
-                    self.config.interval.min(Duration::from_secs(2))
+                Err(obstacle) => {
+                    self.publish_troubles(trouble.into_iter().chain([obstacle]).collect());
+                    self.config.interval.min(TROUBLE_INTERVAL)
                 }
             };
             self.wait(pause).await;
@@ -83,24 +97,18 @@ impl MainLoop {
     /// Takes the folder in if it changed; what is in the way, if anything is.
     async fn sync_folder(&mut self) -> Option<String> {
         let folder = self.folder.as_mut()?;
+        let _writing = self.writing.lock().await;
         let before = folder.report().clone();
         let now = self.clock.now();
         match folder.sync(&self.store, &self.controller, now).await {
             Ok(None) => None,
             Ok(Some(report)) => {
-                tell_folder(&*self.tell, now, &before, report);
                 let report = report.clone();
+                tell_folder(&*self.tell, now, &before, &report, folder.prunes());
                 self.publish.send_modify(|view| view.folder = Some(report));
                 None
             }
-            Err(error) => {
-                let message = chain(&error);
-                let told = self.publish.borrow().troubles.contains(&message);
-                if !told {
-                    (self.tell)(Event::warning(now, "", "FolderUnreadable", message.clone()));
-                }
-                Some(message)
-            }
+            Err(error) => Some(chain(&error)),
         }
     }
 
@@ -111,18 +119,16 @@ impl MainLoop {
     /// The reconciler; made when the organization is known, which may take the platform.
     async fn reconciler(
         &self,
-    ) -> Result<
-        Result<&Reconciler<FlyPlatform, SqliteStore, SystemClock>, String>,
-        ControllerError,
-    > {
+    ) -> Result<Result<&Reconciler<FlyPlatform, SqliteStore, SystemClock>, String>, ControllerError>
+    {
         let organization = match (self.reconciler.get(), &self.config.organization) {
             (Some(reconciler), _) => return Ok(Ok(reconciler)),
             (None, Some(organization)) => organization.clone(),
-            (None, None) => match self.platform.organizations().await {
+            (None, None) => match self.organizations().await {
                 Ok(mut seen) if seen.len() == 1 => seen.remove(0),
                 Ok(seen) if seen.is_empty() => return Err(ControllerError::NoOrganization),
                 Ok(seen) => return Err(ControllerError::SeveralOrganizations(seen)),
-                Err(error) => return Ok(Err(chain(&error))),
+                Err(unreachable) => return Ok(Err(unreachable)),
             },
         };
         let config = ReconcileConfig {
@@ -174,25 +180,32 @@ impl MainLoop {
         });
     }
 
-    fn publish_trouble(&self, unreachable: String) {
-        let troubles = vec![format!("the platform cannot be reached: {unreachable}")];
+    fn publish_troubles(&self, troubles: Vec<String>) {
         self.tell_troubles(&troubles);
         self.publish.send_modify(|view| view.troubles = troubles);
     }
 
-    /// Says once that the platform is out of reach, and once that it is back.
+    /// Says once what is in the way, and once that nothing is any more.
     fn tell_troubles(&self, troubles: &[String]) {
-        let had = !self.publish.borrow().troubles.is_empty();
         let now = self.clock.now();
-        match (had, troubles.first()) {
-            (false, Some(trouble)) => {
-                let message = format!("{trouble}; waiting");
-                (self.tell)(Event::warning(now, "", "PlatformUnreachable", message));
+        let told = self.publish.borrow().troubles.clone();
+        match (told.is_empty(), troubles.first()) {
+            (true, Some(trouble)) => {
+                (self.tell)(Event::warning(now, "", "Waiting", format!("{trouble}; waiting")));
             }
-            (true, None) => {
-                (self.tell)(Event::normal(now, "", "PlatformReachable", "all is reachable again"));
+            (false, None) => {
+                (self.tell)(Event::normal(now, "", "Recovered", "nothing is in the way any more"));
             }
-            (true, Some(_)) | (false, None) => {}
+            (true, None) | (false, Some(_)) => {}
+        }
+    }
+
+    /// The organizations that the token sees. Given up when the controller ends: it only looks.
+    async fn organizations(&self) -> Result<Vec<String>, String> {
+        // Both arms are cancel-safe.
+        tokio::select! {
+            seen = self.platform.organizations() => seen.map_err(|error| chain(&error)),
+            () = self.stop.cancelled() => Err("the controller ends".to_owned()),
         }
     }
 
@@ -209,11 +222,14 @@ impl MainLoop {
 /// Wakes the loop when a file of the folder changes. Without a watcher the timer still finds it.
 fn watch_folder(folder: &Folder, wake: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
     use notify::Watcher;
+    use notify::event::{AccessKind, AccessMode, EventKind};
 
+    const WRITTEN: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
     let wake = Arc::clone(wake);
     let changed = move |event: notify::Result<notify::Event>| {
         // Our own reading is told as well; it must not wake us to read again.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
+        let only_read = |event: notify::Event| event.kind.is_access() && event.kind != WRITTEN;
+        if !event.is_ok_and(only_read) {
             wake.notify_one();
         }
     };
@@ -222,7 +238,9 @@ fn watch_folder(folder: &Folder, wake: &Arc<Notify>) -> Option<notify::Recommend
         Ok(watcher)
     });
     watched
-        .inspect_err(|error| tracing::warn!(%error, "the folder is not watched; the timer finds changes"))
+        .inspect_err(
+            |error| tracing::warn!(%error, "the folder is not watched; the timer finds changes"),
+        )
         .ok()
 }
 
@@ -232,7 +250,12 @@ fn tell_folder(
     now: vault_plan::time::UnixMillis,
     before: &FolderReport,
     report: &FolderReport,
+    prunes: bool,
 ) {
+    let consequence = match prunes {
+        true => "it is deleted if it stays away",
+        false => "nothing is deleted (delete it by name, or run with --prune)",
+    };
     for change in &report.changes {
         let tenant = change.split_once(' ').and_then(|(object, _)| object.strip_prefix("tenant/"));
         tell(Event::normal(now, tenant.unwrap_or(""), "Manifest", change.clone()));
@@ -241,11 +264,8 @@ fn tell_folder(
         tell(Event::warning(now, "", "BadManifest", problem.clone()));
     }
     for (kind, name) in report.missing.difference(&before.missing) {
-        let message = format!(
-            "{}/{name} no longer stands in the folder: nothing is deleted (delete it by name, or \
-             run with --prune)",
-            kind.word().to_lowercase()
-        );
+        let kind = kind.word().to_lowercase();
+        let message = format!("{kind}/{name} no longer stands in the folder: {consequence}");
         tell(Event::warning(now, name, "SourceMissing", message));
     }
 }

@@ -1,0 +1,169 @@
+use ulid::Ulid;
+
+use super::*;
+use crate::testing::{NOW, ORG, machine, volume};
+
+const APP: &str = "acme-app";
+const WAIT: Duration = Duration::from_secs(10);
+
+/// What settling says about one intent.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Verified,
+    Aborted,
+    Open,
+    Held,
+}
+
+fn intent(kind: ActionKind, state: IntentState) -> Intent {
+    let (external_name, external_id) = match kind {
+        ActionKind::CreateApp => (APP, None),
+        ActionKind::CreateVolume => ("v_data", None),
+        ActionKind::CreateMachine => ("acme-box-0", None),
+        _ => ("acme-box-0", Some("m1".to_owned())),
+    };
+    Intent {
+        id: Ulid::from_parts(1, 1),
+        tenant: "acme".to_owned(),
+        organization: ORG.to_owned(),
+        app: APP.to_owned(),
+        kind,
+        external_name: external_name.to_owned(),
+        external_id,
+        state,
+        planned_at: NOW,
+        sent_at: (state != IntentState::Planned).then_some(NOW),
+        outcome: None,
+    }
+}
+
+/// Lists in which the effect of an action shows, or does not.
+fn lists(kind: ActionKind, seen: bool) -> ObservedOrganization {
+    let mut lists = ObservedOrganization::default();
+    let mut known = machine("m1", "acme-box-0", APP);
+    match (kind, seen) {
+        (ActionKind::CreateApp, true) => lists.apps.push(APP.to_owned()),
+        (ActionKind::CreateVolume, true) => lists.volumes.push(volume("vol_1", "v_data", APP)),
+        (ActionKind::CreateMachine, true) | (ActionKind::DeleteMachine, false) => {
+            lists.machines.push(known);
+        }
+        (ActionKind::UpdateMachine, seen) => {
+            let id = if seen { Ulid::from_parts(1, 1) } else { Ulid::from_parts(1, 2) };
+            known.metadata.insert(metadata::INTENT.to_owned(), id.to_string());
+            lists.machines.push(known);
+        }
+        (ActionKind::StartMachine, false) | (ActionKind::StopMachine, true) => {
+            known.state = PlatformState::Stopped;
+            lists.machines.push(known);
+        }
+        (ActionKind::StartMachine, true) | (ActionKind::StopMachine, false) => {
+            lists.machines.push(known);
+        }
+        (ActionKind::CreateApp | ActionKind::CreateVolume | ActionKind::CreateMachine, false)
+        | (ActionKind::DeleteMachine, true) => {}
+    }
+    lists
+}
+
+fn verdict(intent: &Intent, lists: ObservedOrganization, now: UnixMillis) -> Verdict {
+    let organizations = BTreeMap::from([(ORG.to_owned(), lists)]);
+    let settled = settle(std::slice::from_ref(intent), &organizations, WAIT, now);
+    let held = settled.holds.get("acme");
+    assert!(held.is_none_or(|hold| hold.until > now && hold.kind == HoldKind::Unsettled));
+    match (settled.settlements.as_slice(), held, settled.open.contains("acme")) {
+        ([], None, true) => Verdict::Open,
+        ([], Some(_), true) => Verdict::Held,
+        ([one], None, false) => {
+            assert_eq!(one.id, intent.id);
+            assert!(intent.state.may_become(one.state), "{one:?}");
+            match one.state {
+                IntentState::Verified => Verdict::Verified,
+                IntentState::Aborted => Verdict::Aborted,
+                other => panic!("{other:?}"),
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_kind_in_every_state() {
+    use ActionKind::{CreateApp, CreateMachine, CreateVolume, UpdateMachine};
+    let (before, after) = (NOW.plus_ms(9_999), NOW.plus_ms(10_000));
+    for kind in ActionKind::ALL {
+        for state in [IntentState::Planned, IntentState::Sent, IntentState::Acked] {
+            for seen in [true, false] {
+                for now in [before, after] {
+                    let expected = match (state, seen) {
+                        (IntentState::Planned, _) => Verdict::Aborted,
+                        (_, true) => Verdict::Verified,
+                        (_, false) if now == after => Verdict::Aborted,
+                        (IntentState::Sent, false) => match kind {
+                            CreateVolume => Verdict::Held,
+                            _ => Verdict::Open,
+                        },
+                        (_, false) => match kind {
+                            CreateVolume | CreateApp | CreateMachine | UpdateMachine => {
+                                Verdict::Held
+                            }
+                            _ => Verdict::Open,
+                        },
+                    };
+                    let found = verdict(&intent(kind, state), lists(kind, seen), now);
+                    assert_eq!(found, expected, "{kind} {state:?}, seen: {seen}, at {now:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn absence_from_lists_with_gaps_proves_nothing_however_late() {
+    let late = NOW.plus_ms(1_000_000);
+    let region = Gaps { regions: BTreeSet::from(["iad".to_owned()]), unclear: None };
+    let unclear = Gaps { regions: BTreeSet::new(), unclear: Some("rows".to_owned()) };
+    for gaps in [region, unclear] {
+        let with_gaps =
+            |kind, seen| ObservedOrganization { gaps: gaps.clone(), ..lists(kind, seen) };
+        let acked = |kind| intent(kind, IntentState::Acked);
+        for kind in [ActionKind::CreateVolume, ActionKind::CreateMachine] {
+            assert_eq!(verdict(&acked(kind), with_gaps(kind, false), late), Verdict::Held);
+            assert_eq!(verdict(&acked(kind), with_gaps(kind, true), late), Verdict::Verified);
+        }
+        // A machine that a gap hides is not proven to be deleted.
+        let delete = ActionKind::DeleteMachine;
+        assert_eq!(verdict(&acked(delete), with_gaps(delete, true), late), Verdict::Open);
+    }
+}
+
+#[test]
+fn an_acknowledged_volume_is_only_the_one_with_its_id() {
+    let mut acked = intent(ActionKind::CreateVolume, IntentState::Acked);
+    acked.external_id = Some("vol_2".to_owned());
+    let mut lists = lists(ActionKind::CreateVolume, true);
+    assert_eq!(verdict(&acked, lists.clone(), NOW), Verdict::Held);
+    lists.volumes.push(volume("vol_2", "v_data", APP));
+    assert_eq!(verdict(&acked, lists, NOW), Verdict::Verified);
+}
+
+#[test]
+fn an_organization_that_was_not_read_holds_whoever_sent_something_there() {
+    for (state, held) in [(IntentState::Planned, false), (IntentState::Sent, true)] {
+        let intents = [intent(ActionKind::StartMachine, state)];
+        let late = NOW.plus_ms(1_000_000);
+        let settled = settle(&intents, &BTreeMap::new(), WAIT, late);
+        assert_eq!(settled.settlements.is_empty(), held);
+        assert_eq!(settled.holds.contains_key("acme"), held);
+    }
+}
+
+#[test]
+fn of_several_waits_the_longest_counts() {
+    let early = intent(ActionKind::CreateVolume, IntentState::Sent);
+    let late = Intent { sent_at: Some(NOW.plus_ms(5_000)), ..early.clone() };
+    let organizations = BTreeMap::from([(ORG.to_owned(), ObservedOrganization::default())]);
+    for intents in [[early.clone(), late.clone()], [late, early]] {
+        let settled = settle(&intents, &organizations, WAIT, NOW.plus_ms(6_000));
+        assert_eq!(settled.holds["acme"].until, NOW.plus_ms(15_000));
+    }
+}

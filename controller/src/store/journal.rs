@@ -44,6 +44,20 @@ pub(super) fn send(connection: &Connection, id: Ulid, now: UnixMillis) -> Result
     Ok(())
 }
 
+pub(super) fn doubt(
+    connection: &Connection,
+    id: Ulid,
+    now: UnixMillis,
+    outcome: &str,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE intent SET sent_at = ?2, outcome = ?3 WHERE id = ?1 AND state = 'sent'",
+        )?
+        .execute(params![id.to_string(), now.0, outcome])?;
+    Ok(())
+}
+
 pub(super) fn settle(
     connection: &Connection,
     settlements: &[Settlement],

@@ -10,9 +10,8 @@ const COLUMNS: &str = "name, uid, generation, resource_version, created_at, dele
                        metadata, spec, status";
 
 pub(super) fn list(connection: &Connection, kind: Kind) -> Result<Vec<StoredObject>, StoreError> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM object WHERE kind = ?1 ORDER BY name"
-    ))?;
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM object WHERE kind = ?1 ORDER BY name"))?;
     let mut rows = statement.query([kind.word()])?;
     let mut objects = Vec::new();
     while let Some(row) = rows.next()? {
@@ -70,7 +69,9 @@ pub(super) fn remove(
     expected: i64,
 ) -> Result<(), StoreError> {
     let removed = connection
-        .prepare_cached("DELETE FROM object WHERE kind = ?1 AND name = ?2 AND resource_version = ?3")?
+        .prepare_cached(
+            "DELETE FROM object WHERE kind = ?1 AND name = ?2 AND resource_version = ?3",
+        )?
         .execute(params![kind.word(), name, expected])?;
     if removed == 0 {
         return Err(StoreError::Conflict);

@@ -1,6 +1,7 @@
 //! The store on SQLite: opening, the lock, and which verb runs where.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -24,15 +25,16 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The store in one SQLite file.
 #[derive(Clone)]
 pub struct SqliteStore {
+    /// Stands first, so that it is dropped before `shared` waits for the writer's end.
     writer: Writer,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     reader: Mutex<Connection>,
-    /// Joined when the last clone of the store goes, so that the file is closed by then.
-    thread: Mutex<Option<JoinHandle<()>>>,
-    /// Held for as long as the store lives: a second controller must not open the same file.
+    /// Ends when the last clone of the store, and with it the last `Writer`, is gone.
+    thread: Option<JoinHandle<()>>,
+    /// Held for as long as anything is written: a second controller must not open the same file.
     _lock: File,
 }
 
@@ -44,6 +46,8 @@ impl SqliteStore {
     /// opened.
     pub fn open(path: &Path, now: UnixMillis) -> Result<Self, StoreError> {
         let lock = lock(path)?;
+        // Specs may hold what is nobody else's business; SQLite gives its other files this mode too.
+        private(path)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -56,11 +60,7 @@ impl SqliteStore {
         )?;
         reader.busy_timeout(BUSY_TIMEOUT)?;
         let (writer, thread) = Writer::start(connection).map_err(StoreError::Open)?;
-        let shared = Shared {
-            reader: Mutex::new(reader),
-            thread: Mutex::new(Some(thread)),
-            _lock: lock,
-        };
+        let shared = Shared { reader: Mutex::new(reader), thread: Some(thread), _lock: lock };
         Ok(Self { writer, shared: Arc::new(shared) })
     }
 
@@ -77,13 +77,12 @@ impl SqliteStore {
         .await
         .map_err(|_| StoreError::Closed)?
     }
+}
 
-    /// Closes the database: waits until the writer has finished, if this is the last clone.
-    pub fn close(self) {
-        let Self { writer, shared } = self;
-        drop(writer);
-        let thread = shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let (Some(thread), 1) = (thread, Arc::strong_count(&shared)) {
+impl Drop for Shared {
+    /// Waits until the writer has done what was asked of it; the lock is freed after that.
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
             // A panic of the writer has been answered as `Closed` to everyone who waited.
             drop(thread.join());
         }
@@ -108,12 +107,7 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| objects::put(connection, object, expected)).await
     }
 
-    async fn remove_object(
-        &self,
-        kind: Kind,
-        name: &str,
-        expected: i64,
-    ) -> Result<(), StoreError> {
+    async fn remove_object(&self, kind: Kind, name: &str, expected: i64) -> Result<(), StoreError> {
         let name = name.to_owned();
         self.writer
             .write(move |connection| objects::remove(connection, kind, &name, expected))
@@ -139,6 +133,15 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| journal::send(connection, id, now)).await
     }
 
+    async fn doubt_intent(
+        &self,
+        id: Ulid,
+        now: UnixMillis,
+        outcome: String,
+    ) -> Result<(), StoreError> {
+        self.writer.write(move |connection| journal::doubt(connection, id, now, &outcome)).await
+    }
+
     async fn settle_intents(&self, settlements: Vec<Settlement>) -> Result<(), StoreError> {
         if settlements.is_empty() {
             return Ok(());
@@ -162,12 +165,7 @@ impl Store for SqliteStore {
 /// that happens.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let lock_path = path.with_extension("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .map_err(StoreError::Open)?;
+    let file = private(&lock_path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {
@@ -175,6 +173,13 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         }
         Err(std::fs::TryLockError::Error(error)) => Err(StoreError::Open(error)),
     }
+}
+
+/// Opens a file for writing; if it is new, only its owner may read it.
+fn private(path: &Path) -> Result<File, StoreError> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    options.open(path).map_err(StoreError::Open)
 }
 
 #[cfg(test)]

@@ -94,7 +94,9 @@ fn serve(mut connection: Connection, mut requests: mpsc::Receiver<Box<dyn Job>>)
         for job in group {
             // An error of SQLite cannot be copied; each request of the group gets its text.
             let outcome = committed.as_ref().copied().map_err(|error| {
-                StoreError::Sqlite(rusqlite::Error::ToSqlConversionFailure(error.to_string().into()))
+                StoreError::Sqlite(rusqlite::Error::ToSqlConversionFailure(
+                    error.to_string().into(),
+                ))
             });
             job.finish(outcome);
         }
@@ -105,9 +107,21 @@ fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>]) -> Result<(),
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in group {
         let savepoint = transaction.savepoint()?;
-        if job.run(&savepoint) {
+        let worked = job.run(&savepoint);
+        if savepoint.is_autocommit() {
+            // A full disk, among others, makes SQLite undo the whole transaction by itself. Going on
+            // would commit each further request alone, before anyone knows.
+            return Err(undone());
+        }
+        if worked {
             savepoint.commit()?;
         }
     }
     transaction.commit()
+}
+
+fn undone() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
+    let message = "the transaction was undone because of another request of the same group";
+    rusqlite::Error::SqliteFailure(code, Some(message.to_owned()))
 }

@@ -20,6 +20,11 @@ mod poll;
 mod reference;
 mod selector;
 
+/// The controller's allocator, because `dev` runs a controller.
+#[cfg(feature = "dev")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     // Inside a machine this binary prepares the machine's world. That has to happen before any
     // thread exists, hence before anything else.

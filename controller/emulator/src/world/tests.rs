@@ -69,7 +69,7 @@ fn machine_in(state_wanted: State) -> (World, String) {
             world.process_exited(at(3), &id, 1, CLEAN);
         }
         State::Restarting => {
-            world.restart_machine(at(2), "app", &id, None, None).expect("restarts")
+            world.restart_machine(at(2), "app", &id, None, None).expect("restarts");
         }
         State::Replacing => {
             let config = new_machine("", &json!({})).config;

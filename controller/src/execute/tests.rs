@@ -1,0 +1,148 @@
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+use vault_plan::action::MachineRef;
+
+use super::*;
+use crate::platform::AppOwner;
+use crate::store::SqliteStore;
+use crate::testing::{FakePlatform, ManualClock, NOW, ORG, not_sent, open, rejected, unknown};
+
+struct Stage {
+    _folder: TempDir,
+    store: SqliteStore,
+    platform: Arc<FakePlatform>,
+    told: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let platform = Arc::new(FakePlatform::watching(&store));
+        Self { _folder: folder, store, platform, told: Arc::default() }
+    }
+
+    async fn run(&self, actions: Vec<Action>) -> Turn {
+        let planned = |action| PlannedAction {
+            tenant: "acme".into(),
+            organization: ORG.into(),
+            app: "acme-app".to_owned(),
+            action,
+            reason: "a test wants it".to_owned(),
+        };
+        let plan = Plan { actions: actions.into_iter().map(planned).collect(), ..Plan::default() };
+        let told = Arc::clone(&self.told);
+        let tell: Arc<dyn Fn(Event) + Send + Sync> =
+            Arc::new(move |event| told.lock().unwrap().push(event));
+        let clock = ManualClock::new();
+        let mut turns = execute(&self.platform, &self.store, &clock, plan, &tell).await.unwrap();
+        assert_eq!(turns.len(), 1);
+        turns.remove(0)
+    }
+
+    async fn open(&self) -> Vec<(ActionKind, IntentState)> {
+        let open = self.store.open_intents().await.unwrap();
+        open.into_iter().map(|intent| (intent.kind, intent.state)).collect()
+    }
+}
+
+fn start(id: &str) -> Action {
+    Action::StartMachine(reference(id))
+}
+
+fn reference(id: &str) -> MachineRef {
+    MachineRef { id: id.to_owned(), name: format!("acme-box-{id}") }
+}
+
+#[tokio::test]
+async fn each_intent_is_sent_before_its_call_and_acknowledged_after_it() {
+    use ActionKind::{CreateApp, StartMachine, StopMachine};
+    use IntentState::{Acked, Planned, Sent};
+    let stage = Stage::new();
+    let turn =
+        stage.run(vec![Action::CreateApp, start("1"), Action::StopMachine(reference("2"))]).await;
+    assert!(turn.failure.is_none());
+    assert_eq!(turn.done.len(), 3);
+    let seen = stage.platform.world().journal.clone();
+    let expected = [
+        [(CreateApp, Sent), (StartMachine, Planned), (StopMachine, Planned)],
+        [(CreateApp, Acked), (StartMachine, Sent), (StopMachine, Planned)],
+        [(CreateApp, Acked), (StartMachine, Acked), (StopMachine, Sent)],
+    ];
+    assert_eq!(seen, expected);
+    assert!(stage.open().await.iter().all(|(_, state)| *state == Acked));
+}
+
+#[tokio::test]
+async fn a_refused_action_ends_the_turn_and_leaves_nothing_open() {
+    for (error, hold) in [
+        (rejected(422, "no"), HoldKind::Refused),
+        (rejected(403, "no"), HoldKind::Refused),
+        (rejected(429, "slow"), HoldKind::BackOff),
+        (not_sent(), HoldKind::BackOff),
+    ] {
+        let stage = Stage::new();
+        stage.platform.fail("start_machine", error, false);
+        let turn = stage.run(vec![start("1"), start("2"), start("3")]).await;
+        assert_eq!(turn.failure.unwrap().hold, hold);
+        assert!(turn.done.is_empty());
+        assert_eq!(stage.platform.world().calls, ["start_machine 1"]);
+        assert_eq!(stage.open().await, []);
+        assert!(stage.told.lock().unwrap().iter().all(|event| event.warning));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_leaves_the_intent_sent_and_the_rest_unsent() {
+    let stage = Stage::new();
+    stage.platform.fail("start_machine", unknown(), true);
+    let turn = stage.run(vec![start("1"), start("2")]).await;
+    assert!(turn.failure.is_some());
+    let open = stage.store.open_intents().await.unwrap();
+    assert_eq!(open.len(), 1);
+    assert_eq!((open[0].state, open[0].sent_at), (IntentState::Sent, Some(NOW)));
+    assert!(open[0].outcome.as_deref().is_some_and(|outcome| outcome.contains("unknown")));
+}
+
+#[tokio::test]
+async fn a_taken_name_is_ours_somebody_elses_or_nobodys() {
+    let ours = AppOwner::Organization(ORG.to_owned());
+    let foreign = AppOwner::Organization("foreign".to_owned());
+    for (owner, hold) in [
+        (ours, None),
+        (foreign, Some(HoldKind::NameTaken)),
+        (AppOwner::SomebodyElse, Some(HoldKind::NameTaken)),
+        (AppOwner::Nobody, Some(HoldKind::BackOff)),
+    ] {
+        let stage = Stage::new();
+        let taken = rejected(422, "Validation failed: Name has already been taken");
+        stage.platform.fail("create_app", taken, false);
+        stage.platform.world().owner = Some(owner.clone());
+        let turn = stage.run(vec![Action::CreateApp, start("1")]).await;
+        assert_eq!(turn.failure.map(|failure| failure.hold), hold, "{owner:?}");
+        // Nothing is put into an app of which only the name is known.
+        assert_eq!(stage.platform.world().calls, ["create_app acme-app", "app_owner acme-app"]);
+        let expected = match hold {
+            None => vec![(ActionKind::CreateApp, IntentState::Acked)],
+            Some(_) => vec![],
+        };
+        assert_eq!(stage.open().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_machine_that_is_not_there_is_deleted() {
+    let stage = Stage::new();
+    stage.platform.fail("delete_machine", rejected(404, "not found"), false);
+    let turn = stage.run(vec![Action::DeleteMachine(reference("1"))]).await;
+    assert!(turn.failure.is_none());
+    assert_eq!(stage.open().await, [(ActionKind::DeleteMachine, IntentState::Acked)]);
+}
+
+#[test]
+fn the_ids_of_a_turn_stand_in_its_order() {
+    let ids = new_intent_ids(NOW, 50);
+    assert!(ids.is_sorted_by(|one, other| one < other));
+    assert!(ids.iter().all(|id| i64::try_from(id.timestamp_ms()).unwrap() == NOW.0));
+}

@@ -1,0 +1,99 @@
+use super::*;
+use crate::testing::{FakePlatform, ORG, machine, rejected, unknown, volume};
+
+const APP: &str = "acme-app";
+
+fn known(machines: &[&str], volumes: &[&str]) -> Known {
+    let place = || KnownMachine { app: APP.to_owned(), region: Some("ord".to_owned()) };
+    Known {
+        machines: machines.iter().map(|id| ((*id).to_owned(), place())).collect(),
+        volumes: volumes.iter().map(|id| ((*id).to_owned(), APP.to_owned())).collect(),
+        expected_volumes: BTreeSet::new(),
+    }
+}
+
+async fn look(platform: &FakePlatform, known: Known) -> Look {
+    let organizations = BTreeSet::from([ORG.to_owned()]);
+    observe(platform, &organizations, &BTreeMap::from([(ORG.to_owned(), known)])).await
+}
+
+#[tokio::test]
+async fn whole_lists_cost_three_calls() {
+    let platform = FakePlatform::default();
+    platform.world().machines.push(machine("m1", "acme-box-0", APP));
+    let look = look(&platform, known(&["m1"], &[])).await;
+    assert_eq!(platform.calls().reads, 3);
+    assert_eq!(look.organizations[ORG].machines.len(), 1);
+    assert_eq!(look.organizations[ORG].gaps, Gaps::default());
+}
+
+#[tokio::test]
+async fn what_the_lists_leave_out_is_asked_for_by_id() {
+    let platform = FakePlatform::default();
+    {
+        let mut world = platform.world();
+        world.machines.push(machine("m1", "acme-box-0", APP));
+        world.volumes.push(volume("vol_1", "v_data", APP));
+        world.unlisted.extend(["m1".to_owned(), "vol_1".to_owned()]);
+    }
+    let look = look(&platform, known(&["m1", "m2"], &["vol_1", "vol_2"])).await;
+    let seen = &look.organizations[ORG];
+    assert_eq!((seen.machines.len(), seen.volumes.len()), (1, 1));
+    assert_eq!(look.gone, BTreeSet::from(["m2".to_owned(), "vol_2".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_volume_that_was_sent_for_is_looked_for_in_its_app() {
+    let platform = FakePlatform::default();
+    platform.world().volumes.push(volume("vol_1", "v_data", APP));
+    platform.world().unlisted.insert("vol_1".to_owned());
+    let expected_volumes = BTreeSet::from([(APP.to_owned(), "v_data".to_owned())]);
+    let look = look(&platform, Known { expected_volumes, ..Known::default() }).await;
+    assert_eq!(look.organizations[ORG].volumes[0].id, "vol_1");
+    assert_eq!(platform.calls().reads, 4);
+}
+
+#[tokio::test]
+async fn a_region_that_is_away_is_not_asked_for_and_nothing_in_it_is_gone() {
+    let platform = FakePlatform::default();
+    platform.world().machines.push(machine("m1", "acme-box-0", APP));
+    platform.world().error_regions.insert("ord".to_owned());
+    let look = look(&platform, known(&["m1"], &[])).await;
+    assert_eq!(platform.calls().reads, 3);
+    assert!(look.gone.is_empty());
+    assert!(look.organizations[ORG].gaps.hides("ord").is_some());
+    assert!(look.organizations[ORG].gaps.hides("iad").is_none());
+}
+
+#[tokio::test]
+async fn many_things_gone_at_once_are_not_believed() {
+    let platform = FakePlatform::default();
+    let ids: Vec<String> = (0..51).map(|number| format!("m{number:03}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let look = look(&platform, known(&ids, &[])).await;
+    assert!(look.organizations[ORG].gaps.unclear.is_some());
+    assert_eq!(platform.calls().reads, 3 + 50);
+}
+
+#[tokio::test]
+async fn a_question_without_an_answer_proves_nothing_and_hides_no_organization() {
+    for (verb, known) in [("machine", known(&["m1"], &[])), ("app_volumes", known(&[], &["vol_1"]))]
+    {
+        let platform = FakePlatform::default();
+        platform.fail(verb, unknown(), false);
+        let look = look(&platform, known).await;
+        assert!(look.gone.is_empty(), "{verb}");
+        assert!(look.organizations[ORG].gaps.unclear.is_some(), "{verb}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_fails_leaves_its_organization_out() {
+    for verb in ["apps", "machines", "volumes"] {
+        let platform = FakePlatform::default();
+        platform.fail(verb, rejected(401, "no"), false);
+        let look = look(&platform, Known::default()).await;
+        assert!(look.organizations.is_empty());
+        assert_eq!(look.failures[0].organization, ORG);
+    }
+}

@@ -1,0 +1,378 @@
+//! What tests share: a platform that does as it is told, a clock that is moved by hand, and
+//! documents.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use vault_api::check::{Document, check};
+use vault_cloud::error::{
+    Answer, CallError, NotSent, NotSentReason, Rejection, RequestLine, Unknown, UnknownCause,
+};
+use vault_plan::action::ActionKind;
+use vault_plan::identity::ControllerId;
+use vault_plan::observed::{ObservedMachine, ObservedVolume, PlatformState};
+use vault_plan::time::UnixMillis;
+
+use crate::accept::{Decision, Writer, decide};
+use crate::clock::Clock;
+use crate::platform::{
+    AppList, AppOwner, Calls, MachineList, MachineUpdate, NewMachine, NewVolume, Platform,
+    VolumeList,
+};
+use crate::source::Source;
+use crate::store::{IntentState, SqliteStore, Store, StoredObject};
+
+/// 2026-01-01T00:00:00Z.
+pub(crate) const NOW: UnixMillis = UnixMillis(1_767_225_600_000);
+/// The organization of all tests.
+pub(crate) const ORG: &str = "local";
+
+pub(crate) fn controller() -> ControllerId {
+    ControllerId::from_bytes([7; 16])
+}
+
+pub(crate) fn open(folder: &Path) -> SqliteStore {
+    SqliteStore::open(&folder.join("controller.db"), NOW).unwrap()
+}
+
+pub(crate) fn document(value: &Value) -> Document {
+    check(value).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+/// A tenant with one machine and one volume.
+pub(crate) fn tenant(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "vaultctl.dev/v1",
+        "kind": "Tenant",
+        "metadata": { "name": name },
+        "spec": {
+            "machines": [{
+                "name": "box",
+                "region": "ord",
+                "config": {
+                    "image": image,
+                    "guest": { "cpu_kind": "shared", "cpus": 1, "memory_mb": 256 },
+                    "mounts": [{ "volume": "data", "path": "/data" }],
+                },
+            }],
+            "volumes": [{ "name": "data", "sizeGb": 1 }],
+        },
+    })
+}
+
+/// A class with one machine.
+pub(crate) fn class(name: &str) -> Value {
+    let machine = json!({ "name": "box", "region": "ord", "config": { "image": "nginx:1" } });
+    json!({
+        "apiVersion": "vaultctl.dev/v1",
+        "kind": "TenantClass",
+        "metadata": { "name": name },
+        "spec": { "machines": [machine] },
+    })
+}
+
+/// Stores a document as its source would.
+pub(crate) async fn put(store: &SqliteStore, value: &Value, source: Source) -> StoredObject {
+    let writer = Writer { source: &source, take_ownership: false, rehearsal: false };
+    match decide(&document(value), None, writer, &controller(), NOW).unwrap() {
+        Decision::Create(object) => store.put_object(object, None).await.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Clone)]
+pub(crate) struct ManualClock(Arc<AtomicI64>);
+
+impl ManualClock {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(NOW.0)))
+    }
+
+    pub(crate) fn advance(&self, milliseconds: i64) {
+        self.0.fetch_add(milliseconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.0.load(Ordering::SeqCst))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.advance(i64::try_from(duration.as_millis()).unwrap());
+    }
+}
+
+/// What exists, and what the lists show of it.
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) apps: Vec<String>,
+    pub(crate) machines: Vec<ObservedMachine>,
+    pub(crate) volumes: Vec<ObservedVolume>,
+    /// Ids that exist and that the organization's lists leave out.
+    pub(crate) unlisted: BTreeSet<String>,
+    pub(crate) error_regions: BTreeSet<String>,
+    pub(crate) unreadable: usize,
+    pub(crate) owner: Option<AppOwner>,
+    /// Errors that the next calls of a verb meet; the bool says whether the call acts all the same.
+    failures: HashMap<&'static str, VecDeque<(CallError, bool)>>,
+    /// Every call, as `verb name`.
+    pub(crate) calls: Vec<String>,
+    /// The open intents at the moment of each write.
+    pub(crate) journal: Vec<Vec<(ActionKind, IntentState)>>,
+}
+
+/// A platform in memory.
+#[derive(Default)]
+pub(crate) struct FakePlatform {
+    world: Mutex<World>,
+    store: Option<SqliteStore>,
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl FakePlatform {
+    /// A platform that looks into the journal at each write.
+    pub(crate) fn watching(store: &SqliteStore) -> Self {
+        Self { store: Some(store.clone()), ..Self::default() }
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// Makes the next call of a verb fail. `acts` is whether it takes effect all the same.
+    pub(crate) fn fail(&self, verb: &'static str, error: CallError, acts: bool) {
+        self.world().failures.entry(verb).or_default().push_back((error, acts));
+    }
+
+    fn read(&self, call: String) -> Result<MutexGuard<'_, World>, CallError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let verb = call.split(' ').next().unwrap_or_default().to_owned();
+        let mut world = self.world();
+        world.calls.push(call);
+        match world.failures.get_mut(verb.as_str()).and_then(VecDeque::pop_front) {
+            Some((error, _)) => Err(error),
+            None => Ok(world),
+        }
+    }
+
+    async fn write<T>(
+        &self,
+        verb: &'static str,
+        name: &str,
+        act: impl FnOnce(&mut World) -> T,
+    ) -> Result<T, CallError> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        let open = match &self.store {
+            Some(store) => store.open_intents().await.unwrap(),
+            None => Vec::new(),
+        };
+        let mut world = self.world();
+        world.journal.push(open.iter().map(|intent| (intent.kind, intent.state)).collect());
+        world.calls.push(format!("{verb} {name}"));
+        match world.failures.get_mut(verb).and_then(VecDeque::pop_front) {
+            Some((error, acts)) => {
+                if acts {
+                    act(&mut world);
+                }
+                Err(error)
+            }
+            None => Ok(act(&mut world)),
+        }
+    }
+
+    fn set_state(world: &mut World, id: &str, state: PlatformState) {
+        for machine in world.machines.iter_mut().filter(|machine| machine.id == id) {
+            machine.state = state.clone();
+        }
+    }
+}
+
+impl Platform for FakePlatform {
+    async fn organizations(&self) -> Result<Vec<String>, CallError> {
+        self.read("organizations".to_owned()).map(|_| vec![ORG.to_owned()])
+    }
+
+    async fn apps(&self, organization: &str) -> Result<AppList, CallError> {
+        let world = self.read(format!("apps {organization}"))?;
+        Ok(AppList { names: world.apps.clone(), partial: false })
+    }
+
+    async fn machines(&self, organization: &str) -> Result<MachineList, CallError> {
+        let world = self.read(format!("machines {organization}"))?;
+        let is_shown = |machine: &&ObservedMachine| {
+            !world.unlisted.contains(&machine.id) && !world.error_regions.contains(&machine.region)
+        };
+        Ok(MachineList {
+            machines: world.machines.iter().filter(is_shown).cloned().collect(),
+            error_regions: world.error_regions.clone(),
+            unreadable: world.unreadable,
+        })
+    }
+
+    async fn volumes(&self, organization: &str) -> Result<VolumeList, CallError> {
+        let world = self.read(format!("volumes {organization}"))?;
+        let is_shown = |volume: &&ObservedVolume| !world.unlisted.contains(&volume.id);
+        let volumes = world.volumes.iter().filter(is_shown).cloned().collect();
+        Ok(VolumeList { volumes, unreadable: 0 })
+    }
+
+    async fn machine(&self, _: &str, id: &str) -> Result<Option<ObservedMachine>, CallError> {
+        let world = self.read(format!("machine {id}"))?;
+        Ok(world.machines.iter().find(|machine| machine.id == id).cloned())
+    }
+
+    async fn app_volumes(&self, app: &str) -> Result<VolumeList, CallError> {
+        let world = self.read(format!("app_volumes {app}"))?;
+        let volumes = world.volumes.iter().filter(|volume| volume.app == app).cloned().collect();
+        Ok(VolumeList { volumes, unreadable: 0 })
+    }
+
+    async fn app_owner(&self, app: &str) -> Result<AppOwner, CallError> {
+        let world = self.read(format!("app_owner {app}"))?;
+        Ok(world.owner.clone().unwrap_or(AppOwner::Nobody))
+    }
+
+    async fn create_app(&self, _: &str, app: &str) -> Result<(), CallError> {
+        self.write("create_app", app, |world| world.apps.push(app.to_owned())).await
+    }
+
+    async fn create_volume(&self, app: &str, new: NewVolume) -> Result<String, CallError> {
+        let name = new.name.clone();
+        self.write("create_volume", &name, |world| {
+            let id = format!("vol_{}", world.volumes.len());
+            let mut made = volume(&id, &new.name, app);
+            made.size_gb = new.size_gb;
+            world.volumes.push(made);
+            id
+        })
+        .await
+    }
+
+    async fn create_machine(&self, app: &str, new: NewMachine) -> Result<String, CallError> {
+        let name = new.name.clone();
+        self.write("create_machine", &name, |world| {
+            let id = format!("{:014x}", world.machines.len() + 1);
+            let mut made = machine(&id, &new.name, app);
+            made.region = new.region;
+            let config = Value::Object(new.config);
+            made.image = config["image"].as_str().map(str::to_owned);
+            made.guest = config["guest"].as_object().cloned().unwrap_or_default();
+            made.metadata = serde_json::from_value(config["metadata"].clone()).unwrap();
+            if let Some(mounted) = config["mounts"][0]["volume"].as_str() {
+                for volume in world.volumes.iter_mut().filter(|volume| volume.id == mounted) {
+                    volume.attached_machine = Some(id.clone());
+                }
+            }
+            world.machines.push(made);
+            id
+        })
+        .await
+    }
+
+    async fn update_machine(&self, _: &str, id: &str, new: MachineUpdate) -> Result<(), CallError> {
+        self.write("update_machine", id, |world| {
+            for machine in world.machines.iter_mut().filter(|machine| machine.id == id) {
+                let config = Value::Object(new.config.clone());
+                machine.image = config["image"].as_str().map(str::to_owned);
+                machine.metadata = serde_json::from_value(config["metadata"].clone()).unwrap();
+            }
+        })
+        .await
+    }
+
+    async fn start_machine(&self, _: &str, id: &str) -> Result<(), CallError> {
+        let act = |world: &mut World| Self::set_state(world, id, PlatformState::Started);
+        self.write("start_machine", id, act).await
+    }
+
+    async fn stop_machine(&self, _: &str, id: &str) -> Result<(), CallError> {
+        let act = |world: &mut World| Self::set_state(world, id, PlatformState::Stopped);
+        self.write("stop_machine", id, act).await
+    }
+
+    async fn delete_machine(&self, _: &str, id: &str) -> Result<(), CallError> {
+        self.write("delete_machine", id, |world| {
+            world.machines.retain(|machine| machine.id != id);
+            for volume in &mut world.volumes {
+                volume.attached_machine.take_if(|holder| holder == id);
+            }
+        })
+        .await
+    }
+
+    fn calls(&self) -> Calls {
+        Calls {
+            reads: self.reads.load(Ordering::SeqCst),
+            writes: self.writes.load(Ordering::SeqCst),
+        }
+    }
+}
+
+/// A started machine without marks.
+pub(crate) fn machine(id: &str, name: &str, app: &str) -> ObservedMachine {
+    ObservedMachine {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        app: app.to_owned(),
+        state: PlatformState::Started,
+        region: "ord".to_owned(),
+        version: Some("01V".to_owned()),
+        private_ip: None,
+        image: None,
+        guest: serde_json::Map::new(),
+        metadata: BTreeMap::new(),
+        updated_at: Some(NOW),
+    }
+}
+
+/// A free volume.
+pub(crate) fn volume(id: &str, name: &str, app: &str) -> ObservedVolume {
+    ObservedVolume {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        app: app.to_owned(),
+        region: "ord".to_owned(),
+        size_gb: 1,
+        state: "created".to_owned(),
+        attached_machine: None,
+    }
+}
+
+fn request() -> RequestLine {
+    RequestLine { method: Method::POST, path: "/v1/apps".to_owned() }
+}
+
+fn answer(status: u16, message: &str) -> Box<Answer> {
+    Box::new(Answer {
+        status: StatusCode::from_u16(status).unwrap(),
+        fly_request_id: None,
+        message: message.to_owned(),
+        code: None,
+        retry_after: None,
+    })
+}
+
+/// The platform says no.
+pub(crate) fn rejected(status: u16, message: &str) -> CallError {
+    CallError::Rejected(Rejection { request: request(), answer: answer(status, message) })
+}
+
+/// The answer was lost.
+pub(crate) fn unknown() -> CallError {
+    let cause = UnknownCause::Timeout("30 s".into());
+    CallError::Unknown(Unknown { request: request(), answer: None, cause })
+}
+
+/// The platform cannot be reached.
+pub(crate) fn not_sent() -> CallError {
+    let reason = NotSentReason::Connect("refused".into());
+    CallError::NotSent(NotSent { request: request(), reason })
+}
