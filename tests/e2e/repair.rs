@@ -1,0 +1,88 @@
+//! What breaks by hand comes back by itself.
+
+use std::fs;
+
+use vault_tests::eventually::eventually;
+use vault_tests::world::World;
+use vault_tests::world::looks::condition;
+use vault_tests::{manifests, processes};
+
+use crate::support;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_comes_back_with_its_files() -> anyhow::Result<()> {
+    let mut world = World::start(support::processes()).await?;
+    let isolated = support::is_isolated(&world, "files under /data survive a killed process")?;
+    if !isolated {
+        return world.finish().await;
+    }
+    let script = "echo started >> /data/starts\nwhile :; do sleep 1000; done";
+    world.write_manifest("acme.yaml", manifests::tenant("phoenix", script))?;
+    world.all_ready(1).await?;
+    let volume = world.lists().await?.volume_ids().remove(0);
+    let starts = world.path(&format!("platform/volumes/{volume}/starts"));
+    let marker = manifests::marker("phoenix");
+    let first = one_process(&marker, None).await?;
+    let before = world.lists().await?;
+
+    processes::kill(first)?;
+    one_process(&marker, Some(first)).await?;
+    world.all_ready(1).await?;
+    assert_eq!(fs::read_to_string(&starts)?, "started\nstarted\n");
+    assert_eq!(world.lists().await?.machine_ids(), before.machine_ids(), "the same machine");
+
+    // The same while nobody looks: the controller finds it when it comes back.
+    world.kill_controller();
+    let second = one_process(&marker, None).await?;
+    processes::kill(second)?;
+    world.start_controller().await?;
+    one_process(&marker, Some(second)).await?;
+    world.all_ready(1).await?;
+    assert_eq!(fs::read_to_string(&starts)?, "started\n".repeat(3));
+    world.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn get_answers_a_kubernetes_list_with_conditions() -> anyhow::Result<()> {
+    let world = World::start(support::processes()).await?;
+    world.write_manifest("acme.yaml", manifests::idle("acme"))?;
+    world.write_manifest("umbra.yaml", manifests::idle("umbra"))?;
+    world.all_ready(2).await?;
+    let list = world.vaultctl(&["get", "tenants", "-o", "json"]).await?.expect(0).json()?;
+    assert_eq!(list["apiVersion"], "v1", "{list:#}");
+    assert_eq!(list["kind"], "List");
+    let items = list["items"].as_array().expect("items");
+    assert_eq!(items.len(), 2);
+    for (item, name) in items.iter().zip(["acme", "umbra"]) {
+        assert_eq!(item["apiVersion"], "vaultctl.dev/v1");
+        assert_eq!(item["kind"], "Tenant");
+        assert_eq!(item["metadata"]["name"], name);
+        assert!(item["metadata"]["resourceVersion"].is_string());
+        for (kind, status) in
+            [("Ready", "True"), ("Synced", "True"), ("Progressing", "False"), ("Degraded", "False")]
+        {
+            let found = condition(item, kind);
+            assert_eq!(found["status"], status, "{kind} of {name}: {item:#}");
+            assert!(found["lastTransitionTime"].is_string());
+            assert!(found["reason"].is_string());
+        }
+    }
+    let one = world.vaultctl(&["get", "tenant", "acme", "-o", "json"]).await?.expect(0).json()?;
+    assert_eq!(one["kind"], "Tenant");
+    let waited = world.vaultctl(&["wait", "tenant/acme", "--for=condition=Ready"]).await?;
+    drop(waited.expect(0));
+    drop(world.vaultctl(&["get", "tenant", "nobody"]).await?.expect(4));
+    world.finish().await
+}
+
+/// Waits for the one process with this argument that is not `old`.
+async fn one_process(marker: &str, old: Option<i32>) -> anyhow::Result<i32> {
+    eventually(&format!("one process {marker}"), async || {
+        let found = processes::with_argument(marker).map_err(|error| format!("{error:#}"))?;
+        match found.as_slice() {
+            [pid] if Some(*pid) != old => Ok(*pid),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
