@@ -87,6 +87,13 @@ fn classes() -> BTreeMap<String, TenantClassSpec> {
     BTreeMap::from([("common".to_owned(), serde_json::from_value(common).unwrap())])
 }
 
+/// How many of the listed machines are ours.
+fn owned(lists: &ObservedOrganization) -> usize {
+    let ours = controller().to_string();
+    let machines = lists.machines.iter();
+    machines.filter(|machine| machine.metadata.get(metadata::CONTROLLER) == Some(&ours)).count()
+}
+
 /// Bytes that decide what goes wrong; when they are used up, nothing does.
 struct Tape<'a>(std::slice::Iter<'a, u8>);
 
@@ -193,20 +200,18 @@ impl Simulation {
             _ => {}
         }
         self.late = truth;
+        // A share of the fleet as it was seen: what people delete by name meanwhile shrinks the
+        // fleet, and nobody can plan for that.
+        let budget = self.policy.disruption_budget(owned(&lists));
         let plan = self.plan(lists, holds);
         let is_empty = plan.actions.is_empty();
         self.forget_what_is_gone(&plan);
-        self.carry_out(plan, tape);
+        self.carry_out(plan, budget, tape);
         self.world.step();
         is_empty
     }
 
-    fn carry_out(&mut self, plan: Plan, tape: &mut Tape<'_>) {
-        let machines = &self.world.machines;
-        let ours = machines.values().filter(|machine| {
-            machine.row.metadata.get(metadata::CONTROLLER) == Some(&controller().to_string())
-        });
-        let budget = self.policy.disruption_budget(ours.count());
+    fn carry_out(&mut self, plan: Plan, budget: usize, tape: &mut Tape<'_>) {
         let fate = || match tape.next() % 8 {
             1 => Fate::FailsBefore,
             2 => Fate::AnswerLost,
