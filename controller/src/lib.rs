@@ -12,6 +12,7 @@
 //! the same code on the same state. It is generic over three seams, [`platform::Platform`],
 //! [`store::Store`] and [`clock::Clock`], so that a simulator can drive it.
 
+mod chain;
 pub mod clock;
 pub mod identity;
 pub mod platform;

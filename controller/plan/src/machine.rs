@@ -73,9 +73,9 @@ pub(crate) fn need(
 /// A machine that is changing by itself: wait, and say so when the wait is too long.
 pub(crate) fn patience(machine: &ObservedMachine, policy: &Policy, now: UnixMillis) -> Need {
     let what = format!("machine {} is {}", machine.name, machine.state.word());
-    let age_ms = age_ms(machine, now);
-    if age_ms >= policy.stuck_after_ms {
-        return Need::Stuck(format!("{what}, for {} s now", age_ms / 1000));
+    if age_ms(machine, now) >= policy.stuck_after_ms {
+        // Not for how long exactly: a text that changed with each look would be written each time.
+        return Need::Stuck(format!("{what}, for more than {} s", policy.stuck_after_ms / 1000));
     }
     Need::Patience(what)
 }

@@ -7,6 +7,7 @@ use vault_plan::action::{Action, MachineConfig, PlannedAction, VolumeSource};
 use vault_plan::observed::HoldKind;
 
 use super::Failure;
+use crate::chain::chain;
 use crate::platform::{AppOwner, MachineUpdate, NewMachine, NewVolume, Platform};
 
 /// What came of one action.
@@ -165,16 +166,4 @@ fn settle(result: Result<Option<Created>, CallError>) -> Applied {
         CallError::NotSent(_) => Applied::NotDone(Failure { hold: HoldKind::BackOff, message }),
         CallError::Unknown(_) => Applied::Unknown(Failure { hold: HoldKind::BackOff, message }),
     }
-}
-
-/// An error and its causes as one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

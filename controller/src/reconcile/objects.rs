@@ -116,9 +116,11 @@ impl Objects {
         self.tenants.iter().filter_map(|tenant| tenant.status.as_ref())
     }
 
-    /// What changes when somebody changes what a tenant should be: its own spec or its class's.
+    /// What changes when somebody changes what a tenant should be: its own spec or its class's, or
+    /// that it should be at all.
     pub(super) fn revision(&self, tenant: &TenantObject) -> i64 {
         let class = tenant.spec.class.as_ref().and_then(|class| self.class_generations.get(class));
-        tenant.object.generation + class.copied().unwrap_or(0)
+        let deletion = i64::from(tenant.object.deleted_at.is_some());
+        tenant.object.generation + class.copied().unwrap_or(0) + deletion
     }
 }

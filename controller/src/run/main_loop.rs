@@ -1,7 +1,6 @@
 //! The loop that runs passes: one body, whatever woke it.
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use vault_plan::identity::ControllerId;
 
 use super::{ControllerConfig, ControllerError};
+use crate::chain::chain;
 use crate::clock::{Clock, SystemClock};
 use crate::context;
 use crate::events::Event;
@@ -268,16 +268,4 @@ fn tell_folder(
         let message = format!("{kind}/{name} no longer stands in the folder: {consequence}");
         tell(Event::warning(now, name, "SourceMissing", message));
     }
-}
-
-/// An error and its causes as one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
