@@ -60,8 +60,11 @@ pub fn cargo() -> Command {
 
 fn build() -> anyhow::Result<Binaries> {
     let (target, profile) = place()?;
+    // Tests are built too, which is to say not: they are what runs us. Without them, dependencies
+    // would be resolved without the tests' features, and half of everything would be built again.
     let mut child = cargo()
-        .args(["build", "--workspace", "--bins", "--message-format=json", "--profile", &profile])
+        .args(["build", "--workspace", "--bins", "--tests", "--profile", &profile])
+        .arg("--message-format=json")
         .arg("--target-dir")
         .arg(&target)
         .stdout(Stdio::piped())
@@ -72,6 +75,7 @@ fn build() -> anyhow::Result<Binaries> {
     for message in Message::parse_stream(BufReader::new(output)) {
         if let Message::CompilerArtifact(artifact) = message.context("reading cargo's output")?
             && let Some(executable) = artifact.executable
+            && !artifact.profile.test
         {
             built.insert(artifact.target.name, executable.into_std_path_buf());
         }
