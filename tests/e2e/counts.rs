@@ -92,7 +92,7 @@ spec:
     - name: box
       region: ord
       config:
-        image: docker.io/library/debian:bookworm-slim
+        image: debian:bookworm-slim
         mounts: [{ volume: data, path: /data }]
   volumes: [{ name: data, sizeGb: 1 }]
 "

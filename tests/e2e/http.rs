@@ -218,7 +218,7 @@ fn tenant(name: &str) -> Value {
                 "name": "box",
                 "region": "ord",
                 "config": {
-                    "image": "docker.io/library/debian:bookworm-slim",
+                    "image": "debian:bookworm-slim",
                     "mounts": [{ "volume": "data", "path": "/data" }],
                 },
             }],

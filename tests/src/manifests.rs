@@ -16,7 +16,7 @@ spec:
     - name: box
       region: ord
       config:
-        image: docker.io/library/debian:bookworm-slim
+        image: debian:bookworm-slim
         guest: {{ cpu_kind: shared, cpus: 1, memory_mb: 256 }}
         mounts: [{{ volume: data, path: /data }}]
         init:
