@@ -21,7 +21,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use secrecy::SecretString;
 use tokio::sync::{Mutex, Notify, OnceCell, watch};
 use vault_api::manifest::MANIFEST_BYTES_MAX;
 use vault_plan::identity::ControllerId;
@@ -57,14 +56,6 @@ pub struct App<P, S, C> {
     pub writing: Arc<Mutex<()>>,
     /// Whether objects may stand in a watched folder.
     pub watches_folder: bool,
-}
-
-impl<P, S, C> App<P, S, C> {
-    /// Turns the operator token into what is compared.
-    #[must_use]
-    pub fn digest(token: &SecretString) -> TokenDigest {
-        TokenDigest::of(token)
-    }
 }
 
 /// The whole route table.

@@ -1,5 +1,6 @@
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
