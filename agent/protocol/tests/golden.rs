@@ -1,0 +1,155 @@
+//! The bytes of every message, for ever: peers of other versions read and write these.
+//!
+//! A change here is a change of the protocol. A new optional field at the end of a message adds a
+//! line and leaves the old one readable; anything else needs a new ALPN name.
+
+use data_encoding::HEXLOWER;
+use vault_protocol::frame::{Decoder, PAYLOAD_BYTES_MAX};
+use vault_protocol::message::{
+    Attach, Channel, Evidence, Exec, ExecFailed, ExecFailedReason, Exit, Health, HealthRequest,
+    Hello, Message, Proof, Ready, Refused, RefusedReason, Signal, Started, Variable, scheme,
+};
+
+fn samples() -> Vec<(&'static str, Message)> {
+    let variable = Variable { name: b"TERM".to_vec().into(), value: b"dumb".to_vec().into() };
+    vec![
+        (
+            "01000010816e7661756c7463746c20302e312e30",
+            Hello { software: "vaultctl 0.1.0".to_owned() }.into(),
+        ),
+        (
+            "020000198265652e792e6a717661756c742d6167656e7420302e312e30",
+            Evidence { token: "e.y.j".to_owned(), software: "vault-agent 0.1.0".to_owned() }.into(),
+        ),
+        ("0300000180", HealthRequest {}.into()),
+        (
+            "040000198365302e312e3050ababababababababababababababababf5",
+            Health {
+                version: "0.1.0".to_owned(),
+                boot_id: [0xab; 16].into(),
+                ready: true,
+                message: None,
+            }
+            .into(),
+        ),
+        (
+            "040000238465302e312e3050ababababababababababababababababf4696e6f20736563726574",
+            Health {
+                version: "0.1.0".to_owned(),
+                boot_id: [0xab; 16].into(),
+                ready: false,
+                message: Some("no secret".to_owned()),
+            }
+            .into(),
+        ),
+        (
+            "0500002482015820cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
+            Proof { scheme: scheme::HMAC_SHA256, value: vec![0xcd; 32].into() }.into(),
+        ),
+        ("0600000180", Ready {}.into()),
+        (
+            "070000058200626e6f",
+            Refused { reason: RefusedReason::Proof, message: "no".to_owned() }.into(),
+        ),
+        (
+            "100000198482426c7341ff8182445445524d4464756d62442f737276f5",
+            Exec {
+                arguments: vec![b"ls".to_vec().into(), b"\xff".to_vec().into()],
+                environment: vec![variable],
+                directory: Some(b"/srv".to_vec().into()),
+                stdin: true,
+            }
+            .into(),
+        ),
+        (
+            "1000000a8481447472756580f6f4",
+            Exec {
+                arguments: vec![b"true".to_vec().into()],
+                environment: Vec::new(),
+                directory: None,
+                stdin: false,
+            }
+            .into(),
+        ),
+        ("11000006811a00011170", Started { process_id: 70_000 }.into()),
+        (
+            "120000088200656e6f206c73",
+            ExecFailed { reason: ExecFailedReason::NotFound, message: "no ls".to_owned() }.into(),
+        ),
+        ("13000002810f", Signal { number: 15 }.into()),
+        ("140000048307f6f4", Exit { code: Some(7), signal: None, core_dumped: false }.into()),
+        ("1400000483f609f5", Exit { code: None, signal: Some(9), core_dumped: true }.into()),
+        ("20000003820402", Attach { command: 4, channel: Channel::Stderr }.into()),
+    ]
+}
+
+#[test]
+fn every_message_has_its_bytes() {
+    let mut wrong = Vec::new();
+    for (golden, message) in samples() {
+        let mut bytes = Vec::new();
+        message.frame().encode(PAYLOAD_BYTES_MAX, &mut bytes).expect("short enough");
+        if HEXLOWER.encode(&bytes) != golden {
+            wrong.push(format!("{}: {}", message.name(), HEXLOWER.encode(&bytes)));
+        }
+        let mut decoder = Decoder::new(PAYLOAD_BYTES_MAX);
+        decoder.push(&HEXLOWER.decode(golden.as_bytes()).unwrap_or_default());
+        match decoder.next_frame().expect("a frame").map(|frame| Message::read(&frame)) {
+            Some(Ok(read)) if read == message => {}
+            other => wrong.push(format!("{} reads as {other:?}", message.name())),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_code_of_a_reason_has_its_number() {
+    let numbers = |messages: Vec<Message>| -> Vec<u8> {
+        messages.iter().map(|message| message.frame().payload[1]).collect()
+    };
+    let message = String::new;
+    let refused = [RefusedReason::Proof, RefusedReason::NoEvidence, RefusedReason::NotReady];
+    let refused = refused.map(|reason| Refused { reason, message: message() }.into());
+    assert_eq!(numbers(refused.to_vec()), [0, 1, 2]);
+    let failed = [
+        ExecFailedReason::NotFound,
+        ExecFailedReason::NotExecutable,
+        ExecFailedReason::Directory,
+        ExecFailedReason::Invalid,
+        ExecFailedReason::Resources,
+        ExecFailedReason::ShuttingDown,
+    ];
+    let failed = failed.map(|reason| ExecFailed { reason, message: message() }.into());
+    assert_eq!(numbers(failed.to_vec()), [0, 1, 2, 3, 4, 5]);
+    let channels = [Channel::Stdin, Channel::Stdout, Channel::Stderr];
+    let attached: Vec<Message> =
+        channels.iter().map(|channel| Attach { command: 0, channel: *channel }.into()).collect();
+    let last: Vec<_> = attached.iter().map(|message| message.frame().payload[2]).collect();
+    assert_eq!(last, [0, 1, 2]);
+}
+
+#[test]
+fn a_field_of_a_later_version_is_skipped() {
+    // Started, as today, with a second field after the process id.
+    let frame = vault_protocol::frame::Frame { tag: 0x11, payload: vec![0x82, 0x07, 0x61, b'x'] };
+    let read = Message::read(&frame).expect("reads");
+    assert_eq!(read, Started { process_id: 7 }.into());
+}
+
+#[test]
+fn a_reason_of_a_later_version_is_read() {
+    let frame = vault_protocol::frame::Frame { tag: 0x07, payload: vec![0x82, 0x18, 0x63, 0x60] };
+    let read = Message::read(&frame).expect("reads");
+    let message = String::new();
+    assert_eq!(read, Refused { reason: RefusedReason::Other(99), message }.into());
+}
+
+#[test]
+fn a_message_has_nothing_after_it() {
+    let frame = vault_protocol::frame::Frame { tag: 0x11, payload: vec![0x81, 0x07, 0x00] };
+    let error = Message::read(&frame).expect_err("a byte too many");
+    assert_eq!(error.to_string(), "bytes after a Started message, in the same frame");
+    let frame = vault_protocol::frame::Frame { tag: 0x99, payload: Vec::new() };
+    let error = Message::read(&frame).expect_err("no such tag");
+    assert_eq!(error.to_string(), "a frame with the unknown tag 0x99");
+}

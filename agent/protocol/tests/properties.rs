@@ -1,0 +1,199 @@
+//! What holds for all bytes and all messages.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use vault_protocol::frame::{Decoder, HEADER_BYTES, PAYLOAD_BYTES_MAX};
+use vault_protocol::handshake::{
+    AgentEvent, AgentHandshake, ClientEvent, ClientHandshake, HEALTH_REQUESTS_MAX,
+};
+use vault_protocol::message::{
+    Attach, Channel, Evidence, Exec, ExecFailed, ExecFailedReason, Exit, Health, HealthRequest,
+    Hello, Message, Proof, Ready, Refused, RefusedReason, Signal, Started, Variable,
+};
+
+fn bytes() -> impl Strategy<Value = minicbor::bytes::ByteVec> {
+    vec(any::<u8>(), 0..64).prop_map(Into::into)
+}
+
+fn variable() -> impl Strategy<Value = Variable> {
+    (bytes(), bytes()).prop_map(|(name, value)| Variable { name, value })
+}
+
+fn refused_reason() -> impl Strategy<Value = RefusedReason> {
+    prop_oneof![
+        Just(RefusedReason::Proof),
+        Just(RefusedReason::NoEvidence),
+        Just(RefusedReason::NotReady),
+    ]
+}
+
+fn failed_reason() -> impl Strategy<Value = ExecFailedReason> {
+    prop_oneof![
+        Just(ExecFailedReason::NotFound),
+        Just(ExecFailedReason::NotExecutable),
+        Just(ExecFailedReason::Directory),
+        Just(ExecFailedReason::Invalid),
+        Just(ExecFailedReason::Resources),
+        Just(ExecFailedReason::ShuttingDown),
+    ]
+}
+
+fn exec() -> impl Strategy<Value = Exec> {
+    (vec(bytes(), 0..8), vec(variable(), 0..8), option::of(bytes()), any::<bool>()).prop_map(
+        |(arguments, environment, directory, stdin)| Exec {
+            arguments,
+            environment,
+            directory,
+            stdin,
+        },
+    )
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    (".*", any::<[u8; 16]>(), any::<bool>(), option::of(".*")).prop_map(
+        |(version, boot_id, ready, message)| Health {
+            version,
+            boot_id: boot_id.into(),
+            ready,
+            message,
+        },
+    )
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let channel = prop_oneof![Just(Channel::Stdin), Just(Channel::Stdout), Just(Channel::Stderr)];
+    prop_oneof![
+        ".*".prop_map(|software| Hello { software }.into()),
+        (".*", ".*").prop_map(|(token, software)| Evidence { token, software }.into()),
+        Just(HealthRequest {}.into()),
+        health().prop_map(Into::into),
+        (any::<u8>(), bytes()).prop_map(|(scheme, value)| Proof { scheme, value }.into()),
+        Just(Ready {}.into()),
+        (refused_reason(), ".*").prop_map(|(reason, message)| Refused { reason, message }.into()),
+        exec().prop_map(Into::into),
+        any::<u32>().prop_map(|process_id| Started { process_id }.into()),
+        (failed_reason(), ".*").prop_map(|(reason, message)| ExecFailed { reason, message }.into()),
+        any::<u8>().prop_map(|number| Signal { number }.into()),
+        (option::of(any::<u8>()), option::of(any::<u8>()), any::<bool>())
+            .prop_map(|(code, signal, core_dumped)| Exit { code, signal, core_dumped }.into()),
+        (any::<u64>(), channel).prop_map(|(command, channel)| Attach { command, channel }.into()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(messages in vec(message(), 0..6), cut in 1_usize..50) {
+        let mut stream = Vec::new();
+        for message in &messages {
+            message.frame().encode(PAYLOAD_BYTES_MAX, &mut stream).expect("short enough");
+        }
+        let mut decoder = Decoder::new(PAYLOAD_BYTES_MAX);
+        let mut read = Vec::new();
+        for chunk in stream.chunks(cut) {
+            decoder.push(chunk);
+            while let Some(frame) = decoder.next_frame().expect("in bounds") {
+                read.push(Message::read(&frame).expect("a message"));
+            }
+        }
+        decoder.finish().expect("nothing is left");
+        prop_assert_eq!(read, messages);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(
+        stream in vec(any::<u8>(), 0..4096),
+        allowed in 0_usize..2048,
+        cut in 1_usize..512,
+    ) {
+        let mut decoder = Decoder::new(allowed);
+        'stream: for chunk in stream.chunks(cut) {
+            decoder.push(chunk);
+            loop {
+                match decoder.next_frame() {
+                    Ok(Some(frame)) => {
+                        prop_assert!(frame.payload.len() <= allowed);
+                        drop(Message::read(&frame));
+                    }
+                    Ok(None) => break,
+                    Err(_) => break 'stream,
+                }
+            }
+            // What is kept is less than one frame.
+            prop_assert!(decoder.unread() < HEADER_BYTES + allowed.max(1));
+        }
+    }
+
+    #[test]
+    fn a_client_proves_nothing_before_it_believes(messages in vec(message(), 0..8)) {
+        let (mut handshake, _) = ClientHandshake::begin("test");
+        let proof = || Proof { scheme: 1, value: vec![0; 32].into() };
+        for message in messages {
+            prop_assert!(handshake.clone().prove(proof()).is_err());
+            prop_assert!(handshake.clone().ask_for_health().is_err());
+            match handshake.receive(message) {
+                Ok(ClientEvent::CheckEvidence(_)) => {
+                    prop_assert!(handshake.clone().prove(proof()).is_err());
+                    handshake.evidence_verified().expect("there is evidence");
+                    prop_assert!(handshake.clone().prove(proof()).is_ok());
+                    break;
+                }
+                Ok(ClientEvent::Refused(_)) | Err(_) => {}
+                Ok(event) => prop_assert!(false, "{event:?} before any evidence"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_agent_accepts_nobody_without_a_proof(messages in vec(message(), 0..24)) {
+        let mut handshake = AgentHandshake::new();
+        let mut health_requests = 0;
+        for message in messages {
+            prop_assert!(handshake.clone().accept().is_err());
+            match handshake.receive(message) {
+                Ok(AgentEvent::MakeEvidence(_)) => {
+                    let evidence = Evidence { token: String::new(), software: String::new() };
+                    handshake.present(evidence).expect("it was asked for");
+                }
+                Ok(AgentEvent::AnswerHealth) => health_requests += 1,
+                Ok(AgentEvent::CheckProof(_)) => {
+                    prop_assert!(handshake.clone().accept().is_ok());
+                    handshake.refuse(RefusedReason::Proof, "no").expect("there is a proof");
+                    prop_assert!(handshake.clone().accept().is_err());
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        prop_assert!(health_requests <= HEALTH_REQUESTS_MAX);
+    }
+}
+
+#[test]
+fn the_two_ends_understand_each_other() {
+    let (mut client, hello) = ClientHandshake::begin("test");
+    let mut agent = AgentHandshake::new();
+    assert!(matches!(agent.receive(hello), Ok(AgentEvent::MakeEvidence(_))));
+    let evidence = Evidence { token: "t".to_owned(), software: "a".to_owned() };
+    let evidence = agent.present(evidence).expect("asked for");
+    assert!(matches!(client.receive(evidence), Ok(ClientEvent::CheckEvidence(_))));
+    client.evidence_verified().expect("there is evidence");
+    let health =
+        Health { version: "1".to_owned(), boot_id: [0; 16].into(), ready: true, message: None };
+    for _ in 0..HEALTH_REQUESTS_MAX {
+        let request = client.ask_for_health().expect("verified");
+        assert_eq!(agent.receive(request), Ok(AgentEvent::AnswerHealth));
+        let answer = agent.health(health.clone()).expect("asked for");
+        assert_eq!(client.receive(answer), Ok(ClientEvent::Health(health.clone())));
+    }
+    let request = client.clone().ask_for_health().expect("the client does not count");
+    agent.clone().receive(request).expect_err("one too many");
+    let proof = client.prove(Proof { scheme: 1, value: vec![1; 32].into() }).expect("verified");
+    assert!(matches!(agent.receive(proof), Ok(AgentEvent::CheckProof(_))));
+    let ready = agent.accept().expect("proved");
+    assert_eq!(client.receive(ready), Ok(ClientEvent::Ready));
+    // It is over: neither end says or takes anything more.
+    client.receive(Ready {}.into()).expect_err("over");
+    agent.receive(HealthRequest {}.into()).expect_err("over");
+    client.prove(Proof { scheme: 1, value: vec![1; 32].into() }).expect_err("over");
+}
