@@ -6,11 +6,14 @@ pub mod hooks;
 mod apps;
 mod extract;
 mod lists;
+pub(crate) mod machine;
 mod machines;
 mod metadata;
+mod oidc;
 mod organizations;
 mod platform;
 mod requests;
+mod secrets;
 mod volumes;
 mod wait;
 mod wire;
@@ -27,6 +30,7 @@ use http::header::AUTHORIZATION;
 use self::error::ApiError;
 use self::hooks::Hooks;
 use crate::engine::Engine;
+use crate::oidc::Issuer;
 use crate::rate_limit::{Action, RateLimiter};
 use crate::tokens::{Caller, Tokens};
 use crate::world::{App, Refusal, World};
@@ -39,6 +43,7 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 pub(crate) struct Api {
     engine: Arc<Engine>,
     tokens: Arc<Tokens>,
+    issuer: Arc<Issuer>,
     limiter: Option<Arc<Mutex<RateLimiter>>>,
 }
 
@@ -65,25 +70,39 @@ pub(crate) fn routes(api: Api, hooks: Hooks) -> Router {
             &below(machine, "/metadata/{key}"),
             get(metadata::show).post(metadata::set).delete(metadata::remove),
         )
+        .route("/v1/apps/{app}/secrets", get(secrets::list).post(secrets::change))
+        .route(
+            "/v1/apps/{app}/secrets/{name}",
+            get(secrets::show).post(secrets::set).delete(secrets::delete),
+        )
         .route("/v1/apps/{app}/volumes", get(volumes::list).post(volumes::create))
         .route(volume, get(volumes::show).delete(volumes::delete))
         .route(&below(volume, "/extend"), put(volumes::extend))
         .route("/v1/orgs/{org}/machines", get(organizations::machines))
         .route("/v1/orgs/{org}/volumes", get(organizations::volumes))
         .route("/v1/tokens/current", get(platform::current_tokens))
+        .route("/v1/tokens/oidc", post(platform::machine_tokens))
         .route("/v1/platform/regions", get(platform::regions))
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn_with_state(api.clone(), authenticate))
+        // From here on without a token: what is public by its nature.
+        .route("/oidc/{org}/.well-known/openid-configuration", get(oidc::discovery))
+        .route("/oidc/{org}/.well-known/jwks", get(oidc::key_set))
         .layer(from_fn_with_state((Arc::clone(&api.engine), hooks), hooks::observe))
         .with_state(api)
 }
 
 impl Api {
-    pub(crate) fn new(engine: Arc<Engine>, tokens: Arc<Tokens>, rate_limits: bool) -> Self {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        tokens: Arc<Tokens>,
+        issuer: Arc<Issuer>,
+        rate_limits: bool,
+    ) -> Self {
         let limiter = rate_limits.then(Arc::default);
-        Self { engine, tokens, limiter }
+        Self { engine, tokens, issuer, limiter }
     }
 
     /// Counts a request against its limit.
@@ -129,7 +148,7 @@ impl Caller {
     }
 }
 
-/// Every route has the same way in: a known token.
+/// Every route of `/v1` has the same way in: a known token.
 async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(caller) = header.and_then(|header| api.tokens.caller(header)).cloned() else {

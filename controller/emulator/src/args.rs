@@ -11,16 +11,19 @@ use jiff::SignedDuration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::emulator::{Emulator, EmulatorConfig, MachinesMode};
+use crate::emulator::{AgentCommand, Emulator, EmulatorConfig, MachinesMode};
 
 /// The hidden subcommand with which this binary re-executes itself inside a machine.
 pub const MACHINE_INIT: &str = "machine-init";
 
 /// Fly's Machines API on this computer.
 ///
-/// Serves apps, machines, volumes and the lists of organizations under /v1, with the states, errors
-/// and rate limits of the platform. A machine is a real process in namespaces of its own, its
-/// volume a folder; all state lies in the data folder and survives a restart.
+/// Serves apps, machines, volumes, secrets and the lists of organizations under /v1, with the
+/// states, errors and rate limits of the platform. A machine is a real process in namespaces of its
+/// own, its volume a folder; all state lies in the data folder and survives a restart.
+///
+/// Inside a machine, /.fly/api gives out tokens that say which machine it is (POST /v1/tokens/oidc);
+/// their issuer, http://ADDR/oidc/ORG, publishes its key for whoever checks them.
 ///
 /// The organization `local` always exists. Calls need a token: DIR/operator.token opens every
 /// organization, DIR/tokens/ORG.token one. Point any client of the Machines API at it:
@@ -34,7 +37,7 @@ pub struct Args {
     /// Where to listen, in plain http; port 0 takes a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4280")]
     listen: SocketAddr,
-    /// Holds all state: the world, the tokens, the volumes
+    /// Holds all state: the world with its secrets, the tokens, the keys, the volumes
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// An organization to have beside `local`; may be repeated
@@ -107,7 +110,10 @@ impl Args {
         let machines = match self.machines {
             Machines::None => MachinesMode::None,
             Machines::Process => MachinesMode::Process {
-                agent: self.agent.or_else(|| Some(binary.parent()?.join("vault-agent"))),
+                agent: self
+                    .agent
+                    .or_else(|| Some(binary.parent()?.join("vault-agent")))
+                    .map(|program| AgentCommand { program, args: Vec::new() }),
                 launcher: binary,
                 launcher_args: vec![MACHINE_INIT.to_owned()],
             },
@@ -160,7 +166,8 @@ mod tests {
         else {
             panic!("machines are processes by default");
         };
-        assert_eq!(agent.file_name().and_then(|name| name.to_str()), Some("vault-agent"));
+        assert!(agent.args.is_empty());
+        assert_eq!(agent.program.file_name().and_then(|name| name.to_str()), Some("vault-agent"));
         assert_eq!(launcher_args, [MACHINE_INIT]);
         for bad in ["--boot-delay=-1s", "--boot-delay=soon", "--machines=vm", "--rate-limits=maybe"]
         {

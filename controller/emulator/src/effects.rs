@@ -1,9 +1,13 @@
 //! Carrying out what the world asks for: the one place where its names become the host's paths.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context;
+
+use crate::emulator::AgentCommand;
 use crate::engine::Engine;
+use crate::machine_socket::{MachineSocket, MachineSockets};
 use crate::runner::{Exit, Launch, MachineRunner, MountedVolume};
 use crate::world::{Effect, LaunchSpec, Program};
 
@@ -14,10 +18,12 @@ const NOT_STARTED: Exit = Exit { code: Some(127), signal: None };
 pub(crate) struct Host {
     /// Holds `volumes/ID` for every volume that a machine has used.
     pub(crate) data_dir: PathBuf,
-    /// The agent's binary.
-    pub(crate) agent: Option<PathBuf>,
+    /// The agent.
+    pub(crate) agent: Option<AgentCommand>,
     /// Starts and stops processes; without it states move by the clock alone.
     pub(crate) runner: Option<Arc<dyn MachineRunner>>,
+    /// Opens each machine's own API socket; without it machines have none.
+    pub(crate) sockets: Option<MachineSockets>,
 }
 
 impl Host {
@@ -31,7 +37,7 @@ impl Host {
     fn perform(&self, engine: &Arc<Engine>, effect: Effect) {
         match (effect, &self.runner) {
             (Effect::RemoveVolume { volume_id }, _) => self.remove_volume(&volume_id),
-            (Effect::Launch(spec), Some(runner)) => self.launch(engine, runner.as_ref(), spec),
+            (Effect::Launch(spec), Some(runner)) => self.launch(engine, runner.as_ref(), *spec),
             (Effect::Stop { machine_id, run, signal, timeout }, Some(runner)) => {
                 runner.stop(&machine_id, run, signal, timeout);
             }
@@ -45,9 +51,13 @@ impl Host {
     fn launch(&self, engine: &Arc<Engine>, runner: &dyn MachineRunner, spec: LaunchSpec) {
         let (machine_id, run) = (spec.machine_id.clone(), spec.run);
         match self.prepare(spec) {
-            Ok(launch) => {
+            Ok((launch, socket)) => {
                 let engine = Arc::clone(engine);
-                let exited = Box::new(move |exit| engine.process_exited(&machine_id, run, exit));
+                let exited = Box::new(move |exit| {
+                    // Before the world may ask for the next run, which has a socket of its own.
+                    drop(socket);
+                    engine.process_exited(&machine_id, run, exit);
+                });
                 runner.launch(launch, exited);
             }
             Err(error) => {
@@ -62,11 +72,14 @@ impl Host {
         }
     }
 
-    fn prepare(&self, spec: LaunchSpec) -> anyhow::Result<Launch> {
-        let argv = match spec.program {
-            Program::Argv(argv) => argv,
-            Program::Agent => vec![self.agent_binary()?],
-            Program::Pause => Vec::new(),
+    fn prepare(&self, spec: LaunchSpec) -> anyhow::Result<(Launch, Option<MachineSocket>)> {
+        let (argv, shown) = match spec.program {
+            Program::Argv(argv) => (argv, None),
+            Program::Agent => {
+                let (argv, program) = self.agent()?;
+                (argv, Some(program))
+            }
+            Program::Pause => (Vec::new(), None),
         };
         let volume = match spec.volume {
             Some((id, path)) => {
@@ -76,7 +89,9 @@ impl Host {
             }
             None => None,
         };
-        Ok(Launch {
+        let socket = self.sockets.as_ref().map(|sockets| sockets.open(spec.identity));
+        let socket = socket.transpose().context("opening the machine's API socket")?;
+        let launch = Launch {
             hostname: spec.machine_id.clone(),
             machine_id: spec.machine_id,
             machine_name: spec.machine_name,
@@ -84,25 +99,27 @@ impl Host {
             run: spec.run,
             argv,
             env: spec.env,
+            shown,
+            fly: socket.as_ref().map(|socket| socket.folder().to_owned()),
             volume,
             private_ip: spec.private_ip,
-        })
+        };
+        Ok((launch, socket))
     }
 
-    fn agent_binary(&self) -> anyhow::Result<String> {
-        let path = self.agent.as_deref().map(Path::to_owned).ok_or_else(|| {
-            anyhow::anyhow!(
-                "its image is the agent, and this emulator was started without one (--agent)"
-            )
+    /// The agent's program with its arguments, and its file, which every machine has to see.
+    fn agent(&self) -> anyhow::Result<(Vec<String>, PathBuf)> {
+        let AgentCommand { program, args } = self.agent.as_ref().context(
+            "its image is the agent, and this emulator was started without one (--agent)",
+        )?;
+        let place = program.display();
+        let found = program.canonicalize().ok().filter(|found| found.is_file());
+        let found = found.with_context(|| {
+            format!("its image is the agent, and there is no agent at {place} (--agent names another place)")
         })?;
-        anyhow::ensure!(
-            path.is_file(),
-            "its image is the agent, and there is no agent at {} (--agent names another place)",
-            path.display()
-        );
-        path.into_os_string()
-            .into_string()
-            .map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))
+        let name = found.to_str().with_context(|| format!("{place} is not UTF-8"))?.to_owned();
+        let argv = std::iter::once(name).chain(args.iter().cloned()).collect();
+        Ok((argv, found))
     }
 
     fn remove_volume(&self, id: &str) {
@@ -178,13 +195,13 @@ mod tests {
 
     impl Stage {
         /// A world in which one machine of this config is to start.
-        fn new(members: &Value, agent: Option<PathBuf>) -> (Self, String) {
+        fn new(members: &Value, agent: Option<AgentCommand>) -> (Self, String) {
             let mut world = world(true);
             let id = machine(&mut world, "m", members).id;
             Self::with(world, agent, id)
         }
 
-        fn with(world: World, agent: Option<PathBuf>, id: String) -> (Self, String) {
+        fn with(world: World, agent: Option<AgentCommand>, id: String) -> (Self, String) {
             let directory = tempfile::tempdir().expect("a folder");
             let (journal, _) = Journal::open(directory.path()).expect("opens");
             let script = Arc::<Script>::default();
@@ -192,6 +209,7 @@ mod tests {
                 data_dir: directory.path().to_owned(),
                 agent,
                 runner: Some(Arc::clone(&script) as Arc<dyn MachineRunner>),
+                sockets: None,
             };
             let engine = Engine::new(world, journal, Arc::new(SystemClock));
             let stage = Self { engine, host, script, directory };
@@ -238,11 +256,15 @@ mod tests {
     #[test]
     fn the_agent_is_run_where_it_is_and_its_absence_is_a_failed_launch() {
         let members = json!({ "image": "x/agent:1", "restart": { "policy": "no" } });
-        let binary = std::env::current_exe().expect("this test");
-        let (stage, _) = Stage::new(&members, Some(binary.clone()));
+        let binary = std::env::current_exe().and_then(|binary| binary.canonicalize());
+        let program = binary.expect("this test");
+        let agent = AgentCommand { program: program.clone(), args: vec!["agent".to_owned()] };
+        let (stage, _) = Stage::new(&members, Some(agent.clone()));
         let launches = stage.script.launches.lock().expect("a lock");
-        assert_eq!(launches[0].0.argv, [binary.to_str().expect("UTF-8")]);
-        for agent in [None, Some(PathBuf::from("/nowhere/vault-agent"))] {
+        assert_eq!(launches[0].0.argv, [program.to_str().expect("UTF-8"), "agent"]);
+        assert_eq!(launches[0].0.shown.as_deref(), Some(program.as_path()));
+        let nowhere = AgentCommand { program: PathBuf::from("/nowhere/vault-agent"), ..agent };
+        for agent in [None, Some(nowhere)] {
             let (stage, id) = Stage::new(&members, agent);
             assert!(stage.script.launches.lock().expect("a lock").is_empty());
             assert_eq!(stage.state(&id), State::Failed);

@@ -1,7 +1,7 @@
 //! Starting and ending an emulator.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,15 +17,26 @@ use crate::clock::{Clock, SystemClock};
 use crate::effects::Host;
 use crate::engine::Engine;
 use crate::journal::Journal;
-use crate::process::{ProcessRunner, ProcessRunnerConfig};
+use crate::machine_socket::MachineSockets;
+use crate::oidc::Issuer;
+use crate::process::{Isolation, ProcessRunner, ProcessRunnerConfig};
 use crate::runner::MachineRunner;
-use crate::tokens::Tokens;
-use crate::world::{Settings, World};
+use crate::tokens::{self, Tokens};
+use crate::world::{Addresses, Settings, World};
 
 /// The organization that always exists.
 pub const DEFAULT_ORG: &str = "local";
 /// How long the last answers may take when the emulator ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// The program of machines whose image is `…/agent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentCommand {
+    /// Its file on this host; machines see it at the same path, wherever that is.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
 
 /// How machines run.
 #[derive(Clone, Debug)]
@@ -37,7 +48,7 @@ pub enum MachinesMode {
         /// Its hidden subcommand, for example `machine-init`.
         launcher_args: Vec<String>,
         /// The agent, for machines whose image is `…/agent`.
-        agent: Option<PathBuf>,
+        agent: Option<AgentCommand>,
     },
     /// Not at all: states move by the clock alone.
     None,
@@ -98,9 +109,23 @@ impl Emulator {
             .await
             .with_context(|| format!("listening on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let (host, isolation) = host(&config, data_dir)?;
-        let processes = host.runner.is_some();
-        let settings = Settings { seed: seed()?, orgs, boot_delay: config.boot_delay, processes };
+        let digest_key = tokens::digest_key(&data_dir)?;
+        let issuer = Issuer::new(format!("http://{address}"), orgs.clone(), data_dir.clone());
+        let issuer = Arc::new(issuer);
+        let runner = runner(&config, &data_dir)?;
+        let settings = Settings {
+            seed: seed()?,
+            orgs,
+            boot_delay: config.boot_delay,
+            processes: runner.is_some(),
+            addresses: addresses(runner.as_ref().map(|runner| runner.isolation())),
+            digest_key,
+        };
+        let isolation = runner.as_ref().map_or_else(
+            || "machines are not run: states move by the clock alone".to_owned(),
+            |runner| runner.isolation().to_string(),
+        );
+        let runner = runner.map(|runner| Arc::new(runner) as Arc<dyn MachineRunner>);
         let world = World::restore(settings, records);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let engine = Engine::new(world, journal, clock);
@@ -109,15 +134,23 @@ impl Emulator {
             Ok(())
         })?;
 
-        let api = Api::new(Arc::clone(&engine), Arc::clone(&tokens), config.rate_limits);
+        let api = Api::new(
+            Arc::clone(&engine),
+            Arc::clone(&tokens),
+            Arc::clone(&issuer),
+            config.rate_limits,
+        );
         let routes = api::routes(api, Hooks::new(config.on_request, config.on_answer));
-        let runner = host.runner.clone();
+        let mut tasks = JoinSet::new();
+        let host = host(&config.machines, data_dir, runner.clone(), &engine, &issuer);
+        if runner.is_some() {
+            tasks.spawn(make_key(Arc::clone(&engine), issuer));
+        }
         let effects = {
             let engine = Arc::clone(&engine);
             let work = move || host.run(&engine);
             std::thread::Builder::new().name("machine-effects".to_owned()).spawn(work)?
         };
-        let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&engine).run_timer());
         let closing = engine.closing().clone();
         tasks.spawn(async move {
@@ -190,26 +223,66 @@ fn end_machines(effects: Option<JoinHandle<()>>, runner: Option<Arc<dyn MachineR
     }
 }
 
-fn host(config: &EmulatorConfig, data_dir: PathBuf) -> anyhow::Result<(Host, String)> {
-    let MachinesMode::Process { launcher, launcher_args, agent } = &config.machines else {
-        let isolation = "machines are not run: states move by the clock alone".to_owned();
-        return Ok((Host { data_dir, agent: None, runner: None }, isolation));
+/// What runs machines as processes, if they are to be.
+fn runner(config: &EmulatorConfig, data_dir: &Path) -> anyhow::Result<Option<ProcessRunner>> {
+    let MachinesMode::Process { launcher, launcher_args, .. } = &config.machines else {
+        return Ok(None);
     };
-    let mut masked = vec![data_dir.clone()];
+    let mut masked = vec![data_dir.to_owned()];
     for folder in &config.masked {
         // A folder that cannot be found cannot be hidden, and must not be taken for hidden.
         let found = folder.canonicalize();
         masked.push(found.with_context(|| format!("masking {}", folder.display()))?);
     }
-    let runner = ProcessRunner::new(ProcessRunnerConfig {
-        data_dir: data_dir.clone(),
+    let config = ProcessRunnerConfig {
+        data_dir: data_dir.to_owned(),
         launcher: launcher.clone(),
         launcher_args: launcher_args.clone(),
         masked,
-    })
-    .context("preparing to run machines")?;
-    let isolation = runner.isolation().to_string();
-    Ok((Host { data_dir, agent: agent.clone(), runner: Some(Arc::new(runner)) }, isolation))
+    };
+    ProcessRunner::new(config).context("preparing to run machines").map(Some)
+}
+
+/// Only where this host lets us can an address of the private network be a machine's own.
+fn addresses(isolation: Option<Isolation>) -> Addresses {
+    match isolation {
+        None => Addresses::PrivateNetwork,
+        Some(Isolation::Namespaces) if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() => {
+            Addresses::PrivateNetwork
+        }
+        Some(Isolation::Namespaces) => {
+            tracing::warn!("this host has no IPv6; machines have addresses in 127.0.0.0/8");
+            Addresses::Loopback
+        }
+        Some(Isolation::UserNamespaces | Isolation::PlainProcess) => Addresses::Loopback,
+    }
+}
+
+fn host(
+    machines: &MachinesMode,
+    data_dir: PathBuf,
+    runner: Option<Arc<dyn MachineRunner>>,
+    engine: &Arc<Engine>,
+    issuer: &Arc<Issuer>,
+) -> Host {
+    let MachinesMode::Process { agent, .. } = machines else {
+        return Host { data_dir, agent: None, runner: None, sockets: None };
+    };
+    let sockets = MachineSockets {
+        data_dir: data_dir.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        engine: Arc::clone(engine),
+        issuer: Arc::clone(issuer),
+    };
+    Host { data_dir, agent: agent.clone(), runner, sockets: Some(sockets) }
+}
+
+/// Has the key ready before the first machine asks; whoever asks earlier waits for it.
+async fn make_key(engine: Arc<Engine>, issuer: Arc<Issuer>) {
+    if let Some(Err(error)) = engine.closing().run_until_cancelled(issuer.key()).await {
+        let error = anyhow::Error::from(error);
+        tracing::error!(error = format!("{error:#}"), "machines will get no tokens");
+    }
 }
 
 fn organizations(more: &[String]) -> anyhow::Result<BTreeSet<String>> {

@@ -6,14 +6,16 @@
 //!  [record, …]                                     one line per change since
 //! ```
 //!
+//! It holds the values of secrets, so its mode is 0600 whatever it was before.
+//!
 //! A line is written before its change is answered, so that a killed emulator forgets nothing that
 //! it has acknowledged. When the changes outweigh the world, the file is written anew beside the
 //! old one and renamed over it. A line that the end of the process cut short was never
 //! acknowledged and is dropped; everything else that does not parse is an error.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -80,7 +82,7 @@ struct Header {
 pub struct Journal {
     path: PathBuf,
     file: File,
-    _lock: File,
+    lock: File,
     base_bytes: u64,
     change_bytes: u64,
 }
@@ -106,7 +108,7 @@ impl Journal {
         let file = open_to_append(&path)?;
         // What a torn last line left must not be glued to the next one.
         file.set_len(whole_bytes).map_err(|source| io("truncating", &path, source))?;
-        let journal = Self { path, file, _lock: lock, base_bytes: 0, change_bytes: whole_bytes };
+        let journal = Self { path, file, lock, base_bytes: 0, change_bytes: whole_bytes };
         Ok((journal, records))
     }
 
@@ -139,6 +141,16 @@ impl Journal {
     }
 }
 
+/// Unlocks and does not only close: a process that is being forked this moment, by another thread
+/// for its own purposes, has the file open until it has become its program.
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the lock of the emulator's folder goes with this process only");
+        }
+    }
+}
+
 fn lock(path: &Path) -> Result<File, JournalError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
     let file = file.map_err(|source| io("opening", path, source))?;
@@ -150,7 +162,10 @@ fn lock(path: &Path) -> Result<File, JournalError> {
 }
 
 fn open_to_append(path: &Path) -> Result<File, JournalError> {
-    OpenOptions::new().append(true).open(path).map_err(|source| io("opening", path, source))
+    let file = OpenOptions::new().append(true).open(path);
+    let file = file.map_err(|source| io("opening", path, source))?;
+    make_private(&file).map_err(|source| io("protecting", path, source))?;
+    Ok(file)
 }
 
 /// The records of a file and the length of its whole lines.
@@ -209,10 +224,17 @@ fn write_anew(path: &Path, world: impl Iterator<Item = Record>) -> Result<(), Jo
     write().map_err(|source| io("writing", path, source))
 }
 
-/// Configs hold tenants' environments, so the file is its owner's alone.
 fn create_private(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
-    options.create(true).truncate(true).write(true).mode(0o600).open(path)
+    let file = options.create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    // The mode above is for a new file only.
+    make_private(&file)?;
+    Ok(file)
+}
+
+/// The world holds tenants' secrets and environments, so its file is its owner's alone.
+fn make_private(file: &File) -> std::io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 fn line(records: &[Record]) -> std::io::Result<Vec<u8>> {
@@ -285,6 +307,22 @@ mod tests {
         std::fs::write(&path, "something else\n").expect("writes");
         let error = Journal::open(directory.path()).expect_err("foreign");
         assert!(matches!(error, JournalError::Foreign { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_world_is_its_owners_alone_whatever_was_there_before() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let path = directory.path().join("world.jsonl");
+        let open_to_all = Permissions::from_mode(0o644);
+        std::fs::write(path.with_extension("jsonl.new"), "left over").expect("written");
+        std::fs::set_permissions(path.with_extension("jsonl.new"), open_to_all.clone())
+            .expect("opened to all");
+        for _ in 0..2 {
+            drop(Journal::open(directory.path()).expect("opens"));
+            let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            std::fs::set_permissions(&path, open_to_all.clone()).expect("opened to all");
+        }
     }
 
     #[test]

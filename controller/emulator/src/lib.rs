@@ -7,6 +7,10 @@
 //!                   │ rate_limit    │  │ exits         │ effects
 //!                   ▼               ▼  │               ▼
 //!                 hooks          journal  runner ◀── effects   processes in namespaces
+//!                                            ▲            │
+//!  machine ─▶ /.fly/api ─▶ machine_socket ───┼────────────┘ one socket per run
+//!                            │               └ agent, /.fly, volume
+//!  verifier ─▶ /oidc/… ─▶ oidc ◀── who it is    tokens that say which machine asked
 //! ```
 //!
 //! It shares no types with the controller's client, so that a mistake cannot hide on both sides.
@@ -24,10 +28,13 @@ pub mod api;
 pub mod rate_limit;
 pub mod tokens;
 
+mod oidc;
+
 mod effects;
+mod machine_socket;
 pub mod process;
 pub mod runner;
 pub mod sandbox;
 
 pub use self::api::hooks::{AnswerHook, AnswerInfo, RequestHook, RequestInfo};
-pub use self::emulator::{DEFAULT_ORG, Emulator, EmulatorConfig, MachinesMode};
+pub use self::emulator::{AgentCommand, DEFAULT_ORG, Emulator, EmulatorConfig, MachinesMode};

@@ -24,10 +24,13 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::runner::{Exit, Launch, MachineRunner};
+use crate::sandbox;
 pub use crate::sandbox::isolation::Isolation;
 use crate::sandbox::message::{self, Ended, Order};
 
 mod folder;
+
+pub(crate) use self::folder::fly_folder;
 
 mod console;
 
@@ -35,12 +38,12 @@ mod machine;
 
 mod probe;
 
-/// How many machines run at once: each costs a thread, five descriptors and three processes, and
+/// How many machines run at once: each costs a thread, six descriptors and three processes, and
 /// this many fill a developer's host.
 pub const RUNNING_MAX: usize = 1024;
 
 /// How many open files that takes, with as many again for what else the emulator serves.
-const DESCRIPTORS: u64 = 2 * 5 * RUNNING_MAX as u64;
+const DESCRIPTORS: u64 = 2 * 6 * RUNNING_MAX as u64;
 
 /// The stack of a machine's thread, in bytes: it polls and copies, nothing recursive.
 const STACK_BYTES: usize = 256 << 10;
@@ -84,6 +87,8 @@ struct Shared {
 struct Running {
     /// By machine id and run.
     machines: HashMap<(String, u64), Arc<Mutex<UnixStream>>>,
+    /// Launches whose end has not been told yet; some of these are in the table above.
+    untold: usize,
     is_shut_down: bool,
 }
 
@@ -120,6 +125,7 @@ impl ProcessRunner {
         let masked = config.masked.iter().map(|path| folder::resolved(path));
         config.masked = masked.collect::<io::Result<_>>()?;
         config.masked.push(config.data_dir.clone());
+        config.masked = sandbox::outermost(config.masked);
         let isolation = probe::first_possible(&config, candidates)?;
         match isolation {
             Isolation::Namespaces => tracing::info!("{isolation}"),
@@ -155,10 +161,14 @@ impl MachineRunner for ProcessRunner {
         let notice = Notice::new(exited);
         let (shared, isolation) = (Arc::clone(&self.shared), self.isolation);
         let (machine_id, run) = (launch.machine_id.clone(), launch.run);
+        let untold = Untold::new(&shared);
         let admitted = shared.admit(&machine_id, run);
         let thread =
             thread::Builder::new().name(format!("machine {machine_id}")).stack_size(STACK_BYTES);
         let spawned = thread.spawn(move || {
+            // Dropped in the other order, also when something panics.
+            let _untold = untold;
+            let notice = notice;
             let ended = admitted.and_then(|(admitted, theirs)| {
                 machine::run(&shared.config, isolation, launch, &admitted, theirs)
             });
@@ -202,13 +212,11 @@ impl MachineRunner for ProcessRunner {
         let (running, outcome) = self
             .shared
             .ended
-            .wait_timeout_while(self.shared.lock(), SHUTDOWN_PATIENCE, |running| {
-                !running.machines.is_empty()
-            })
+            .wait_timeout_while(self.shared.lock(), SHUTDOWN_PATIENCE, |running| running.untold > 0)
             .unwrap_or_else(PoisonError::into_inner);
         if outcome.timed_out() {
             let left: Vec<_> = running.machines.keys().collect();
-            tracing::error!(?left, "machines did not end");
+            tracing::error!(?left, untold = running.untold, "machines did not end");
         }
     }
 }
@@ -249,6 +257,24 @@ impl Shared {
     }
 }
 
+/// One launch whose end is still to be told; `shutdown` waits for all of them, because what is done
+/// when it is told (a socket is removed) must not happen to the next emulator's machines.
+struct Untold(Arc<Shared>);
+
+impl Untold {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.lock().untold += 1;
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        self.0.lock().untold -= 1;
+        self.0.ended.notify_all();
+    }
+}
+
 /// A place in the table of running machines; given back when dropped.
 struct Admitted {
     shared: Arc<Shared>,
@@ -262,7 +288,6 @@ struct Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.shared.lock().machines.remove(&self.key);
-        self.shared.ended.notify_all();
     }
 }
 

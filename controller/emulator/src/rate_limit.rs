@@ -40,6 +40,14 @@ pub enum Action {
     ReadMetadata,
     /// Writes of metadata.
     WriteMetadata,
+    /// `GET …/secrets`, per app.
+    ListSecrets,
+    /// `GET …/secrets/{name}`, per app.
+    ReadSecret,
+    /// `POST …/secrets` and below, per app.
+    WriteSecret,
+    /// `DELETE …/secrets/{name}`, per app.
+    DeleteSecret,
     /// `GET …/volumes`, per app.
     ListVolumes,
     /// `POST …/volumes`, per app.

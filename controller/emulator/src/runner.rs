@@ -4,9 +4,35 @@
 //! start, how the machine ended. Nothing else crosses this line, so that the world stays pure.
 
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// A process's whole environment. It holds secrets, so only the names show when it is printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Deref for Environment {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Environment {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.keys()).finish()
+    }
+}
 
 /// What one start of a machine needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +48,17 @@ pub struct Launch {
     /// The program and its arguments; empty for the built-in pause, which waits for its signal.
     pub argv: Vec<String>,
     /// The whole environment of the process.
-    pub env: BTreeMap<String, String>,
+    pub env: Environment,
+    /// A file of the host that is seen at its own path inside the machine, whatever else hides that
+    /// path: the agent's program. Absolute, without symbolic links.
+    pub shown: Option<PathBuf>,
+    /// The folder of the host that is seen at `/.fly` inside the machine, read-only: the machine's
+    /// API socket lies in it, named `api`.
+    pub fly: Option<PathBuf>,
     /// The volume to show inside the machine, if it has one.
     pub volume: Option<MountedVolume>,
-    /// The machine's address on the private network.
-    pub private_ip: Ipv6Addr,
+    /// The machine's address on the private network, or the one that stands for it on this host.
+    pub private_ip: IpAddr,
     /// The name the machine has for itself; Fly uses the machine's id.
     pub hostname: String,
 }

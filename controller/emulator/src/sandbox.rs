@@ -29,11 +29,17 @@ mod root;
 
 mod fresh_mounts;
 
+mod masks;
+
+mod shown;
+
 mod identity;
 
 mod workload;
 
 pub(crate) mod loopback;
+
+pub(crate) use self::masks::outermost;
 
 /// The stage that the emulator starts; it starts the others.
 pub(crate) const SUPERVISE: &str = "supervise";

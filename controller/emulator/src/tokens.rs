@@ -10,6 +10,8 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::world::DigestKey;
+
 /// Credentials in one header; a token is a handful of macaroons.
 const MAX_CREDENTIALS: usize = 16;
 
@@ -20,6 +22,8 @@ pub struct Caller {
     pub token_id: String,
     /// The organizations that the token opens.
     pub orgs: Arc<BTreeSet<String>>,
+    /// Whether the values of secrets may be shown to it: to the operator and to organizations.
+    pub reads_secrets: bool,
 }
 
 /// All tokens, by the digests of their texts.
@@ -76,7 +80,8 @@ impl Tokens {
 
     fn learn(&mut self, name: &str, token: &str, orgs: BTreeSet<String>) {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let caller = Caller { token_id: name.to_owned(), orgs: Arc::new(orgs) };
+        let token_id = name.to_owned();
+        let caller = Caller { token_id, orgs: Arc::new(orgs), reads_secrets: true };
         self.known.push((digest, caller));
     }
 
@@ -90,13 +95,22 @@ impl Tokens {
     }
 }
 
+/// Reads the key of secrets' digests, `digest.key` in the data folder, and makes it if it is missing.
+///
+/// # Errors
+/// A file that cannot be read or written, or that is empty.
+pub fn digest_key(directory: &Path) -> anyhow::Result<DigestKey> {
+    let text = read_or_make(&directory.join("digest.key"))?;
+    Ok(DigestKey::new(Sha256::digest(text.as_bytes()).into()))
+}
+
 fn read_or_make(path: &Path) -> anyhow::Result<String> {
     match std::fs::read_to_string(path) {
         Ok(text) => {
             let token = text.trim();
             anyhow::ensure!(
                 !token.is_empty(),
-                "{} is empty; remove it to get a new token",
+                "{} is empty; remove it to get a new one",
                 path.display()
             );
             Ok(token.to_owned())

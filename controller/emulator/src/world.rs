@@ -9,6 +9,7 @@
 //! Nothing here reads a clock, draws randomness, blocks or does I/O: `now` is an argument, and
 //! identifiers follow from the seed. The same calls at the same times make the same world.
 
+pub mod address;
 pub mod app;
 pub mod config;
 pub mod create;
@@ -23,6 +24,7 @@ pub mod query;
 pub mod record;
 pub mod region;
 pub mod restart;
+pub mod secret;
 pub mod table;
 pub mod units;
 pub mod volume;
@@ -40,12 +42,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use self::address::Addresses;
 pub use self::app::{App, NewApp};
 pub use self::create::{NewMachine, Update};
 pub use self::error::Refusal;
-pub use self::launch::{LaunchSpec, Program};
+pub use self::launch::{Identity, LaunchSpec, Program};
 pub use self::machine::{Machine, State};
 pub use self::record::Record;
+pub use self::secret::{DigestKey, Secret, SecretValue};
 pub use self::volume::{NewVolume, Volume};
 
 use self::ids::Identifiers;
@@ -62,13 +66,17 @@ pub struct Settings {
     pub boot_delay: Duration,
     /// Machines are processes; otherwise their states move by the clock alone.
     pub processes: bool,
+    /// Which addresses machines get.
+    pub addresses: Addresses,
+    /// Keys the digests of secrets.
+    pub digest_key: DigestKey,
 }
 
 /// What the world asks to be done outside, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Start a machine's process.
-    Launch(LaunchSpec),
+    Launch(Box<LaunchSpec>),
     /// Send the signal, and kill after the timeout.
     Stop {
         /// The machine.
@@ -99,13 +107,14 @@ pub enum Effect {
     },
 }
 
-/// All apps, machines and volumes.
+/// All apps, secrets, machines and volumes.
 #[derive(Clone, Debug)]
 pub struct World {
     settings: Settings,
     orgs: BTreeSet<String>,
     ids: Identifiers,
     apps: Table<App>,
+    secrets: Table<Secret>,
     machines: Table<Machine>,
     volumes: Table<Volume>,
     effects: Vec<Effect>,
@@ -119,6 +128,7 @@ impl World {
             ids: Identifiers::new(settings.seed),
             settings,
             apps: Table::default(),
+            secrets: Table::default(),
             machines: Table::default(),
             volumes: Table::default(),
             effects: Vec::new(),

@@ -1,103 +1,16 @@
 //! The API as clients meet it: statuses, bodies and texts over real HTTP.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use vault_emulator::{AnswerInfo, Emulator, EmulatorConfig, MachinesMode, RequestInfo};
+use vault_emulator::{AnswerInfo, Emulator, EmulatorConfig, RequestInfo};
 
-/// An emulator and a client that holds one of its tokens.
-struct Platform {
-    emulator: Emulator,
-    client: Client,
-    token: String,
-}
+#[path = "support/platform.rs"]
+mod support;
 
-fn config(data_dir: &Path) -> EmulatorConfig {
-    EmulatorConfig {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        data_dir: data_dir.to_owned(),
-        orgs: vec!["other".to_owned()],
-        machines: MachinesMode::None,
-        masked: Vec::new(),
-        rate_limits: false,
-        boot_delay: Duration::ZERO,
-        on_answer: None,
-        on_request: None,
-    }
-}
-
-async fn start(config: EmulatorConfig) -> Platform {
-    // A second installation in this process is refused, which is as good.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let emulator = Emulator::start(config).await.expect("starts");
-    let token = format!("Bearer {}", emulator.operator_token());
-    Platform { client: Client::new(), token, emulator }
-}
-
-impl Platform {
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let request = self.client.request(method, format!("{}{path}", self.emulator.url()));
-        let request = request.header("authorization", &self.token);
-        let request = match body {
-            Some(body) => request.body(body.to_string()),
-            None => request,
-        };
-        let answer = request.send().await.expect("an answer");
-        let id = answer
-            .headers()
-            .get("fly-request-id")
-            .expect("an id")
-            .to_str()
-            .expect("text")
-            .to_owned();
-        assert_eq!((id.len(), &id[26..]), (30, "-ord"), "{id}");
-        let (status, text) = (answer.status(), answer.text().await.expect("a body"));
-        let body =
-            if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect(&text) };
-        (status, body)
-    }
-
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
-        self.call(Method::GET, path, None).await
-    }
-
-    async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
-        self.call(Method::POST, path, Some(body)).await
-    }
-
-    async fn app(&self, name: &str) {
-        let (status, body) =
-            self.post("/v1/apps", json!({ "app_name": name, "org_slug": "local" })).await;
-        assert_eq!(status, StatusCode::CREATED, "{body}");
-    }
-
-    async fn machine(&self, app: &str, name: &str) -> String {
-        let body = json!({ "name": name, "region": "ams", "config": { "image": "nginx:1.29" } });
-        let (status, body) = self.post(&format!("/v1/apps/{app}/machines"), body).await;
-        assert_eq!(status, StatusCode::OK, "{body}");
-        body["id"].as_str().expect("an id").to_owned()
-    }
-
-    async fn wait(&self, app: &str, id: &str, state: &str) -> Value {
-        let path = format!("/v1/apps/{app}/machines/{id}/wait?state={state}&timeout=30");
-        let (status, body) = self.get(&path).await;
-        assert_eq!(status, StatusCode::OK, "{body}");
-        body
-    }
-}
-
-async fn platform() -> (Platform, tempfile::TempDir) {
-    let directory = tempfile::tempdir().expect("a folder");
-    (start(config(directory.path())).await, directory)
-}
-
-fn error(text: &str) -> Value {
-    json!({ "error": text })
-}
+use self::support::{config, error, platform, start, with_processes};
 
 #[tokio::test]
 async fn tokens_open_their_organizations_and_nothing_else() {
@@ -547,33 +460,22 @@ async fn shutting_down_does_not_wait_for_those_who_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_are_processes_and_start_again_with_the_emulator() {
     let directory = tempfile::tempdir().expect("a folder");
-    let machines = MachinesMode::Process {
-        launcher: PathBuf::from(env!("CARGO_BIN_EXE_vault-emulator")),
-        launcher_args: vec!["machine-init".to_owned()],
-        agent: None,
-    };
-    let config = || EmulatorConfig { machines: machines.clone(), ..config(directory.path()) };
+    let config = || with_processes(directory.path(), None);
     let platform = start(config()).await;
     platform.app("web").await;
-    let create = async |name: &str, config: Value| {
-        let (status, body) =
-            platform.post("/v1/apps/web/machines", json!({ "name": name, "config": config })).await;
-        assert_eq!(status, StatusCode::OK, "{body}");
-        body["id"].as_str().expect("an id").to_owned()
-    };
     let once = json!({ "image": "a", "restart": { "policy": "no" }, "init": { "exec": ["/bin/sh", "-c", "exit 7"] } });
-    let once = create("once", once).await;
+    let once = platform.create("web", "once", once).await;
     platform.wait("web", &once, "stopped,failed").await;
     let (_, ended) = platform.get(&format!("/v1/apps/web/machines/{once}")).await;
     assert_eq!(ended["events"][0]["request"]["exit_event"]["exit_code"], 7, "{ended}");
 
     let agent = json!({ "image": "x/agent:1", "restart": { "policy": "no" } });
-    let agent = create("agent", agent).await;
+    let agent = platform.create("web", "agent", agent).await;
     platform.wait("web", &agent, "stopped,failed").await;
     let (_, ended) = platform.get(&format!("/v1/apps/web/machines/{agent}")).await;
     assert_eq!(ended["events"][0]["request"]["exit_event"]["exit_code"], 127, "{ended}");
 
-    let pause = create("pause", json!({ "image": "a" })).await;
+    let pause = platform.create("web", "pause", json!({ "image": "a" })).await;
     platform.wait("web", &pause, "started").await;
     let (_, before) = platform.get(&format!("/v1/apps/web/machines/{pause}")).await;
     platform.emulator.shutdown().await;

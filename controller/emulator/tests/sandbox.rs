@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use vault_emulator::process::{Isolation, ProcessRunner, ProcessRunnerConfig};
-use vault_emulator::runner::{Exit, Launch, MachineRunner, MountedVolume};
+use vault_emulator::runner::{Environment, Exit, Launch, MachineRunner, MountedVolume};
 
 /// Far beyond what anything here takes; only a failure waits this long.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -85,9 +85,11 @@ impl Bed {
             app_name: "app".to_owned(),
             run: 1,
             argv: argv.iter().map(ToString::to_string).collect(),
-            env: BTreeMap::new(),
+            env: Environment::default(),
+            shown: None,
+            fly: None,
             volume: Some(MountedVolume { directory: self.volume(id), path: "/data".to_owned() }),
-            private_ip: address_of(id),
+            private_ip: address_of(id).into(),
             hostname: format!("{id}-host"),
         };
         change(&mut launch);
@@ -281,6 +283,32 @@ fn plain_process_ends() {
     assert!(bed.runner.isolation().to_string().contains("NOTHING IS ISOLATED"));
 }
 
+/// A machine is asked to stop by signals; what we block for ourselves must not be blocked there.
+#[test]
+fn a_workload_begins_with_no_signal_blocked_or_ignored() {
+    no_signal_is_blocked_or_ignored(&bed!(Namespaces));
+    no_signal_is_blocked_or_ignored(&bed!(UserNamespaces));
+    no_signal_is_blocked_or_ignored(&bed!(PlainProcess));
+}
+
+fn no_signal_is_blocked_or_ignored(bed: &Bed) {
+    let run = bed.launch("signals", &["grep", "-E", "SigBlk|SigIgn", "/proc/self/status"]);
+    assert_eq!(run.exit(), code(0));
+    let console = bed.console("signals");
+    let masks = console.lines().skip(1).map(|line| {
+        let mask = line.split_whitespace().nth(1).expect("a mask");
+        // The C library keeps 32 and 33 to itself.
+        u64::from_str_radix(mask, 16).expect("hexadecimal") & !0x1_8000_0000
+    });
+    assert_eq!(masks.collect::<Vec<_>>(), [0, 0], "{console}");
+
+    // A shell that starts nothing else leaves all signals as it found them.
+    let run = bed.shell("obeys", "echo up; exec sleep 1000");
+    bed.wait_for_console("obeys", "up");
+    bed.runner.stop("obeys", 1, SIGINT, DEADLINE);
+    assert_eq!(run.exit(), signal(SIGINT));
+}
+
 #[test]
 fn a_machine_has_its_environment_and_name() {
     let bed = bed!(Namespaces);
@@ -429,6 +457,113 @@ fn a_program_in_tmp_is_shown_alone() {
     assert_eq!(run.exit(), code(5));
     let console = bed.console("shown");
     assert!(console.contains("\nprogram\n") && console.contains("Read-only"), "{console}");
+}
+
+#[test]
+fn the_agents_program_is_shown_even_in_a_masked_folder() {
+    the_program_is_shown(&bed!(Namespaces));
+    the_program_is_shown(&bed!(UserNamespaces));
+}
+
+fn the_program_is_shown(bed: &Bed) {
+    let in_tmp = tempfile::tempdir_in("/tmp").expect("a folder");
+    let masked = bed.data.path().join("controller/deep");
+    fs::create_dir(&masked).expect("made");
+    let open = bed.scratch.path().to_owned();
+    let folders = [in_tmp.path().to_owned(), masked, open].map(|path| path.canonicalize());
+    for (index, folder) in folders.into_iter().enumerate() {
+        let folder = folder.expect("real");
+        let program = folder.join("agent");
+        let script = "#!/bin/sh\necho args $*; ls $(dirname $0); (echo x >> $0) 2>&1; exit 5\n";
+        fs::write(&program, script).expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+        fs::write(folder.join("neighbour"), "").expect("written");
+        let id = format!("shown{index}");
+        let argv = [program.to_str().expect("UTF-8"), "agent", "now"];
+        let run = bed.launch_with(&id, &argv, |launch| launch.shown = Some(program.clone()));
+        assert_eq!(run.exit(), code(5), "{}", bed.console(&id));
+        let console = bed.console(&id);
+        assert!(console.contains("args agent now") && console.contains("Read-only"), "{console}");
+        // The last of the folders is hidden from nobody.
+        assert_eq!(console.contains("neighbour"), index == 2, "{console}");
+    }
+    let key = bed.data.path().join("controller/master.key").display().to_string();
+    let run = bed.launch_with("masked", &["/bin/cat", &key], |launch| {
+        launch.shown = Some(bed.data.path().join("controller/deep/agent"));
+    });
+    assert_eq!(run.exit(), code(1));
+}
+
+#[test]
+fn masks_may_lie_in_each_other() {
+    let data = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    let platform = data.path().join("platform");
+    fs::create_dir(&platform).expect("made");
+    for isolation in [Isolation::Namespaces, Isolation::UserNamespaces] {
+        let config = ProcessRunnerConfig {
+            data_dir: platform.clone(),
+            launcher: PathBuf::from(env!("CARGO_BIN_EXE_vault-emulator")),
+            launcher_args: vec!["machine-init".to_owned()],
+            masked: vec![platform.clone(), data.path().to_owned()],
+        };
+        let bare = ProcessRunnerConfig { masked: Vec::new(), ..config.clone() };
+        if let Err(error) = ProcessRunner::with_isolation(bare, &[isolation]) {
+            skipped(&format!("this host does not allow {isolation:?}: {error}"));
+            continue;
+        }
+        ProcessRunner::with_isolation(config, &[isolation]).expect("nothing keeps it from it");
+    }
+}
+
+#[test]
+fn the_api_folder_is_seen_and_cannot_be_written() {
+    the_api_folder_is_seen(&bed!(Namespaces), "/.fly");
+    the_api_folder_is_seen(&bed!(UserNamespaces), "/.fly");
+}
+
+fn the_api_folder_is_seen(bed: &Bed, inside: &str) {
+    let fly = bed.data.path().join("emulator/machines/flying/fly");
+    fs::create_dir_all(&fly).expect("made");
+    fs::write(fly.join("api"), "here").expect("written");
+    let script = format!(
+        "cat {inside}/api; touch {inside}/x; rm {inside}/api; echo; echo up; \
+         until [ -e /data/go ]; do sleep 0.05; done; cat {inside}/later"
+    );
+    let run = bed.launch_with("flying", &["sh", "-c", &script], |launch| {
+        launch.fly = Some(fly.clone());
+    });
+    bed.wait_for_console("flying", "up");
+    fs::write(fly.join("later"), "and later").expect("written");
+    fs::write(bed.volume("flying").join("go"), "").expect("written");
+    assert_eq!(run.exit(), code(0));
+    let console = bed.console("flying");
+    assert!(console.contains("here") && console.ends_with("and later"), "{console}");
+    assert_eq!(console.matches("Read-only").count(), 2, "{console}");
+    assert!(fly.join("api").exists() && !fly.join("x").exists());
+
+    bed.runner.forget("flying");
+    assert!(!bed.data.path().join("emulator/machines/flying").exists());
+}
+
+#[test]
+fn without_a_mount_namespace_the_environment_names_the_socket() {
+    let bed = bed!(PlainProcess);
+    let fly = bed.data.path().join("emulator/machines/plain/fly");
+    fs::create_dir_all(&fly).expect("made");
+    let run = bed.launch_with("plain", &["sh", "-c", "echo $FLY_API_SOCKET"], |launch| {
+        launch.fly = Some(fly.clone());
+    });
+    assert_eq!(run.exit(), code(0));
+    let socket = fly.canonicalize().expect("real").join("api").display().to_string();
+    assert_eq!(bed.console("plain").lines().last(), Some(socket.as_str()));
+}
+
+#[test]
+fn the_network_is_the_hosts() {
+    let own = fs::read_link("/proc/self/ns/net").expect("a namespace");
+    let own = format!("{}\n", own.display());
+    assert_eq!(bed!(Namespaces).output("net", "readlink /proc/self/ns/net"), own);
+    assert_eq!(bed!(UserNamespaces).output("net", "readlink /proc/self/ns/net"), own);
 }
 
 #[test]

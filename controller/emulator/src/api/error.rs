@@ -45,6 +45,12 @@ pub enum ApiError {
     /// The path exists, the method does not.
     #[error("method not allowed")]
     MethodNotAllowed,
+    /// A machine's token was asked for by someone else.
+    #[error("unauthorized: only a machine gets this token, for itself, over /.fly/api")]
+    MachineOnly,
+    /// The issuer of machines' tokens has no key; the emulator's log says why.
+    #[error("the issuer's key cannot be used")]
+    NoIssuer,
     /// The world's word.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -67,7 +73,10 @@ impl ApiError {
             Self::NotReached { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Engine(EngineError::Broken(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::MachineOnly => StatusCode::FORBIDDEN,
+            Self::NoIssuer | Self::Engine(EngineError::Broken(_)) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::Engine(EngineError::Closing) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine(EngineError::Refused(refusal)) => status_of(refusal),
         }
@@ -95,6 +104,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::AppNotFound
         | Refusal::MachineNotFound
         | Refusal::VolumeNotFound
+        | Refusal::SecretNotFound
         | Refusal::MetadataKeyNotFound => StatusCode::NOT_FOUND,
         Refusal::AppNameTaken
         | Refusal::AppNameMalformed
@@ -109,6 +119,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::VolumeClaimed(_)
         | Refusal::VolumeBound(_)
         | Refusal::VolumeGoing(_)
+        | Refusal::SecretsVersionNotReached { .. }
         | Refusal::StaleVersion => StatusCode::PRECONDITION_FAILED,
     }
 }

@@ -68,13 +68,8 @@ pub(crate) async fn observe(
         hook(&RequestInfo { answers, method: method.clone(), path: path.clone() });
     }
     let mut response = next.run(request).await;
-    let id = request_id(&engine);
+    let id = stamp(&engine, &mut response);
     tracing::debug!(method, path, status = response.status().as_u16(), id, "answered");
-    let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert("fly-request-id", id);
-    }
-    headers.insert("server", HeaderValue::from_static("Fly/vault-emulator"));
     if counted {
         let sequence = hooks.answers.fetch_add(1, Ordering::SeqCst) + 1;
         if let Some(hook) = &hooks.on_answer {
@@ -82,6 +77,17 @@ pub(crate) async fn observe(
         }
     }
     response
+}
+
+/// Puts the headers on an answer that every answer of the platform has; returns the request's id.
+pub(crate) fn stamp(engine: &Engine, response: &mut Response) -> String {
+    let id = request_id(engine);
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert("fly-request-id", id);
+    }
+    headers.insert("server", HeaderValue::from_static("Fly/vault-emulator"));
+    id
 }
 
 /// A ULID, a dash, and the region of the edge.

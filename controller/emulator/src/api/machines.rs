@@ -56,6 +56,8 @@ pub(super) async fn create(
         region: body.region,
         config: body.config.unwrap_or_default(),
         skip_launch: body.skip_launch.unwrap_or_default(),
+        skip_secrets: body.skip_secrets.unwrap_or_default(),
+        min_secrets_version: body.min_secrets_version,
     };
     let machine =
         api.change_app(&caller, &app, |world, now| world.create_machine(now, &app, new))?;
@@ -84,6 +86,8 @@ pub(super) async fn update(
         config: body.config.unwrap_or_default(),
         skip_launch: body.skip_launch.unwrap_or_default(),
         current_version: body.current_version,
+        skip_secrets: body.skip_secrets.unwrap_or_default(),
+        min_secrets_version: body.min_secrets_version,
     };
     let updated = api.change_app(&caller, &app, |world, now| {
         world.update_machine(now, &app, &machine, update)

@@ -1,8 +1,9 @@
-//! `/v1/tokens/current` and `/v1/platform/regions`
+//! `/v1/tokens/current`, `/v1/tokens/oidc` and `/v1/platform/regions`
 
 use axum::Json;
 use serde_json::{Value, json};
 
+use crate::api::error::ApiError;
 use crate::tokens::Caller;
 use crate::world::region::{NEAREST, REGIONS};
 
@@ -20,6 +21,11 @@ pub(super) async fn current_tokens(caller: Caller) -> Json<Value> {
         })
     });
     Json(json!({ "tokens": tokens.collect::<Vec<_>>() }))
+}
+
+/// Whoever holds a token of ours is no machine: those ask on their own sockets.
+pub(super) async fn machine_tokens(_: Caller) -> ApiError {
+    ApiError::MachineOnly
 }
 
 /// In the capitals of the live service, which its own client expects.

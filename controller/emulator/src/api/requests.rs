@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::world::SecretValue;
 use crate::world::config::Config;
 
 /// `POST /v1/apps`
@@ -29,6 +30,8 @@ pub(super) struct WriteMachine {
     pub(super) skip_launch: Option<bool>,
     pub(super) lease_ttl: Option<i64>,
     pub(super) current_version: Option<String>,
+    pub(super) skip_secrets: Option<bool>,
+    pub(super) min_secrets_version: Option<u64>,
 }
 
 /// `POST …/stop`
@@ -54,6 +57,28 @@ pub(super) struct MergeMetadata {
 #[serde(default)]
 pub(super) struct SetMetadata {
     pub(super) value: Option<String>,
+}
+
+/// `POST …/secrets`; null removes
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct ChangeSecrets {
+    pub(super) values: Option<BTreeMap<String, Option<SecretValue>>>,
+}
+
+/// `POST …/secrets/{name}`
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct SetSecret {
+    pub(super) value: Option<SecretValue>,
+}
+
+/// `POST /v1/tokens/oidc`, on a machine's own socket
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct CreateOidcToken {
+    pub(super) aud: Option<String>,
+    pub(super) aws_principal_tags: Option<bool>,
 }
 
 /// `POST …/volumes`

@@ -22,7 +22,9 @@ pub(super) fn app(world: &World, app: &App) -> Value {
         "network": network,
         "machine_count": machine_count,
         "volume_count": world.volume_count(&app.name),
-        "organization": { "name": app.org, "slug": app.org },
+        "organization": {
+            "name": app.org, "slug": app.org, "internal_numeric_id": app.org_number(),
+        },
     })
 }
 

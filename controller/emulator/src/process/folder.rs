@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   console.log, console.log.1   what the machine printed
+//!   fly/                         the machine's API socket, seen at /.fly inside
 //!   root/                        where its root is mounted, seen by the machine alone; empty here
 //!   home/                        the working directory where nothing is isolated
 //! ```
@@ -33,7 +34,17 @@ pub(super) fn prepare(data_dir: &Path, machine_id: &str) -> io::Result<PathBuf> 
     Ok(directory)
 }
 
-/// Removes the folder. Only what [`prepare`] and the console make is removed by name, so that a
+/// Makes the folder of the machine's API socket for one start and answers it: nothing of the last
+/// start is in it.
+pub(crate) fn fly_folder(data_dir: &Path, machine_id: &str) -> io::Result<PathBuf> {
+    check_id(machine_id)?;
+    let fly = data_dir.join("machines").join(machine_id).join("fly");
+    none_if_missing(fs::remove_dir_all(&fly))?;
+    fs::create_dir_all(&fly)?;
+    Ok(fly)
+}
+
+/// Removes the folder. Only what [`prepare`], [`fly_folder`] and the console make is removed by name, so that a
 /// volume that somebody keeps in there survives.
 pub(super) fn remove(data_dir: &Path, machine_id: &str) -> io::Result<()> {
     check_id(machine_id)?;
@@ -42,6 +53,7 @@ pub(super) fn remove(data_dir: &Path, machine_id: &str) -> io::Result<()> {
         none_if_missing(fs::remove_file(directory.join(file)))?;
     }
     none_if_missing(fs::remove_dir_all(directory.join("home")))?;
+    none_if_missing(fs::remove_dir_all(directory.join("fly")))?;
     none_if_missing(fs::remove_dir(directory.join("root")))?;
     none_if_missing(fs::remove_dir(directory))
 }

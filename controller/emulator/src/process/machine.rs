@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, Read};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -13,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::console::{CONSOLE_BYTES_MAX, Console};
 use super::{Admitted, ProcessRunnerConfig, folder};
+use crate::machine_socket::SOCKET;
 use crate::runner::Launch;
 use crate::sandbox::isolation::Isolation;
 use crate::sandbox::message::{Channel, Description, Ended, Order, Volume, send};
@@ -87,19 +89,32 @@ fn describe(
         Isolation::Namespaces | Isolation::UserNamespaces => Path::new("/root").to_owned(),
         Isolation::PlainProcess => directory.join("home"),
     };
+    let mut env = environment(&launch.env, &home);
+    let fly = launch.fly.as_ref().map(|fly| fly.canonicalize()).transpose()?;
+    if let (Isolation::PlainProcess, Some(fly)) = (isolation, &fly) {
+        // Nothing can be shown at /.fly there.
+        env.insert("FLY_API_SOCKET".to_owned(), text(&fly.join(SOCKET))?);
+    }
     Ok(Description {
         machine_id: launch.machine_id.clone(),
         isolation,
         directory: directory.to_owned(),
         launcher_args: config.launcher_args.clone(),
         argv: launch.argv.clone(),
-        env: environment(&launch.env, &home),
+        env,
+        shown: launch.shown.clone(),
+        fly,
         volume: volume.transpose()?,
         masked: config.masked.clone(),
         private_ip: (isolation == Isolation::Namespaces).then_some(launch.private_ip),
         hostname: launch.hostname.clone(),
         probe: false,
     })
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    let not_text = || io::Error::other(format!("{} is not UTF-8", path.display()));
+    path.to_str().map(str::to_owned).ok_or_else(not_text)
 }
 
 /// What the machine sets, and two variables that hardly any program does without.
@@ -137,7 +152,7 @@ fn start_and_watch(
     }
     let status = supervisor.child.wait()?;
     // A supervisor that was killed could not take its address back.
-    if let (Some(_), Some(address)) = (status.signal(), private_ip)
+    if let (Some(_), Some(IpAddr::V6(address))) = (status.signal(), private_ip)
         && let Err(error) = loopback::remove(address)
     {
         tracing::warn!(%address, %error, "the address stays on the loopback interface");

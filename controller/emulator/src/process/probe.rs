@@ -47,6 +47,8 @@ fn attempt(config: &ProcessRunnerConfig, isolation: Isolation) -> io::Result<()>
         launcher_args: config.launcher_args.clone(),
         argv: Vec::new(),
         env: BTreeMap::new(),
+        shown: None,
+        fly: None,
         volume: None,
         masked: config.masked.clone(),
         private_ip: None,

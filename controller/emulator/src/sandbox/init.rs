@@ -2,12 +2,13 @@
 //!
 //! When this process ends, the kernel ends every process of the machine with it.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::sched::{CloneFlags, unshare};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal as Number};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -100,21 +101,32 @@ fn live(
     machine.watch(supervisor, signals)
 }
 
-/// Starts the third stage, which becomes the workload.
+/// Starts the third stage, which becomes the workload. It begins with no signal blocked, as
+/// ours are, and none ignored, as a shell's background jobs ignore some: it is asked to stop by
+/// signals.
 fn start(description: &Description) -> io::Result<Pid> {
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .args(&description.launcher_args)
-        .arg(super::RUN)
-        .args(&description.argv)
-        .env_clear()
-        .envs(&description.env)
-        .stdin(Stdio::null());
+    let stage = description.launcher_args.iter().map(String::as_str).chain([super::RUN]);
+    let stage = std::iter::once("/proc/self/exe").chain(stage);
+    let own = description.argv.iter().map(String::as_str);
+    let args: Vec<CString> = stage.chain(own).map(CString::new).collect::<Result<_, _>>()?;
+    let variables = description.env.iter().map(|(name, value)| format!("{name}={value}"));
+    let env: Vec<CString> = variables.map(CString::new).collect::<Result<_, _>>()?;
     if description.isolation == Isolation::PlainProcess {
-        command.current_dir(description.directory.join("home"));
+        std::env::set_current_dir(description.directory.join("home"))?;
     }
-    let child = doing("start the workload", command.spawn())?;
-    Ok(Pid::from_child(&child))
+    let mut streams = PosixSpawnFileActions::init()?;
+    let nothing = fs::File::open("/dev/null")?;
+    streams.add_dup2(nothing.as_raw_fd(), 0)?;
+    let mut signals = PosixSpawnAttr::init()?;
+    let settable = |number: &Number| !matches!(number, Number::SIGKILL | Number::SIGSTOP);
+    signals.set_sigdefault(&Number::iterator().filter(settable).collect())?;
+    signals.set_sigmask(&SigSet::empty())?;
+    signals.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
+    )?;
+    let child = posix_spawn(c"/proc/self/exe", &streams, &signals, &args, &env);
+    let child = doing("start the workload", child)?;
+    Pid::from_raw(child.as_raw()).ok_or_else(|| io::Error::other("the workload has no id"))
 }
 
 /// The process whose end is the machine's end; none for the built-in pause.
@@ -211,8 +223,7 @@ fn how_it_ended(status: WaitStatus) -> Ended {
     Ended { code: status.exit_status(), signal: status.terminating_signal() }
 }
 
-/// Blocks the signals that we act on and answers where to read them. The workload starts with an
-/// empty mask all the same, because the standard library clears it in every child.
+/// Blocks the signals that we act on and answers where to read them.
 fn hold_signals() -> io::Result<SignalFd> {
     let mut signals = SigSet::empty();
     signals.add(Number::SIGCHLD);

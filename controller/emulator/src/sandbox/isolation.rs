@@ -26,14 +26,14 @@ impl fmt::Display for Isolation {
             }
             Self::UserNamespaces => {
                 "machines have their own mounts, processes, IPC and hostname in a user namespace; \
-                 NOT isolated: the network, CPU and memory are the host's, private_ip is not on \
-                 the loopback interface, and files that belong to other users cannot be changed"
+                 NOT isolated: the network, CPU and memory are the host's, private_ip is an \
+                 address in 127.0.0.0/8, and files that belong to other users cannot be changed"
             }
             Self::PlainProcess => {
                 "NOTHING IS ISOLATED: machines are plain processes of this user, they see and can \
                  change the host's files and processes, volumes are NOT mounted at their paths \
-                 (there is no /data), hostname and private_ip are not set; a machine still ends \
-                 as a whole"
+                 (there is no /data), hostname is not set and private_ip is an address in \
+                 127.0.0.0/8; a machine still ends as a whole"
             }
         })
     }

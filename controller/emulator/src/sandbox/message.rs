@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -33,11 +33,18 @@ pub(crate) struct Description {
     pub(crate) argv: Vec<String>,
     /// The whole environment of the workload.
     pub(crate) env: BTreeMap<String, String>,
+    /// A file of the host that is seen at its own path inside, read-only, whatever hides that path;
+    /// absolute, without symbolic links.
+    pub(crate) shown: Option<PathBuf>,
+    /// The folder of the host that is seen at `/.fly`, read-only; absolute, without symbolic links.
+    pub(crate) fly: Option<PathBuf>,
     pub(crate) volume: Option<Volume>,
-    /// Folders of the host that are empty inside; absolute, without symbolic links.
+    /// Folders of the host that are empty inside; absolute, without symbolic links, and none of them
+    /// in another.
     pub(crate) masked: Vec<PathBuf>,
-    /// The address to put on the loopback interface, if any.
-    pub(crate) private_ip: Option<Ipv6Addr>,
+    /// The address that the machine knows as its own, where it can be told; one of the private
+    /// network is put on the loopback interface.
+    pub(crate) private_ip: Option<IpAddr>,
     pub(crate) hostname: String,
     /// Set everything up, then end with code 0: finds out whether this host allows it.
     pub(crate) probe: bool,

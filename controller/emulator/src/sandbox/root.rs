@@ -6,7 +6,8 @@
 //!     merged            overlay of /, with further overlays where the host has mounts
 //!        │ pivot_root
 //!        ▼
-//!   /                   proc, sys, dev, tmp and run anew; masked folders empty; the volume bound
+//!   /                   proc, sys, dev, tmp and run anew; masked folders empty; the volume, /.fly
+//!                       and the agent bound
 //! ```
 //!
 //! The upper layer lies in memory because every start has a fresh root anyway, as on Fly, and
@@ -16,14 +17,14 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::host_mounts::{self, is_replaced};
 use super::isolation::Isolation;
-use super::message::{Description, Volume};
-use super::{doing, fresh_mounts, say};
+use super::message::Description;
+use super::{doing, fresh_mounts, masks, say, shown};
 
 /// How much a machine may write to its root, in bytes: it is memory of the host until the machine
 /// ends; data that is to last belongs on the volume.
@@ -38,7 +39,7 @@ const LAYERS_MAX: usize = 128;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where the host's root stands until everything has been taken from it.
-const HOST: &str = "/.host";
+pub(super) const HOST: &str = "/.host";
 
 /// Builds the root and enters it. Needs a mount namespace of its own; leaves the host as it was.
 pub(super) fn build(description: &Description) -> io::Result<()> {
@@ -70,13 +71,8 @@ pub(super) fn build(description: &Description) -> io::Result<()> {
     pivot()?;
     fresh_mounts::mount_all(description.isolation, Path::new(HOST))?;
     resolver.restore()?;
-    for path in &description.masked {
-        mask(path)?;
-    }
-    show_program(description)?;
-    if let Some(volume) = &description.volume {
-        show_volume(volume)?;
-    }
+    masks::mask_all(&description.masked, description.shown.as_deref())?;
+    shown::show_all(description)?;
     doing("leave the host's root", umount2(HOST, MntFlags::MNT_DETACH))?;
     doing("leave the host's root", fs::remove_dir(HOST))
 }
@@ -205,7 +201,7 @@ fn merged(path: &Path) -> PathBuf {
 }
 
 /// Where a path of the host stands after the pivot, as long as it is there.
-fn on_host(path: &Path) -> PathBuf {
+pub(super) fn on_host(path: &Path) -> PathBuf {
     Path::new(HOST).join(path.strip_prefix("/").unwrap_or(path))
 }
 
@@ -227,86 +223,9 @@ fn pivot() -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-/// Makes a folder (or file) of the host empty inside. A folder that is not there yet is masked all
-/// the same: what appears in the lower layer later would show through.
-fn mask(path: &Path) -> io::Result<()> {
-    const NONE: Option<&str> = None;
-    if is_replaced(path) {
-        return Ok(());
-    }
-    let what = format!("mask {}", path.display());
-    if path.is_file() {
-        let null = Some("/dev/null");
-        return doing(&what, mount(null, path, NONE, MsFlags::MS_BIND, NONE));
-    }
-    doing(&what, fs::create_dir_all(path))?;
-    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let options = Some("size=4k,mode=0555");
-    doing(what, mount(Some("tmpfs"), path, Some("tmpfs"), flags, options))
-}
-
-/// A program in `/tmp` or `/run` (a build folder may lie there) is hidden by the machine's own;
-/// this one file is shown again, read-only.
-fn show_program(description: &Description) -> io::Result<()> {
-    const NONE: Option<&str> = None;
-    let Some(program) = description.argv.first().map(Path::new) else {
-        return Ok(());
-    };
-    let is_hidden = ["/tmp", "/run"].iter().any(|folder| program.starts_with(folder));
-    let is_masked = description.masked.iter().any(|masked| program.starts_with(masked));
-    let source = on_host(program);
-    // A link could lead out of the old root, and into a masked folder.
-    let is_plain_file = source.canonicalize().is_ok_and(|real| real == source) && source.is_file();
-    let has_parent_steps = program.components().any(|part| part == Component::ParentDir);
-    if !is_hidden || is_masked || has_parent_steps || !is_plain_file {
-        return Ok(());
-    }
-    if let Some(parent) = program.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::write(program, "")?;
-    let what = format!("show {}", program.display());
-    doing(&what, mount(Some(&source), program, NONE, MsFlags::MS_BIND, NONE))?;
-    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID;
-    doing(&what, mount(NONE, program, NONE, flags, NONE))
-}
-
-fn show_volume(volume: &Volume) -> io::Result<()> {
-    const NONE: Option<&str> = None;
-    let path = &volume.path;
-    check_volume_path(path)?;
-    let what = format!("mount the volume at {}", path.display());
-    doing(&what, fs::create_dir_all(path))?;
-    let source = on_host(&volume.directory);
-    doing(&what, mount(Some(&source), path, NONE, MsFlags::MS_BIND, NONE))
-}
-
-/// A volume goes to a folder of its own: not over the root, not over what the kernel shows.
-pub(super) fn check_volume_path(path: &Path) -> io::Result<()> {
-    let mut parts = path.components();
-    let is_absolute = parts.next() == Some(Component::RootDir);
-    let all_named = parts.clone().all(|part| matches!(part, Component::Normal(_)));
-    let is_reserved = ["/proc", "/sys", "/dev", HOST].iter().any(|taken| path.starts_with(taken));
-    if !is_absolute || parts.next().is_none() || !all_named || is_reserved {
-        let text = format!("a volume cannot be mounted at {}", path.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_volume_has_a_folder_of_its_own() {
-        for good in ["/data", "/var/lib/tenant", "/tmp/x"] {
-            check_volume_path(Path::new(good)).expect(good);
-        }
-        for bad in ["/", "data", "", "/data/../etc", "/proc/1", "/dev", "/.host/etc"] {
-            check_volume_path(Path::new(bad)).expect_err(bad);
-        }
-    }
 
     #[test]
     fn only_mounts_strictly_below_force_a_folder_apart() {

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -57,7 +58,12 @@ fn supervise(
     description: Description,
     orders: Vec<Order>,
 ) -> io::Result<Ended> {
-    let address = description.private_ip.and_then(|address| {
+    let private = description.private_ip.and_then(|address| match address {
+        IpAddr::V6(address) => Some(address),
+        // All of 127.0.0.0/8 is on the loopback interface already.
+        IpAddr::V4(_) => None,
+    });
+    let address = private.and_then(|address| {
         loopback::Held::add(address)
             .inspect_err(|error| say(format_args!("{address} is not on the loopback: {error}")))
             .ok()

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::world::error::Refusal;
+use crate::world::ids::number_of;
 use crate::world::machine::State;
 use crate::world::table::Row;
 use crate::world::{Effect, World};
@@ -38,6 +39,16 @@ pub struct App {
     pub deleting: bool,
     /// When the deletion can end; `None` while machines are still going.
     pub due: Option<Timestamp>,
+    /// Writes of the app's secrets so far.
+    #[serde(default)]
+    pub secrets_version: u64,
+}
+
+impl App {
+    /// The number beside the organization's slug: the same one for all its apps, for ever.
+    pub fn org_number(&self) -> u64 {
+        u64::from(number_of(&format!("organization/{}", self.org)))
+    }
 }
 
 impl Row for App {
@@ -122,6 +133,7 @@ impl World {
             idempotency_key: key,
             deleting: false,
             due: None,
+            secrets_version: 0,
         };
         self.apps.insert(app.clone());
         Ok(app)
@@ -169,6 +181,7 @@ impl World {
             self.volumes.remove(&id);
             self.effects.push(Effect::RemoveVolume { volume_id: id });
         }
+        self.forget_secrets(name);
         self.apps.remove(name);
     }
 

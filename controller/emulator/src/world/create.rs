@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::world::config::{self, Config};
 use crate::world::error::Refusal;
 use crate::world::image::ImageRef;
-use crate::world::machine::{Machine, Source, State, name_handle, private_ip};
+use crate::world::machine::{Machine, Source, State, name_handle};
 use crate::world::restart::Tally;
 use crate::world::{World, region};
 
@@ -25,6 +25,10 @@ pub struct NewMachine {
     pub config: Config,
     /// Leave it stopped.
     pub skip_launch: bool,
+    /// Start it without the app's secrets.
+    pub skip_secrets: bool,
+    /// The version that the app's secrets have to have reached.
+    pub min_secrets_version: Option<u64>,
 }
 
 /// What `POST …/machines/{id}` asks for.
@@ -40,6 +44,10 @@ pub struct Update {
     pub skip_launch: bool,
     /// Has to be the live version if given.
     pub current_version: Option<String>,
+    /// Start it without the app's secrets.
+    pub skip_secrets: bool,
+    /// The version that the app's secrets have to have reached.
+    pub min_secrets_version: Option<u64>,
 }
 
 impl World {
@@ -48,7 +56,8 @@ impl World {
     ///
     /// # Errors
     /// See [`Refusal`]: unknown app or region, a wrong config, a name in use, a volume that is
-    /// missing, elsewhere, claimed or going, a full organization.
+    /// missing, elsewhere, claimed or going, a version of the secrets that is not there yet, a full
+    /// organization.
     pub fn create_machine(
         &mut self,
         now: Timestamp,
@@ -59,6 +68,7 @@ impl World {
             let app = self.open_app(app)?;
             (app.org.clone(), app.network.clone())
         };
+        self.check_secrets_version(app, new.min_secrets_version)?;
         let (config, known) = config::complete(new.config)?;
         let image = ImageRef::resolve(known.image.as_deref().unwrap_or_default())?;
         let name = new.name.filter(|name| !name.is_empty());
@@ -77,11 +87,12 @@ impl World {
         if self.machines.count(&org) >= MAX_MACHINES {
             return Err(Refusal::LimitReached("machine"));
         }
+        let private_ip = self.free_address(&org, &network, &region)?;
         let id = self.ids.machine();
         let stamp = self.ids.stamp(now);
         let mut machine = Machine {
             name: name.unwrap_or_else(|| format!("machine-{id}")),
-            private_ip: private_ip(&org, &network, &region, self.ids.number()),
+            private_ip,
             id,
             app: app.to_owned(),
             org,
@@ -98,6 +109,7 @@ impl World {
             run: 0,
             process: None,
             skip_launch: new.skip_launch,
+            skip_secrets: new.skip_secrets,
             restarts: Tally { count: 0, since: now },
         };
         machine.record(&mut self.ids, now, ("launch", State::Created, Source::User), None);
@@ -133,6 +145,7 @@ impl World {
             }
             _ => {}
         }
+        self.check_secrets_version(app, update.min_secrets_version)?;
         let (config, known) = config::complete(update.config)?;
         let image = ImageRef::resolve(known.image.as_deref().unwrap_or_default())?;
         let same = |given: &Option<String>, own: &str| {
@@ -155,6 +168,7 @@ impl World {
             machine.config = config;
             machine.image = image;
             machine.skip_launch = update.skip_launch;
+            machine.skip_secrets = update.skip_secrets;
             machine.record(ids, now, ("update", State::Replacing, Source::User), None);
             machine.enter(State::Replacing, Some(now));
         });

@@ -23,6 +23,19 @@ pub enum Refusal {
     /// The machine has no such metadata key.
     #[error("metadata key not found")]
     MetadataKeyNotFound,
+    /// The app has no secret of that name.
+    #[error("secret not found")]
+    SecretNotFound,
+    /// The caller wants secrets that are newer than the newest.
+    #[error(
+        "failed_precondition: min_secrets_version {wanted}: the app's secrets are at version {reached}"
+    )]
+    SecretsVersionNotReached {
+        /// The version that was asked for.
+        wanted: u64,
+        /// The newest version.
+        reached: u64,
+    },
     /// App names are unique among all customers.
     #[error("Validation failed: Name has already been taken")]
     AppNameTaken,
@@ -32,7 +45,7 @@ pub enum Refusal {
     /// One idempotency key, two app names.
     #[error("Validation failed: Idempotency key has already been used with another name")]
     IdempotencyKeyReused,
-    /// The organization's cap on apps, machines or volumes.
+    /// The organization's cap on apps, machines or volumes, or an app's on secrets.
     #[error("Your organization has reached its {0} limit. Please contact billing@fly.io")]
     LimitReached(&'static str),
     /// A member of the request is wrong.

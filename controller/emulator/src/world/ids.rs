@@ -41,6 +41,12 @@ impl Identifiers {
         self.counter
     }
 
+    /// A number of this world and this purpose, always the same one.
+    pub(crate) fn offset(&self, purpose: &str) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.digest(purpose, 0);
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// A ULID that sorts after every earlier one.
     pub(crate) fn ulid(&mut self, now: Timestamp) -> String {
         let at = self.stamp(now);

@@ -1,13 +1,17 @@
 //! What a machine runs: the choice of its program, and the environment that the platform gives it.
 
-use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, SocketAddr};
 
+use crate::runner::Environment;
 use crate::world::config::Known;
 use crate::world::machine::Machine;
+use crate::world::{App, Secret};
 
 /// The search path of a machine whose config sets none: what official images set.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The agent's port, as everywhere.
+const AGENT_PORT: u16 = 8443;
 
 /// What a machine runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,32 @@ pub enum Program {
     Agent,
     /// Nothing; it waits for its signal.
     Pause,
+}
+
+/// Who a machine is, as its tokens say. It holds for one run: a process of an older version does not
+/// become one of a newer version while it is still ending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The organization's slug.
+    pub org: String,
+    /// The number beside it.
+    pub org_number: u64,
+    /// The app's name.
+    pub app: String,
+    /// The number beside it.
+    pub app_number: u64,
+    /// The machine's id.
+    pub machine_id: String,
+    /// The machine's name.
+    pub machine_name: String,
+    /// The machine's version, a ULID.
+    pub machine_version: String,
+    /// The image as the config names it.
+    pub image: String,
+    /// The image's digest, with its algorithm.
+    pub image_digest: String,
+    /// The region's code.
+    pub region: String,
 }
 
 /// One start of a machine, as the world knows it; the engine adds the host's paths.
@@ -34,25 +64,45 @@ pub struct LaunchSpec {
     /// What to run.
     pub program: Program,
     /// The whole environment.
-    pub env: BTreeMap<String, String>,
+    pub env: Environment,
     /// The volume's id and its mount point.
     pub volume: Option<(String, String)>,
     /// The machine's address.
-    pub private_ip: Ipv6Addr,
+    pub private_ip: IpAddr,
+    /// Who it is for others.
+    pub identity: Identity,
 }
 
 impl LaunchSpec {
-    pub(crate) fn of(machine: &Machine) -> Self {
+    /// The machine's next start, with the secrets of this moment.
+    pub(crate) fn of<'a>(
+        machine: &Machine,
+        app: &App,
+        secrets: impl Iterator<Item = &'a Secret>,
+    ) -> Self {
         let known = machine.known();
+        let program = program(machine, &known);
         Self {
             machine_id: machine.id.clone(),
             machine_name: machine.name.clone(),
             app_name: machine.app.clone(),
             run: machine.run,
-            program: program(machine, &known),
-            env: environment(machine, &known),
+            env: environment(machine, &known, &program, secrets),
+            program,
             volume: known.mount().map(|(volume, path)| (volume.to_owned(), path.to_owned())),
             private_ip: machine.private_ip,
+            identity: Identity {
+                org: app.org.clone(),
+                org_number: app.org_number(),
+                app: app.name.clone(),
+                app_number: app.number,
+                machine_id: machine.id.clone(),
+                machine_name: machine.name.clone(),
+                machine_version: machine.version.clone(),
+                image: known.image.unwrap_or_default(),
+                image_digest: machine.image.digest.clone(),
+                region: machine.region.clone(),
+            },
         }
     }
 }
@@ -75,14 +125,25 @@ fn program(machine: &Machine, known: &Known) -> Program {
     }
 }
 
-/// The platform's variables win over the config's, as they do on the platform.
-fn environment(machine: &Machine, known: &Known) -> BTreeMap<String, String> {
-    let mut env = BTreeMap::from([
-        ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
-        ("HOME".to_owned(), "/root".to_owned()),
-    ]);
+/// A secret wins over the config's variable of that name, and the platform's variables win over
+/// both, as they do on the platform.
+fn environment<'a>(
+    machine: &Machine,
+    known: &Known,
+    program: &Program,
+    secrets: impl Iterator<Item = &'a Secret>,
+) -> Environment {
+    let mut env = Environment::default();
+    env.insert("PATH".to_owned(), DEFAULT_PATH.to_owned());
+    env.insert("HOME".to_owned(), "/root".to_owned());
+    if *program == Program::Agent {
+        // All machines share this computer's network, so each agent listens on its own address.
+        let address = SocketAddr::new(machine.private_ip, AGENT_PORT);
+        env.insert("VAULT_LISTEN".to_owned(), address.to_string());
+    }
     let own = known.env.iter().flatten();
     env.extend(own.filter_map(|(name, value)| Some((name.clone(), value.clone()?))));
+    env.extend(secrets.map(|secret| (secret.name.clone(), secret.value.expose().to_owned())));
     let group = machine.metadata().find(|(key, _)| *key == "fly_process_group");
     let memory = known.guest.as_ref().and_then(|guest| guest.memory_mb).unwrap_or_default();
     let platform = [
@@ -107,17 +168,20 @@ mod tests {
 
     use super::*;
     use crate::world::testing::{at, world};
-    use crate::world::{Effect, NewMachine};
+    use crate::world::{Effect, NewMachine, SecretValue, Update, World};
 
     fn launched(config: Value) -> LaunchSpec {
-        let mut world = world(true);
+        launched_in(&mut world(true), config)
+    }
+
+    fn launched_in(world: &mut World, config: Value) -> LaunchSpec {
         let config = config.as_object().expect("an object").clone();
         let new = NewMachine { config, ..NewMachine::default() };
         world.create_machine(at(0), "app", new).expect("created");
         world.advance(at(0));
         let effects = world.take_effects();
         let launch = effects.into_iter().find_map(|effect| match effect {
-            Effect::Launch(spec) => Some(spec),
+            Effect::Launch(spec) => Some(*spec),
             _ => None,
         });
         launch.expect("a launch")
@@ -159,5 +223,78 @@ mod tests {
         assert_eq!(value("FLY_PROCESS_GROUP"), Some("web"));
         assert_eq!(value("FLY_VM_MEMORY_MB"), Some("256"));
         assert_eq!(value("FLY_MACHINE_ID"), Some(spec.machine_id.as_str()));
+    }
+
+    fn set_secret(world: &mut World, name: &str, value: &str) {
+        let value = Some(SecretValue::new(value.to_owned()));
+        world.change_secrets(at(0), "app", [(name.to_owned(), value)].into()).expect("set");
+    }
+
+    #[test]
+    fn secrets_win_over_the_config_and_the_platform_over_both() {
+        let mut world = world(true);
+        for name in ["MINE", "FLY_REGION", "VAULT_TENANT_SECRET"] {
+            set_secret(&mut world, name, "secret");
+        }
+        let env = json!({ "MINE": "config", "OTHER": "config" });
+        let spec = launched_in(&mut world, json!({ "image": "a", "env": env }));
+        let value = |name: &str| spec.env.get(name).map(String::as_str);
+        assert_eq!(value("MINE"), Some("secret"));
+        assert_eq!(value("OTHER"), Some("config"));
+        assert_eq!(value("FLY_REGION"), Some("ord"));
+        assert_eq!(value("VAULT_TENANT_SECRET"), Some("secret"));
+    }
+
+    #[test]
+    fn a_run_has_the_secrets_of_its_start_and_an_update_may_leave_them_out() {
+        let mut world = world(true);
+        set_secret(&mut world, "S", "1");
+        let spec = launched_in(&mut world, json!({ "image": "a" }));
+        assert_eq!(spec.env.get("S").map(String::as_str), Some("1"));
+        set_secret(&mut world, "S", "2");
+        world.advance(at(1));
+        assert!(world.take_effects().is_empty(), "setting restarts nothing");
+        let id = spec.machine_id;
+        let next = |world: &mut World, run, second| {
+            let killed = crate::runner::Exit { code: None, signal: Some(9) };
+            world.process_exited(at(second), &id, run, killed);
+            world.advance(at(second + 1));
+            let effects = world.take_effects();
+            effects.into_iter().find_map(|effect| match effect {
+                Effect::Launch(spec) => Some(spec.env.get("S").cloned()),
+                _ => None,
+            })
+        };
+        assert_eq!(next(&mut world, 1, 2), Some(Some("2".to_owned())), "restarted by the policy");
+        set_secret(&mut world, "S", "3");
+        let config = json!({ "image": "a" }).as_object().expect("an object").clone();
+        let update = Update { config, skip_secrets: true, ..Update::default() };
+        let too_new = Update { min_secrets_version: Some(4), ..update.clone() };
+        world.update_machine(at(5), "app", &id, too_new).expect_err("there are three");
+        let in_time = Update { min_secrets_version: Some(3), ..update };
+        world.update_machine(at(5), "app", &id, in_time).expect("updated");
+        assert_eq!(next(&mut world, 2, 6), Some(None));
+    }
+
+    #[test]
+    fn an_agent_listens_on_its_machines_own_address_unless_it_is_told_otherwise() {
+        let spec = launched(json!({ "image": "x/agent:1" }));
+        let own = format!("[{}]:8443", spec.private_ip);
+        assert_eq!(spec.env.get("VAULT_LISTEN"), Some(&own));
+        let env = json!({ "VAULT_LISTEN": "[::]:1" });
+        let spec = launched(json!({ "image": "x/agent:1", "env": env }));
+        assert_eq!(spec.env.get("VAULT_LISTEN").map(String::as_str), Some("[::]:1"));
+        assert_eq!(launched(json!({ "image": "nginx" })).env.get("VAULT_LISTEN"), None);
+    }
+
+    #[test]
+    fn an_identity_is_that_of_the_run() {
+        let spec = launched(json!({ "image": "x/agent:1" }));
+        let identity = &spec.identity;
+        assert_eq!((identity.org.as_str(), identity.app.as_str()), ("local", "app"));
+        assert_eq!(identity.machine_id, spec.machine_id);
+        assert_eq!(identity.machine_version, spec.env["FLY_MACHINE_VERSION"]);
+        assert_eq!(identity.image, "x/agent:1");
+        assert!(identity.image_digest.starts_with("sha256:"));
     }
 }

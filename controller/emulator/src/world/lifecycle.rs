@@ -217,8 +217,13 @@ impl World {
             machine.process = processes.then_some(machine.run);
             machine.enter(State::Starting, Some(due));
         });
-        if let Some(machine) = self.machines.row(id).filter(|_| processes) {
-            self.effects.push(Effect::Launch(LaunchSpec::of(machine)));
+        let Some(machine) = self.machines.row(id).filter(|_| processes) else {
+            return;
+        };
+        // An app goes only after its last machine.
+        if let Some(app) = self.apps.row(&machine.app) {
+            let secrets = self.secrets.group(&app.name).filter(|_| !machine.skip_secrets);
+            self.effects.push(Effect::Launch(Box::new(LaunchSpec::of(machine, app, secrets))));
         }
     }
 
@@ -278,6 +283,7 @@ impl World {
     /// Puts the world back to work after a restart of the emulator: processes ended with it, and
     /// the machines that ran start again.
     pub fn resume(&mut self, now: Timestamp) {
+        self.readdress(now);
         let ids: Vec<String> = self.machines.iter().map(|machine| machine.id.clone()).collect();
         for id in ids {
             let Some(Machine { state, process, .. }) = self.machines.row(&id).cloned() else {

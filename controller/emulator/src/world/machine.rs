@@ -1,6 +1,6 @@
 //! A machine: what is known of it, its events, and the small changes that all transitions share.
 
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::runner::Exit;
 use crate::world::config::{self, Config, Known};
-use crate::world::ids::{Identifiers, number_of};
+use crate::world::ids::Identifiers;
 use crate::world::image::ImageRef;
 use crate::world::restart::Tally;
 use crate::world::table::Row;
@@ -125,8 +125,8 @@ pub struct Machine {
     pub org: String,
     /// The region's code.
     pub region: String,
-    /// The address on the private network.
-    pub private_ip: Ipv6Addr,
+    /// The address on the private network, or the one that stands for it on this computer.
+    pub private_ip: IpAddr,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed; no two changes share a stamp.
@@ -151,6 +151,9 @@ pub struct Machine {
     pub process: Option<u64>,
     /// The running create or update said not to launch.
     pub skip_launch: bool,
+    /// The running create or update said to leave the app's secrets out.
+    #[serde(default)]
+    pub skip_secrets: bool,
     /// Restarts by the policy.
     pub restarts: Tally,
 }
@@ -251,19 +254,6 @@ impl Machine {
             self.replaced.remove(0);
         }
     }
-}
-
-/// The address of the `number`th machine: `fdaa`, 32 bits of network, 32 of host, 32 of machine,
-/// and 16 bits that are the machine's own.
-pub(crate) fn private_ip(org: &str, network: &str, region: &str, number: u64) -> Ipv6Addr {
-    let net = number_of(&format!("network/{org}/{network}")).to_be_bytes();
-    let host = number_of(&format!("host/{region}")).to_be_bytes();
-    let machine = u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0).to_be_bytes();
-    let pair = |bytes: [u8; 4]| {
-        (u16::from_be_bytes([bytes[0], bytes[1]]), u16::from_be_bytes([bytes[2], bytes[3]]))
-    };
-    let ((a, b), (c, d), (e, f)) = (pair(net), pair(host), pair(machine));
-    Ipv6Addr::new(0xfdaa, a, b, c, d, e, f, 2)
 }
 
 /// Timings of the lifecycle that are not configured.

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::runner::Exit;
 use crate::world::app::App;
 use crate::world::testing::{at, new_app, new_machine, settings};
-use crate::world::{Effect, NewVolume, Record, State, Update, World};
+use crate::world::{Effect, NewVolume, Record, SecretValue, State, Update, World};
 
 /// One thing that happens; numbers choose among what exists.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ enum Step {
     Metadata(u8),
     CreateVolume(u8),
     DeleteVolume(u8),
+    Secret { app: u8, name: u8, set: bool },
     Exit(u8, i32),
     Pass(u16),
     Reboot,
@@ -44,6 +45,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => pick().prop_map(Step::Metadata),
         3 => (0..3_u8).prop_map(Step::CreateVolume),
         1 => pick().prop_map(Step::DeleteVolume),
+        3 => (0..3_u8, 0..3_u8, any::<bool>())
+            .prop_map(|(app, name, set)| Step::Secret { app, name, set }),
         5 => (pick(), 0..2_i32).prop_map(|(machine, code)| Step::Exit(machine, code)),
         8 => (0..1500_u16).prop_map(Step::Pass),
         1 => Just(Step::Reboot),
@@ -103,6 +106,11 @@ impl Run {
             Step::CreateVolume(number) => {
                 let new = NewVolume { name: "data".to_owned(), ..NewVolume::default() };
                 drop(self.world.create_volume(now, &app(number), new));
+            }
+            Step::Secret { app: number, name, set } => {
+                let value = set.then(|| SecretValue::new(self.second.to_string()));
+                let changes = BTreeMap::from([(format!("S{name}"), value)]);
+                drop(self.world.change_secrets(now, &app(number), changes));
             }
             Step::DeleteVolume(choice) => {
                 if let Some((app, id)) = self.volume(*choice) {
@@ -196,6 +204,9 @@ impl Run {
                     world.volumes.row(&volume).expect("its volume").attached_machine_id.as_ref();
                 assert_eq!(claimed, Some(&machine.id), "a mount without a claim");
             }
+        }
+        for secret in world.secrets.iter() {
+            assert!(apps.contains(secret.app.as_str()), "a secret without an app");
         }
         for volume in world.volumes.iter() {
             assert!(apps.contains(volume.app.as_str()), "a volume without an app");

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::world::ids::Identifiers;
-use crate::world::{App, Machine, Settings, Volume, World};
+use crate::world::{App, Machine, Secret, Settings, Volume, World};
 
 /// One row, written or removed. Records of one change belong together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,10 @@ pub enum Record {
     App(App),
     /// An app is gone.
     AppGone(String),
+    /// A secret as it is now, its value included.
+    Secret(Secret),
+    /// A secret is gone.
+    SecretGone(String),
     /// A machine as it is now.
     Machine(Box<Machine>),
     /// A machine is forgotten.
@@ -41,6 +45,7 @@ impl World {
         let identifiers = std::iter::once(Record::Identifiers(self.ids.clone()));
         identifiers
             .chain(self.apps.iter().cloned().map(Record::App))
+            .chain(self.secrets.iter().cloned().map(Record::Secret))
             .chain(self.volumes.iter().cloned().map(Record::Volume))
             .chain(self.machines.iter().cloned().map(|machine| Record::Machine(Box::new(machine))))
     }
@@ -51,6 +56,10 @@ impl World {
         for name in self.apps.take_changed() {
             let app = self.apps.row(&name).cloned();
             records.push(app.map_or_else(|| Record::AppGone(name), Record::App));
+        }
+        for key in self.secrets.take_changed() {
+            let secret = self.secrets.row(&key).cloned();
+            records.push(secret.map_or_else(|| Record::SecretGone(key), Record::Secret));
         }
         for id in self.volumes.take_changed() {
             let volume = self.volumes.row(&id).cloned();
@@ -70,10 +79,14 @@ impl World {
         match record {
             Record::Identifiers(ids) => self.ids = ids,
             Record::App(app) => self.apps.insert(app),
+            Record::Secret(secret) => self.secrets.insert(secret),
             Record::Volume(volume) => self.volumes.insert(volume),
             Record::Machine(machine) => self.machines.insert(*machine),
             Record::AppGone(name) => {
                 self.apps.remove(&name);
+            }
+            Record::SecretGone(key) => {
+                self.secrets.remove(&key);
             }
             Record::VolumeGone(id) => {
                 self.volumes.remove(&id);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::world::{Machine, NewApp, NewMachine, NewVolume, Settings, Volume, World};
+use crate::world::{
+    Addresses, DigestKey, Machine, NewApp, NewMachine, NewVolume, Settings, Volume, World,
+};
 
 /// A time, in seconds after a fixed one.
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -16,7 +18,14 @@ pub(crate) fn at(second: i64) -> Timestamp {
 /// Settings with the organizations `local` and `other`, and one second of boot delay.
 pub(crate) fn settings(processes: bool) -> Settings {
     let orgs = BTreeSet::from(["local".to_owned(), "other".to_owned()]);
-    Settings { seed: 42, orgs, boot_delay: Duration::from_secs(1), processes }
+    Settings {
+        seed: 42,
+        orgs,
+        boot_delay: Duration::from_secs(1),
+        processes,
+        addresses: Addresses::PrivateNetwork,
+        digest_key: DigestKey::new([7; 32]),
+    }
 }
 
 /// A world with the app `app` in `local`.
