@@ -1,0 +1,105 @@
+//! A connection over which commands are run.
+
+mod waiting;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::{Connection, ConnectionError};
+use tokio::task::JoinSet;
+use vault_protocol::code::CloseCode;
+
+pub(crate) use waiting::{Attached, Registration};
+use waiting::{Waiting, hand_out};
+
+use crate::connect::close;
+use crate::exec::{Command, Exec, ExecError};
+use crate::frames::Frames;
+
+/// An agent that has accepted the proof. Clones are the same connection. It is kept alive, and
+/// closed when the last clone and the last part of the last [`Exec`] are dropped.
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+/// What a session and its commands have in common.
+pub(crate) struct Shared {
+    pub(crate) connection: Connection,
+    pub(crate) waiting: Arc<Waiting>,
+    software: String,
+    /// The control stream. Nothing more is said on it, but its end would be the client's.
+    _control: Frames,
+    /// The task that hands out the agent's streams; ends with this.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Session {
+    pub(crate) fn begin(connection: Connection, control: Frames, software: String) -> Self {
+        let waiting = Arc::new(Waiting::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(hand_out(connection.clone(), waiting.clone()));
+        let tasks = Mutex::new(tasks);
+        Self {
+            shared: Arc::new(Shared { connection, waiting, software, tasks, _control: control }),
+        }
+    }
+
+    /// Runs a command. Returns when it runs, or is known not to.
+    ///
+    /// # Errors
+    /// [`ExecError`]; [`ExecError::may_have_run`] says whether to be careful with another attempt.
+    pub async fn exec(&self, command: Command) -> Result<Exec, ExecError> {
+        Exec::begin(self.shared.clone(), command).await
+    }
+
+    /// What the agent calls itself. Its own claim, not the platform's.
+    #[must_use]
+    pub fn software(&self) -> &str {
+        &self.shared.software
+    }
+
+    /// The agent's address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.shared.connection.remote_address()
+    }
+
+    /// How long a packet and its acknowledgement take, as measured.
+    #[must_use]
+    pub fn round_trip_time(&self) -> Duration {
+        self.shared.connection.rtt()
+    }
+
+    /// Closes the connection, for all clones. Commands that still run get a hang-up.
+    pub fn close(&self) {
+        close(&self.shared.connection, CloseCode::Done);
+    }
+
+    /// Whether the connection has ended, by whomever.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.connection.close_reason().is_some()
+    }
+
+    /// Ends when the connection has ended, and says why.
+    pub async fn closed(&self) -> ConnectionError {
+        self.shared.connection.closed().await
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.abort_all();
+        close(&self.connection, CloseCode::Done);
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Session").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
