@@ -57,14 +57,23 @@ impl TenantSecret {
     /// The key that proves a caller to the machine of this id.
     #[must_use]
     pub fn proof_key(&self, machine_id: &str) -> ProofKey {
+        ProofKey(self.derive(b"vaultctl proof key v1\0", machine_id))
+    }
+
+    /// The key of the stateless resets (RFC 9000 §10.3) of the agent in the machine of this id. The
+    /// same after each restart, so that an agent can tell the clients of its earlier life that their
+    /// connections are gone; they would learn it from long silence otherwise.
+    #[must_use]
+    pub fn reset_key(&self, machine_id: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+        self.derive(b"vaultctl stateless reset v1\0", machine_id)
+    }
+
+    fn derive(&self, purpose: &[u8], machine_id: &str) -> Zeroizing<[u8; KEY_BYTES]> {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         Hkdf::<Sha256>::new(None, self.0.as_slice())
-            .expand_multi_info(
-                &[b"vaultctl proof key v1\0", machine_id.as_bytes()],
-                key.as_mut_slice(),
-            )
+            .expand_multi_info(&[purpose, machine_id.as_bytes()], key.as_mut_slice())
             .expect("32 bytes are within what HKDF yields, 255 digests");
-        ProofKey(key)
+        key
     }
 }
 

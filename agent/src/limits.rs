@@ -1,0 +1,155 @@
+//! Every bound of the agent, with its reason.
+//!
+//! ```text
+//!   datagram ─▶ Incoming ─▶ TLS handshake ─▶ Hello, Evidence, Proof ─▶ commands
+//!              INCOMING_*   UNVALIDATED_MAX   UNPROVEN_*              COMMANDS_*
+//!                           └───────── PROOF_PATIENCE ─────────┘
+//! ```
+
+use std::time::Duration;
+
+// Before a connection exists.
+
+/// Connection attempts that wait for the accept loop. It decides at once, so this is its slack while
+/// the machine is busy; further attempts are dropped, and clients repeat them.
+pub const INCOMING_MAX: usize = 128;
+
+/// What is kept of one attempt while it waits: the client's first flight, which is one or two
+/// datagrams of 1.2 to 1.5 KiB, repeated a few times.
+pub const INCOMING_BUFFER_BYTES: u64 = 64 << 10;
+
+/// What is kept of all attempts that wait.
+pub const INCOMING_BUFFERS_BYTES: u64 = 4 << 20;
+
+/// Handshakes at once with peers that have not shown that they receive at their address. From then
+/// on a newcomer has to (by a Retry packet, RFC 9000 §8.1.2), so that invented addresses cost
+/// nothing more.
+pub const UNVALIDATED_MAX: usize = 32;
+
+// Connections.
+
+/// Connections at once, with and without proof. One costs some 50 KiB while it is idle.
+pub const CONNECTIONS_MAX: usize = 1024;
+
+/// Connections without proof at once. At [`PROOF_PATIENCE`] this lets more than fifty clients a
+/// second in that take all of their time; honest ones take a few milliseconds.
+pub const UNPROVEN_MAX: usize = 256;
+
+/// Connections without proof from one source: a quarter of all, so that no single source can push
+/// the others out.
+pub const UNPROVEN_PER_SOURCE_MAX: usize = 64;
+
+/// From the first packet to a right proof: one round trip for TLS, one for evidence, which the
+/// platform gives in less than a second, one for the proof.
+pub const PROOF_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a connection may be silent. Without proof [`PROOF_PATIENCE`] is shorter. Clients that
+/// want to keep a connection send keep-alives, and may ask for a shorter timeout.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a last word may take to be acknowledged before the connection is closed over it.
+pub const DELIVERY_PATIENCE: Duration = Duration::from_secs(2);
+
+// Streams and windows.
+
+/// Bidirectional streams before the proof: the control stream.
+pub const STREAMS_BEFORE_PROOF: u32 = 1;
+
+/// What a connection may send before the proof and before we have read it: four times the largest
+/// frame that is allowed then.
+pub const WINDOW_BYTES_BEFORE_PROOF: u32 = 64 << 10;
+
+/// Commands at once on one connection: a bidirectional stream each, beside the control stream.
+pub const COMMANDS_PER_CONNECTION_MAX: u32 = 256;
+
+/// One-way streams at once from one client: one standard input per command.
+pub const CHANNELS_PER_CONNECTION_MAX: u32 = 256;
+
+/// Commands at once in all, with four descriptors each. If the machine's own limits are lower, a
+/// command that finds no room is refused in the same words.
+pub const COMMANDS_MAX: usize = 1024;
+
+/// What one stream may send ahead of our reading: 400 Mbit/s over 80 ms. Before the proof the
+/// window of the connection is the tighter one.
+pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+
+/// What a connection may send ahead of our reading, once proven: four such streams.
+pub const WINDOW_BYTES: u32 = 16 << 20;
+
+/// What we send ahead of the client's acknowledgements, over all streams of a connection.
+pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
+
+/// How long the first frame of a stream, or a command's standard input, may take to arrive after
+/// the stream or the command did. They are sent together.
+pub const FIRST_FRAME_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The payload of an `Attach` frame: two small numbers.
+pub const ATTACH_PAYLOAD_BYTES_MAX: usize = 64;
+
+// The socket.
+
+/// The socket's buffers: what arrives or leaves in 30 ms at 1 Gbit/s. The kernel may give less.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
+/// The size of packets until path MTU discovery found better: what every path of QUIC carries.
+pub const INITIAL_MTU: u16 = 1200;
+
+// Commands.
+
+/// The size of the pipes to and from a command, if the kernel gives as much: fewer turns between
+/// the command and us.
+pub const PIPE_BYTES: usize = 1 << 20;
+
+/// What is read from a command's output at once.
+pub const READ_BYTES: usize = 256 << 10;
+
+/// With less room than this left, a new buffer is taken: small writes share one buffer.
+pub const READ_BYTES_MIN: usize = 64 << 10;
+
+/// Commands that wait for the thread which starts them, at half a millisecond each.
+pub const SPAWN_QUEUE_MAX: usize = 64;
+
+/// How long a process group may take to end after SIGHUP, when its client is gone.
+pub const HANGUP_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a process group may take to end after SIGTERM, when the agent ends, if nothing else is
+/// configured.
+pub const TERMINATION_GRACE: Duration = Duration::from_secs(5);
+
+/// How long outputs may stay open after SIGKILL: processes that have left the group hold them.
+pub const KILLED_OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often we look whether anybody is left in a process group that is to end.
+pub const GROUP_POLL: Duration = Duration::from_millis(50);
+
+// Evidence.
+
+/// The longest token: what fits into a frame before the proof, with room for the other fields.
+pub const TOKEN_BYTES_MAX: usize = vault_protocol::frame::PAYLOAD_BYTES_MAX_BEFORE_PROOF - 1024;
+
+/// How long the platform may take for a token: what [`PROOF_PATIENCE`] leaves beside the client's
+/// part.
+pub const TOKEN_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Requests for tokens at once: strangers cause them, and the platform counts requests.
+pub const TOKEN_REQUESTS_MAX: usize = 8;
+
+// Penalties.
+
+/// Sources that are remembered for wrong proofs: 4,096 of some 64 bytes. The one that failed
+/// longest ago makes room.
+pub const PENALTIES_MAX: usize = 4096;
+
+/// What one wrong proof adds to a source's penalty.
+pub const PENALTY_PER_FAILURE: Duration = Duration::from_secs(5);
+
+/// From here on a source is turned away, until its penalty is over: the third wrong proof at once.
+pub const PENALTY_REFUSED_FROM: Duration = Duration::from_secs(15);
+
+/// The longest penalty.
+pub const PENALTY_MAX: Duration = Duration::from_secs(600);
+
+// The secret.
+
+/// The text of a secret has 43 bytes; what is longer than this is not read on.
+pub const SECRET_TEXT_BYTES_MAX: usize = 256;

@@ -1,0 +1,7 @@
+//! The agent as a program of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vault_agent::main(std::env::args_os())
+}

@@ -1,0 +1,295 @@
+//! One command: start it, carry its streams, tell its end.
+//!
+//! ```text
+//!   control stream ── Exec ──▶ launch ──▶ Started ──▶ ┌─ Signal ──▶ group
+//!                                                     │  outputs ──▶ streams (tasks)
+//!                                                     │  stdin stream ──▶ pipe (task)
+//!                                                     └─ end of process and both outputs ──▶ Exit
+//!   client lost, control stream reset:  pipes closed, SIGHUP, later SIGKILL
+//!   agent ending:                       SIGTERM, later SIGKILL, Exit is told all the same
+//! ```
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Connection, ReadError, RecvStream, SendStream};
+use rustix::process::Signal;
+use rustix_libc_wrappers::process::SignalExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use vault_protocol::code::StreamCode;
+use vault_protocol::frame::PAYLOAD_BYTES_MAX;
+use vault_protocol::message::{Channel, Exec, ExecFailed, Exit, Message, Started};
+
+use super::input::{self, Inputs};
+use super::output;
+use crate::agent::Shared;
+use crate::clock::Clock;
+use crate::framed::{self, ReceiveError, Receiver};
+use crate::limits::{DELIVERY_PATIENCE, FIRST_FRAME_PATIENCE, GROUP_POLL};
+use crate::process::launch::{Launch, LaunchError};
+use crate::process::{Pipes, Process};
+use crate::source::Source;
+use crate::telemetry::Chain;
+
+mod ending;
+
+use self::ending::{Ending, Step};
+
+/// What a command needs to know about where it comes from.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) connection: Connection,
+    pub(crate) inputs: Arc<Inputs>,
+    pub(crate) source: Source,
+}
+
+/// Serves one bidirectional stream from its first frame to its end.
+pub(crate) async fn run(context: Context, mut sender: SendStream, stream: RecvStream) {
+    let command = u64::from(stream.id());
+    let mut receiver = Receiver::new(stream, PAYLOAD_BYTES_MAX);
+    let Ok(Ok(Some(Message::Exec(exec)))) = timeout(FIRST_FRAME_PATIENCE, receiver.next()).await
+    else {
+        return abandon(&mut sender, &mut receiver);
+    };
+    match launch(&context, exec).await {
+        Ok(started) => follow(&context, command, started, sender, receiver).await,
+        Err(error) => {
+            tracing::info!(source = %context.source, error = %Chain(&error), "command not started");
+            let message = Chain(&error).to_string();
+            let failed = ExecFailed { reason: error.reason(), message };
+            deliver(&mut sender, failed.into()).await;
+        }
+    }
+}
+
+/// A command that was started.
+struct Running {
+    process: Process,
+    pipes: Pipes,
+    name: String,
+    started: Duration,
+    /// Gives its place among the running commands back.
+    _turn: OwnedSemaphorePermit,
+}
+
+async fn launch(context: &Context, exec: Exec) -> Result<Running, LaunchError> {
+    let shared = &context.shared;
+    if shared.draining.is_cancelled() {
+        return Err(LaunchError::ShuttingDown);
+    }
+    let turn = Arc::clone(&shared.turns).try_acquire_owned();
+    let turn = turn.map_err(|_| LaunchError::TooMany)?;
+    let launch = Launch::new(exec, &shared.environment)?;
+    let (name, arguments) = (launch.name(), launch.arguments.len());
+    let started = shared.clock.now();
+    let (process, pipes) = shared.spawner.launch(launch).await?;
+    shared.totals.commands.add_one();
+    tracing::info!(
+        target: "audit",
+        program = name,
+        arguments,
+        process = process.id(),
+        source = %context.source,
+        "command started"
+    );
+    Ok(Running { process, pipes, name, started, _turn: turn })
+}
+
+async fn follow(
+    context: &Context,
+    command: u64,
+    running: Running,
+    mut sender: SendStream,
+    mut receiver: Receiver,
+) {
+    let Running { mut process, pipes, name, started, _turn } = running;
+    let over = CancellationToken::new();
+    let _ends_input = over.clone().drop_guard();
+    let mut channels = Channels::start(context, command, pipes, &over);
+    let message = Started { process_id: process.id() }.into();
+    let mut ending = Ending::new();
+    if framed::send(&mut sender, &message, PAYLOAD_BYTES_MAX).await.is_err() {
+        channels.close();
+        process.signal(ending.hang_up(context.shared.clock.now()));
+    }
+    let exit = watch(context, &process, &mut channels, &mut receiver, &mut ending).await;
+    over.cancel();
+    process.reap();
+    tracing::info!(
+        target: "audit",
+        program = name,
+        process = process.id(),
+        source = %context.source,
+        milliseconds = (context.shared.clock.now() - started).as_millis(),
+        code = exit.code,
+        signal = exit.signal,
+        client_lost = ending.is_hung_up(),
+        "command ended"
+    );
+    if ending.is_hung_up() {
+        abandon(&mut sender, &mut receiver);
+    } else {
+        deliver(&mut sender, exit.into()).await;
+        channels.delivered().await;
+    }
+    clear(&ending, &process, &*context.shared.clock).await;
+}
+
+/// Until the process and both outputs have ended.
+async fn watch(
+    context: &Context,
+    process: &Process,
+    channels: &mut Channels,
+    receiver: &mut Receiver,
+    ending: &mut Ending,
+) -> Exit {
+    let shared = &context.shared;
+    let (mut exit, mut listening) = (None, true);
+    while exit.is_none() || !channels.outputs.is_empty() {
+        // All arms are cancel-safe: an end stays an end, tasks stay in their set, and a message is
+        // kept until it is whole.
+        tokio::select! {
+            ended = process.ended(), if exit.is_none() => {
+                exit = Some(ended.unwrap_or_else(|error| {
+                    tracing::error!(%error, "a process cannot be watched; it is killed");
+                    process.signal(Signal::KILL);
+                    Exit { code: None, signal: Some(signal_number(Signal::KILL)), core_dumped: false }
+                }));
+            }
+            Some(ended) = channels.outputs.join_next() => channels.finished.extend(ended.ok().flatten()),
+            message = receiver.next(), if listening => match signal(message) {
+                Ok(Some(signal)) => process.signal(signal),
+                // The client has nothing more to say, which is its right.
+                Ok(None) => listening = false,
+                Err(Gone) => {
+                    listening = false;
+                    channels.close();
+                    process.signal(ending.hang_up(shared.clock.now()));
+                }
+            },
+            _ = context.connection.closed(), if !ending.is_hung_up() => {
+                listening = false;
+                channels.close();
+                process.signal(ending.hang_up(shared.clock.now()));
+            }
+            () = shared.draining.cancelled(), if !ending.is_terminated() => {
+                process.signal(ending.terminate(shared.clock.now(), shared.grace()));
+            }
+            step = next_step(ending, &*shared.clock) => match step {
+                Step::Kill => process.signal(Signal::KILL),
+                Step::CloseOutputs => channels.close(),
+            },
+        }
+    }
+    exit.unwrap_or(Exit { code: None, signal: None, core_dumped: false })
+}
+
+/// Waits for the next step, if one is planned. Cancel-safe: a step is taken only as it is answered.
+async fn next_step(ending: &mut Ending, clock: &dyn Clock) -> Step {
+    loop {
+        let now = clock.now();
+        if let Some(step) = ending.advance(now) {
+            return step;
+        }
+        match ending.due() {
+            Some(due) => sleep(due.saturating_sub(now)).await,
+            None => pending().await,
+        }
+    }
+}
+
+/// When a command had to end, so has whoever it left in its group; they get the same time for it.
+async fn clear(ending: &Ending, process: &Process, clock: &dyn Clock) {
+    let Some(due) = ending.due().filter(|_| ending.is_asked()) else {
+        return;
+    };
+    while process.group_is_left() {
+        if due <= clock.now() {
+            return process.signal(Signal::KILL);
+        }
+        sleep(GROUP_POLL).await;
+    }
+}
+
+/// The tasks that copy.
+struct Channels {
+    outputs: JoinSet<Option<SendStream>>,
+    /// Outputs that are finished, and perhaps not delivered yet.
+    finished: Vec<SendStream>,
+    input: JoinSet<()>,
+}
+
+impl Channels {
+    fn start(context: &Context, command: u64, pipes: Pipes, over: &CancellationToken) -> Self {
+        let mut outputs = JoinSet::new();
+        for (channel, pipe) in [(Channel::Stdout, pipes.stdout), (Channel::Stderr, pipes.stderr)] {
+            outputs.spawn(output::run(context.connection.clone(), command, channel, pipe));
+        }
+        let mut input = JoinSet::new();
+        if let Some(pipe) = pipes.stdin {
+            let (inputs, over) = (Arc::clone(&context.inputs), over.clone());
+            input.spawn(async move { input::run(&inputs, command, pipe, &over).await });
+        }
+        Self { outputs, finished: Vec::new(), input }
+    }
+
+    /// Closes our ends of all pipes.
+    fn close(&mut self) {
+        self.outputs.abort_all();
+        self.input.abort_all();
+    }
+
+    /// Waits until the client has everything, as long as that is bearable.
+    async fn delivered(&mut self) {
+        for stream in self.finished.drain(..) {
+            delivered(&stream).await;
+        }
+    }
+}
+
+/// The client does not want the command any more.
+struct Gone;
+
+/// The signal that a message asks for; `None` if no more messages come.
+fn signal(message: Result<Option<Message>, ReceiveError>) -> Result<Option<Signal>, Gone> {
+    match message {
+        Ok(Some(Message::Signal(signal))) => {
+            Signal::from_raw(signal.number.into()).map(Some).ok_or(Gone)
+        }
+        Ok(None) => Ok(None),
+        Ok(Some(_)) => Err(Gone),
+        Err(ReceiveError::Stream(ReadError::Reset(_))) => Err(Gone),
+        Err(error) => {
+            tracing::debug!(error = %Chain(&error), "a command's stream failed");
+            Err(Gone)
+        }
+    }
+}
+
+fn signal_number(signal: Signal) -> u8 {
+    u8::try_from(signal.as_raw()).unwrap_or_default()
+}
+
+/// Sends the last message of a stream, and waits until the client has it, as long as that is
+/// bearable.
+async fn deliver(sender: &mut SendStream, message: Message) {
+    if framed::send(sender, &message, PAYLOAD_BYTES_MAX).await.is_ok() && sender.finish().is_ok() {
+        delivered(sender).await;
+    }
+}
+
+async fn delivered(stream: &SendStream) {
+    // If it is not delivered by then, nobody is there who would miss it.
+    drop(timeout(DELIVERY_PATIENCE, stream.stopped()).await);
+}
+
+fn abandon(sender: &mut SendStream, receiver: &mut Receiver) {
+    // Streams that have ended by themselves need no end.
+    drop(sender.reset(StreamCode::Protocol.number().into()));
+    drop(receiver.stream().stop(StreamCode::Protocol.number().into()));
+}

@@ -1,0 +1,132 @@
+//! How a command is made to end: asked by a signal, killed if it does not listen, and at last left
+//! without its outputs, which somebody outside its group may hold. Plain data; time is an argument.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::limits::{HANGUP_GRACE, KILLED_OUTPUT_PATIENCE};
+
+/// How far it has come.
+#[derive(Debug)]
+pub(super) struct Ending {
+    stage: Stage,
+    hung_up: bool,
+    terminated: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nobody wants it to end.
+    Running,
+    /// It was asked to, and is killed at this time.
+    Asked(Duration),
+    /// It was killed; outputs are left open until this time.
+    Killed(Duration),
+    /// There is nothing more to do to it.
+    Closed,
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Kill the group.
+    Kill,
+    /// Close our ends of the outputs.
+    CloseOutputs,
+}
+
+impl Ending {
+    /// It runs.
+    pub(super) fn new() -> Self {
+        Self { stage: Stage::Running, hung_up: false, terminated: false }
+    }
+
+    /// The client is gone: the signal to send.
+    pub(super) fn hang_up(&mut self, now: Duration) -> Signal {
+        self.hung_up = true;
+        self.ask(now + HANGUP_GRACE);
+        Signal::HUP
+    }
+
+    /// The agent is ending: the signal to send.
+    pub(super) fn terminate(&mut self, now: Duration, grace: Duration) -> Signal {
+        self.terminated = true;
+        self.ask(now + grace);
+        Signal::TERM
+    }
+
+    fn ask(&mut self, kill_at: Duration) {
+        match self.stage {
+            Stage::Running => self.stage = Stage::Asked(kill_at),
+            Stage::Asked(other) => self.stage = Stage::Asked(other.min(kill_at)),
+            Stage::Killed(_) | Stage::Closed => {}
+        }
+    }
+
+    /// The client is gone.
+    pub(super) fn is_hung_up(&self) -> bool {
+        self.hung_up
+    }
+
+    /// The agent is ending.
+    pub(super) fn is_terminated(&self) -> bool {
+        self.terminated
+    }
+
+    /// It was asked to end, and not killed yet.
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self.stage, Stage::Asked(_))
+    }
+
+    /// When the next step is due, if there is one.
+    pub(super) fn due(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Running | Stage::Closed => None,
+            Stage::Asked(at) | Stage::Killed(at) => Some(at),
+        }
+    }
+
+    /// The step that is due, if one is.
+    pub(super) fn advance(&mut self, now: Duration) -> Option<Step> {
+        match self.stage {
+            Stage::Asked(at) if at <= now => {
+                self.stage = Stage::Killed(now + KILLED_OUTPUT_PATIENCE);
+                Some(Step::Kill)
+            }
+            Stage::Killed(at) if at <= now => {
+                self.stage = Stage::Closed;
+                Some(Step::CloseOutputs)
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1000);
+
+    #[test]
+    fn it_is_asked_then_killed_then_left_alone() {
+        let mut ending = Ending::new();
+        assert_eq!((ending.due(), ending.advance(NOW)), (None, None));
+        assert_eq!(ending.terminate(NOW, Duration::from_secs(9)), Signal::TERM);
+        assert!(ending.is_asked() && ending.is_terminated() && !ending.is_hung_up());
+        // A client that goes meanwhile can only make it sooner.
+        assert_eq!(ending.hang_up(NOW), Signal::HUP);
+        assert_eq!(ending.due(), Some(NOW + HANGUP_GRACE));
+        assert_eq!(ending.advance(NOW), None);
+        let killed = NOW + HANGUP_GRACE;
+        assert_eq!(ending.advance(killed), Some(Step::Kill));
+        assert_eq!(ending.advance(killed), None);
+        let closed = killed + KILLED_OUTPUT_PATIENCE;
+        assert_eq!(ending.due(), Some(closed));
+        assert_eq!(ending.advance(closed), Some(Step::CloseOutputs));
+        assert_eq!((ending.due(), ending.advance(closed)), (None, None));
+        ending.terminate(closed, Duration::ZERO);
+        assert_eq!(ending.due(), None);
+    }
+}

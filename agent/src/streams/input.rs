@@ -1,0 +1,91 @@
+//! One-way streams of the client: a command's standard input.
+
+use std::io;
+
+use bytes::Bytes;
+use quinn::RecvStream;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use vault_protocol::code::StreamCode;
+use vault_protocol::message::{Channel, Message};
+
+use super::rendezvous::Rendezvous;
+use crate::framed::Receiver;
+use crate::limits::{ATTACH_PAYLOAD_BYTES_MAX, FIRST_FRAME_PATIENCE, READ_BYTES};
+
+/// Where inputs meet their commands, by the number of the command's stream.
+pub(crate) type Inputs = Rendezvous<u64, Input>;
+
+/// The standard input of a command, as it comes.
+#[derive(Debug)]
+pub(crate) struct Input {
+    stream: RecvStream,
+    /// What came together with the first frame.
+    first: Vec<u8>,
+}
+
+/// Reads a new stream's first frame and hands it to its command; tells the client if there is none.
+pub(crate) async fn attach(inputs: &Inputs, stream: RecvStream) {
+    let mut receiver = Receiver::new(stream, ATTACH_PAYLOAD_BYTES_MAX);
+    let first = timeout(FIRST_FRAME_PATIENCE, receiver.next()).await;
+    let Ok(Ok(Some(Message::Attach(attach)))) = first else {
+        return stop(receiver.stream(), StreamCode::Protocol);
+    };
+    if attach.channel != Channel::Stdin {
+        return stop(receiver.stream(), StreamCode::Protocol);
+    }
+    let (stream, first) = receiver.into_rest();
+    let input = Input { stream, first };
+    if let Err(mut stray) = inputs.bring(attach.command, input, FIRST_FRAME_PATIENCE).await {
+        stop(&mut stray.stream, StreamCode::NoCommand);
+    }
+}
+
+/// Copies a command's standard input into its pipe, until either ends, or `over` says that the
+/// command has. The pipe is closed then.
+pub(crate) async fn run(
+    inputs: &Inputs,
+    command: u64,
+    pipe: pipe::Sender,
+    over: &CancellationToken,
+) {
+    // Cancel-safe: whoever brings the input after that keeps it, and stops it.
+    let input = tokio::select! {
+        () = over.cancelled() => None,
+        input = inputs.want(command, FIRST_FRAME_PATIENCE) => input,
+    };
+    let Some(mut input) = input else {
+        return;
+    };
+    // Both arms are cancel-safe in that the other one ends all use of pipe and stream.
+    tokio::select! {
+        () = over.cancelled() => stop(&mut input.stream, StreamCode::NoCommand),
+        copied = copy(&mut input, pipe) => match copied {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                stop(&mut input.stream, StreamCode::BrokenPipe);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a standard input could not be written");
+                stop(&mut input.stream, StreamCode::Failed);
+            }
+        },
+    }
+}
+
+/// The end of the stream, its reset and the loss of the connection all end the input.
+async fn copy(input: &mut Input, mut pipe: pipe::Sender) -> io::Result<()> {
+    pipe.write_all(&std::mem::take(&mut input.first)).await?;
+    while let Ok(Some(chunk)) = input.stream.read_chunk(READ_BYTES, true).await {
+        let mut bytes: Bytes = chunk.bytes;
+        pipe.write_all_buf(&mut bytes).await?;
+    }
+    Ok(())
+}
+
+fn stop(stream: &mut RecvStream, code: StreamCode) {
+    // A stream that has ended by itself needs no stop.
+    drop(stream.stop(code.number().into()));
+}

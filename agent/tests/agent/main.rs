@@ -1,0 +1,7 @@
+//! The agent, driven over real sockets by a raw client that trusts anything.
+
+mod bounds;
+mod commands;
+mod program;
+mod proving;
+mod support;
