@@ -35,6 +35,10 @@ pub struct Args {
     /// Token for the Machines API
     #[arg(long, value_name = "TOKEN", env = "FLY_API_TOKEN", hide_env_values = true)]
     token: SecretString,
+    /// Who signs machines' identities, without the organization [default: https://oidc.fly.io, or
+    /// PLATFORM-URL/oidc if the platform is on this machine]
+    #[arg(long, value_name = "URL")]
+    oidc_issuer: Option<String>,
     /// Organization of tenants that name none [default: the only one that the token sees]
     #[arg(long, value_name = "SLUG")]
     org: Option<String>,
@@ -92,6 +96,7 @@ impl Args {
         let Self {
             platform_url,
             token,
+            oidc_issuer,
             org,
             manifests,
             prune,
@@ -112,6 +117,7 @@ impl Args {
         ControllerConfig {
             platform_url,
             platform_token: token,
+            oidc_issuer,
             organization: org,
             manifests,
             prune,

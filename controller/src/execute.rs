@@ -11,7 +11,6 @@
 
 mod apply;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -19,14 +18,15 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 use ulid::Ulid;
 use vault_plan::action::{Action, ActionKind, Plan, PlannedAction};
-use vault_plan::observed::HoldKind;
+use vault_plan::observed::{HoldKind, SecretState};
 use vault_plan::time::UnixMillis;
 
 use crate::clock::Clock;
 use crate::events::Event;
+use crate::identity::TenantSecrets;
 use crate::platform::Platform;
-use crate::store::{Intent, IntentState, Settlement, Store, StoreError};
-use apply::{Applied, Created, apply};
+use crate::store::{Intent, IntentState, Settlement, Store, StoreError, StoredSecret};
+use apply::{Applied, Created, Made, apply};
 
 /// How many tenants are served at once. At 150 ms a call this is about a hundred calls a second;
 /// Fly's limits are per app and per machine, so more would only load our own side.
@@ -70,6 +70,7 @@ pub async fn execute<P, S, C>(
     platform: &Arc<P>,
     store: &S,
     clock: &C,
+    secrets: &Arc<TenantSecrets>,
     plan: Plan,
     tell: &Arc<dyn Fn(Event) + Send + Sync>,
 ) -> Result<Vec<Turn>, StoreError>
@@ -85,6 +86,7 @@ where
             platform: Arc::clone(platform),
             store: store.clone(),
             clock: clock.clone(),
+            secrets: Arc::clone(secrets),
             tell: Arc::clone(tell),
         };
         let in_flight = Arc::clone(&in_flight);
@@ -139,6 +141,7 @@ struct Executor<P, S, C> {
     platform: Arc<P>,
     store: S,
     clock: C,
+    secrets: Arc<TenantSecrets>,
     tell: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
@@ -166,12 +169,12 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             .collect();
         self.store.plan_intents(intents).await?;
         let mut turn = Turn { tenant, done: Vec::new(), failure: None };
-        let mut volumes = BTreeMap::new();
+        let mut made = Made::default();
         for (place, action) in actions.into_iter().enumerate() {
             let target = action.target();
             let done = Done { kind: action.action.kind(), name: action.external_name().to_owned() };
             let rest = &ids[place + 1..];
-            match self.act(ids[place], action, &mut volumes).await? {
+            match self.act(ids[place], action, &mut made).await? {
                 Acted::Worked => {
                     let message = format!("{target} {}", done.kind.past_tense());
                     self.tell_normal(&turn.tenant, done.kind, message);
@@ -204,20 +207,19 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         &self,
         id: Ulid,
         action: PlannedAction,
-        volumes: &mut BTreeMap<String, String>,
+        made: &mut Made,
     ) -> Result<Acted, StoreError> {
         self.store.send_intent(id, self.clock.now()).await?;
-        let applied = apply(&*self.platform, action, &id.to_string(), volumes).await;
+        let app = action.app.clone();
+        let applied = apply(&*self.platform, &self.secrets, action, &id.to_string(), made).await;
         let (state, external_id, acted) = match applied {
             Applied::Done(created) => {
-                if let Some(Created::Volume { name, id }) = &created {
-                    volumes.insert(name.clone(), id.clone());
+                if let Some(created) = &created {
+                    self.keep(app, created, made).await?;
                 }
-                (IntentState::Acked, created.map(Created::into_id), Acted::Worked)
+                (IntentState::Acked, created.and_then(Created::into_id), Acted::Worked)
             }
-            Applied::WasThere(there) => {
-                (IntentState::Acked, Some(there.into_id()), Acted::WasThere)
-            }
+            Applied::WasThere(there) => (IntentState::Acked, there.into_id(), Acted::WasThere),
             Applied::NotDone(failure) => (IntentState::Aborted, None, Acted::Failed(failure)),
             Applied::Unknown(failure) => {
                 // The intent stays open: the next pass settles it by looking.
@@ -233,6 +235,32 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         let settlement = Settlement { id, state, external_id, outcome };
         self.store.settle_intents(vec![settlement]).await?;
         Ok(acted)
+    }
+
+    /// Keeps what the rest of the turn needs, and of a secret what its answer told.
+    async fn keep(
+        &self,
+        app: String,
+        created: &Created,
+        made: &mut Made,
+    ) -> Result<(), StoreError> {
+        match created {
+            Created::App(_) | Created::Machine(_) => {}
+            Created::Volume { name, id } => drop(made.volumes.insert(name.clone(), id.clone())),
+            Created::Secret { name, hash, told } => {
+                made.secrets_version = told.version;
+                let secret = StoredSecret {
+                    app,
+                    name: name.clone(),
+                    state: SecretState::Set { hash: hash.clone() },
+                    digest: told.digest.clone(),
+                    version: told.version,
+                    read_at: self.clock.now(),
+                };
+                self.store.put_secrets(vec![secret]).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Closes the intents of actions that will not be sent.
@@ -264,7 +292,10 @@ fn machine_id(action: &Action) -> Option<&str> {
         Action::StartMachine(machine)
         | Action::StopMachine(machine)
         | Action::DeleteMachine(machine) => Some(&machine.id),
-        Action::CreateApp | Action::CreateVolume(_) | Action::CreateMachine(_) => None,
+        Action::CreateApp
+        | Action::SetSecret(_)
+        | Action::CreateVolume(_)
+        | Action::CreateMachine(_) => None,
     }
 }
 

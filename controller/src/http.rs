@@ -3,13 +3,16 @@
 //! | Routes | Who |
 //! | --- | --- |
 //! | `/livez`, `/readyz`, `/healthz` | everyone |
-//! | `/version`, `/status`, `/apis/vaultctl.dev/v1/…`, and paths that there are not | the operator token |
+//! | `/version`, `/status`, `/apis/vaultctl.dev/v1/…`, `/api/v1/events`, and paths that there are not | the operator token |
 //!
 //! Handlers never call the platform to change something: they change what is desired and wake the
-//! reconciler. The `plan` subresource looks at the platform, and only looks.
+//! reconciler. The `plan` subresource looks at the platform, and only looks; the `connect`
+//! subresource tells what the last pass saw.
 
 mod auth;
+mod connect;
 mod error;
+mod events;
 mod health;
 mod objects;
 mod plan;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::{Mutex, Notify, OnceCell, watch};
 use vault_api::manifest::MANIFEST_BYTES_MAX;
 use vault_plan::identity::ControllerId;
@@ -73,6 +76,8 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
             "/apis/vaultctl.dev/v1/tenants/{name}/plan",
             get(plan::current::<P, S, C>).post(plan::hypothetical::<P, S, C>),
         )
+        .route("/apis/vaultctl.dev/v1/tenants/{name}/connect", post(connect::create::<P, S, C>))
+        .route("/api/v1/events", get(events::list::<P, S, C>))
         .fallback(error::no_such_path)
         .layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX))
         .layer(from_fn(error::in_our_shape))

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!   master.key (32 random bytes, mode 0600) ──HKDF-SHA256──┬─▶ controller id (16 bytes)
-//!                                                          └─▶ operator token
+//!                                                          ├─▶ operator token
+//!                                                          └─▶ tenants' secrets, and a key of hashes
 //! ```
 //!
 //! Who keeps the key keeps the identity: a controller with the key and an empty database finds all
 //! that it made. Who loses it has a new controller, to which the old machines are foreign.
+
+mod tenant_secrets;
 
 use std::fs;
 use std::io::{self, Write};
@@ -20,6 +23,8 @@ use sha2::Sha256;
 use thiserror::Error;
 use vault_plan::identity::ControllerId;
 use zeroize::Zeroizing;
+
+pub use tenant_secrets::{TENANT_SECRET, TenantSecrets};
 
 const KEY_BYTES: usize = 32;
 
@@ -92,6 +97,20 @@ impl MasterKey {
         self.derive("vaultctl operator token v1", &mut *token);
         let text = BASE32_NOPAD.encode(&*token).to_ascii_lowercase();
         SecretString::from(format!("vop1_{text}"))
+    }
+
+    /// What derives the secrets of tenants.
+    #[must_use]
+    pub fn tenant_secrets(&self) -> TenantSecrets {
+        let mut hash_key = Zeroizing::new([0; KEY_BYTES]);
+        self.derive("vaultctl secret hash key v1", &mut *hash_key);
+        TenantSecrets::new(&self.0, hash_key)
+    }
+
+    /// A key for tests.
+    #[cfg(test)]
+    pub(crate) fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
     }
 
     fn derive(&self, purpose: &str, output: &mut [u8]) {

@@ -25,11 +25,14 @@ pub mod store;
 pub mod execute;
 pub mod observe;
 pub mod reconcile;
+pub mod secrets;
 pub mod setback;
 pub mod settle;
 pub mod status;
 
+pub mod agents;
 pub mod args;
+pub mod connect;
 pub mod context;
 pub mod events;
 pub mod http;

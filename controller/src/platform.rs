@@ -1,8 +1,9 @@
 //! The platform as a seam: what the controller asks of Fly, in the planner's words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use vault_cloud::error::CallError;
 use vault_plan::observed::{ObservedMachine, ObservedVolume};
@@ -40,6 +41,24 @@ pub struct VolumeList {
     pub unreadable: usize,
 }
 
+/// The secrets of one app: names and digests, never values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretList {
+    /// The platform's digests by name. They are opaque; another value has another one.
+    pub digests: BTreeMap<String, String>,
+    /// How many rows could not be read.
+    pub unreadable: usize,
+}
+
+/// What the platform says of a secret that was set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretSet {
+    /// Its digest from now on, if the platform says.
+    pub digest: Option<String>,
+    /// The version of the app's secrets, which grows with every write, if the platform says.
+    pub version: Option<u64>,
+}
+
 /// Whose an app is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppOwner {
@@ -62,6 +81,8 @@ pub struct NewMachine {
     pub config: Map<String, Value>,
     /// Leave it stopped.
     pub skip_launch: bool,
+    /// The version of the app's secrets that its host has to know first.
+    pub min_secrets_version: Option<u64>,
 }
 
 /// A volume to be created.
@@ -84,6 +105,8 @@ pub struct MachineUpdate {
     pub current_version: Option<String>,
     /// Leave it stopped.
     pub skip_launch: bool,
+    /// The version of the app's secrets that its host has to know first.
+    pub min_secrets_version: Option<u64>,
 }
 
 /// What the controller asks of the platform. Every error says whether the platform acted.
@@ -118,6 +141,17 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Whose an app is, or whether its name is free.
     fn app_owner(&self, app: &str) -> impl Future<Output = Result<AppOwner, CallError>> + Send;
+
+    /// The secrets of one app.
+    fn secrets(&self, app: &str) -> impl Future<Output = Result<SecretList, CallError>> + Send;
+
+    /// Sets a secret of an app; no machine restarts for it. Setting it twice is setting it once.
+    fn set_secret(
+        &self,
+        app: &str,
+        name: &str,
+        value: &SecretString,
+    ) -> impl Future<Output = Result<SecretSet, CallError>> + Send;
 
     /// Creates an app.
     fn create_app(
@@ -176,8 +210,10 @@ pub trait Platform: Send + Sync + 'static {
 /// Calls to the platform, counted by what they can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// Calls that only look.
+    /// Calls that only look, but for the next.
     pub reads: u64,
+    /// Looks at the secrets of single apps: no list shows them, so they are made a few at a time.
+    pub secret_reads: u64,
     /// Calls that may change something.
     pub writes: u64,
 }

@@ -1,6 +1,8 @@
 //! One pass: load, observe, settle, plan, execute, publish. It takes no hint.
 
+mod agents;
 mod objects;
+mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,17 +18,21 @@ use vault_plan::policy::Policy;
 use vault_plan::report::{NoteReason, Stray};
 use vault_plan::time::UnixMillis;
 
+use crate::agents::Agents;
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::execute::{Turn, execute};
+use crate::identity::TenantSecrets;
 use crate::observe::{ObserveError, observe};
 use crate::platform::{Calls, Platform};
+use crate::secrets::observed as observed_secrets;
 use crate::setback::Setbacks;
 use crate::settle::settle;
 use crate::source::Source;
 use crate::status::{self, Facts};
 use crate::store::{Kind, Store, StoreError, StoredObject};
 pub use objects::{Objects, TenantObject};
+use secrets::SecretLooks;
 
 /// How many passes must have found nothing of a deleted tenant before it is forgotten: one list
 /// may lie.
@@ -43,6 +49,12 @@ pub struct ReconcileConfig {
     pub policy: Policy,
     /// How long a call whose answer was lost may still take effect.
     pub settle_after: Duration,
+    /// Derives tenants' secrets.
+    pub secrets: Arc<TenantSecrets>,
+    /// What is known of agents, and the way to have them asked.
+    pub agents: Arc<Agents>,
+    /// The address of the issuer of machines' identities, without the organization.
+    pub oidc_issuer: String,
 }
 
 /// Why a pass did not come to its end.
@@ -95,6 +107,7 @@ struct Memory {
     /// Known ids that the platform called gone.
     gone: BTreeSet<String>,
     strays: Vec<Stray>,
+    looks: SecretLooks,
 }
 
 /// A plan, and all that it was made from.
@@ -142,7 +155,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         pass.actions = plan.actions.len();
         self.tell_strays(&plan.report.strays);
         pass.strays.clone_from(&plan.report.strays);
-        let turns = execute(&self.platform, &self.store, &self.clock, plan, &self.tell).await?;
+        let turns = self.execute(plan).await?;
         pass.failures = self.remember(&objects, &turns);
         let now = self.clock.now();
         let names: BTreeSet<&str> =
@@ -154,9 +167,15 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let calls = self.platform.calls();
         pass.calls = Calls {
             reads: calls.reads - calls_before.reads,
+            secret_reads: calls.secret_reads - calls_before.secret_reads,
             writes: calls.writes - calls_before.writes,
         };
         Ok(pass)
+    }
+
+    async fn execute(&self, plan: Plan) -> Result<Vec<Turn>, StoreError> {
+        let secrets = &self.config.secrets;
+        execute(&self.platform, &self.store, &self.clock, secrets, plan, &self.tell).await
     }
 
     /// Plans for `objects` as if they were stored; changes nothing.
@@ -183,8 +202,10 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         self.remember_gone(objects, look.gone, &look.organizations);
         let now = self.clock.now();
         let settled = settle(&intents, &look.organizations, self.config.settle_after, now);
+        let mut secrets = self.store.secrets().await?;
         if settle_mode == Settle::Write {
             self.store.settle_intents(settled.settlements).await?;
+            self.look_at_secrets(&desired, &look.organizations, &mut secrets, now).await?;
         }
         let revisions = objects
             .tenants
@@ -192,7 +213,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             .map(|tenant| (tenant.object.name.as_str(), objects.revision(tenant)));
         let mut holds = self.memory().setbacks.holds(revisions, now);
         merge_holds(&mut holds, settled.holds);
-        let observed = Observed { organizations: look.organizations, holds };
+        let observed = Observed {
+            organizations: look.organizations,
+            holds,
+            secrets: observed_secrets(&secrets),
+        };
         let plan = vault_plan::plan(&desired, &observed, &self.config.policy, now);
         let (unread, unsettled) = (look.failures, settled.open);
         Ok(Planned { desired, observed, plan, unread, unsettled })
@@ -261,8 +286,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                     && missing.contains(&(Kind::Tenant, object.name.clone())),
                 before: tenant.status.as_ref(),
             };
-            let status = status::fold(&facts, now);
+            let mut status = status::fold(&facts, now);
             let ready = status::is_ready(&status, object.generation);
+            self.add_agents(desired, tenant.status.as_ref(), &mut status, ready, now);
             if ready {
                 pass.ready.insert(object.name.clone());
             }

@@ -4,6 +4,7 @@
 //!   main loop ── folder.sync ─▶ pass ─▶ view ── waits for: timer | changed file | request | end
 //!   HTTP server                                   (all of them wake the same pass)
 //!   event keeper ─▶ store, log, listeners
+//!   looks at agents ─▶ wake, if there is news
 //! ```
 //!
 //! If one of the tasks ends, the controller ends: there is no half of it that goes on alone.
@@ -13,7 +14,7 @@ mod main_loop;
 mod server;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use vault_cloud::machines::{ClientConfig, ClientError};
 use vault_plan::identity::ControllerId;
 use vault_plan::policy::Policy;
 
+use crate::agents::{self, AgentClient, Agents};
 use crate::clock::{Clock, SystemClock};
 use crate::context::{self, Tls, TlsError};
 use crate::events::Event;
@@ -50,6 +52,9 @@ pub struct ControllerConfig {
     pub platform_url: String,
     /// The token to show it.
     pub platform_token: SecretString,
+    /// Who signs machines' identities, without the organization; Fly if absent, or the emulator if
+    /// the platform is on this machine.
+    pub oidc_issuer: Option<String>,
     /// The organization of tenants that name none; the only one that the token sees if absent.
     pub organization: Option<String>,
     /// The folder to watch; none if absent.
@@ -112,6 +117,9 @@ pub enum ControllerError {
     /// The platform's address or token cannot be used.
     #[error("the platform cannot be used")]
     Client(#[from] ClientError),
+    /// Agents cannot be asked.
+    #[error("agents cannot be asked how they are")]
+    Agents(#[from] vault_client::ClientError),
     /// The token sees several organizations.
     #[error("the token sees several organizations ({}): choose one with --org", .0.join(", "))]
     SeveralOrganizations(Vec<String>),
@@ -191,6 +199,18 @@ impl Controller {
             watches_folder: folder.is_some(),
         });
         tasks.spawn(server::serve(listener, serving.config, router(app), stop.clone()));
+        let (agents, requests) = Agents::new();
+        let looks = agents::serve(
+            Arc::clone(&agents),
+            AgentClient::new(clock)?,
+            requests,
+            Arc::clone(&wake),
+            stop.clone(),
+        );
+        tasks.spawn(async move {
+            looks.await;
+            Ok(())
+        });
         let main_loop = MainLoop {
             platform,
             store,
@@ -199,6 +219,12 @@ impl Controller {
             reconciler,
             writing,
             controller: key.controller_id(),
+            secrets: Arc::new(key.tenant_secrets()),
+            agents,
+            oidc_issuer: config
+                .oidc_issuer
+                .clone()
+                .unwrap_or_else(|| oidc_issuer(&config.platform_url)),
             wake,
             publish,
             tell,
@@ -277,6 +303,20 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Who issues machines' identities, without the organization: Fly does, or the emulator on this
+/// machine that stands in for it.
+fn oidc_issuer(platform_url: &str) -> String {
+    let is_here = platform_url.parse::<http::Uri>().ok().is_some_and(|url| {
+        let host = url.host().unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        address.map_or(host == "localhost", |address| address.is_loopback())
+    });
+    match is_here {
+        true => format!("{}/oidc", platform_url.trim_end_matches('/')),
+        false => "https://oidc.fly.io".to_owned(),
+    }
+}
+
 /// Three intervals without a pass, and at least half a minute: one slow pass is no outage.
 fn stale_after_ms(interval: Duration) -> i64 {
     i64::try_from((interval * 3).as_millis()).unwrap_or(i64::MAX).max(30_000)
@@ -287,4 +327,22 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ControllerError> {
     let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_issuer_is_flys_unless_the_platform_is_on_this_machine() {
+        for here in ["http://127.0.0.1:4280", "http://[::1]:4280/", "http://localhost:4280"] {
+            let expected = format!("{}/oidc", here.trim_end_matches('/'));
+            assert_eq!(oidc_issuer(here), expected);
+        }
+        for elsewhere in
+            ["https://api.machines.dev", "http://_api.internal:4280", "http://10.0.0.1"]
+        {
+            assert_eq!(oidc_issuer(elsewhere), "https://oidc.fly.io");
+        }
+    }
 }

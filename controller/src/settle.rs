@@ -9,6 +9,9 @@
 //!      │  or the lists are not whole            could leave two of something)
 //!      └─ neither ─────────────────────────▶ aborted   (the next plan decides anew)
 //! ```
+//!
+//! The setting of a secret is not looked for, because no list shows it, and not waited for, because
+//! setting it again does no harm: the planner does so unless its answer came.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -49,6 +52,10 @@ pub fn settle(
         _ => organizations.iter().map(|(slug, seen)| (slug.as_str(), Lists::new(seen))).collect(),
     };
     for intent in intents {
+        if intent.kind == ActionKind::SetSecret {
+            settled.settlements.push(of_secret(intent));
+            continue;
+        }
         let until = intent.sent_at.unwrap_or(intent.planned_at).plus_ms(wait_ms);
         let (state, external_id, outcome) = match lists.get(intent.organization.as_str()) {
             _ if intent.state == IntentState::Planned => {
@@ -78,6 +85,16 @@ pub fn settle(
     settled
 }
 
+/// What became of the setting of a secret: done if the platform said so, else to be done again.
+fn of_secret(intent: &Intent) -> Settlement {
+    let (state, outcome) = match intent.state {
+        IntentState::Acked => (IntentState::Verified, None),
+        IntentState::Planned => (IntentState::Aborted, Some("it was never sent")),
+        _ => (IntentState::Aborted, Some("no answer came; setting it again does no harm")),
+    };
+    Settlement { id: intent.id, state, external_id: None, outcome: outcome.map(str::to_owned) }
+}
+
 /// Whether doing it again, while the first call may still act, could leave two of something or
 /// disturb what the first call did. Creating an app or a machine by name cannot: the platform
 /// refuses the second. It is waited for all the same once it was acknowledged, because then it
@@ -88,7 +105,10 @@ fn may_double(intent: &Intent) -> bool {
         ActionKind::CreateApp | ActionKind::CreateMachine | ActionKind::UpdateMachine => {
             intent.state == IntentState::Acked
         }
-        ActionKind::StartMachine | ActionKind::StopMachine | ActionKind::DeleteMachine => false,
+        ActionKind::SetSecret
+        | ActionKind::StartMachine
+        | ActionKind::StopMachine
+        | ActionKind::DeleteMachine => false,
     }
 }
 
@@ -132,6 +152,7 @@ impl<'a> Lists<'a> {
             machine.filter(|machine| states.contains(&machine.state)).map(|seen| seen.id.clone())
         };
         match intent.kind {
+            ActionKind::SetSecret => None,
             ActionKind::CreateApp => self.apps.contains(&*intent.app).then(|| intent.app.clone()),
             ActionKind::CreateVolume => {
                 let expected = intent.external_id.as_deref();

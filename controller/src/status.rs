@@ -185,6 +185,7 @@ fn machines(facts: &Facts<'_>) -> Vec<MachineStatus> {
                 private_ip: seen.and_then(|machine| machine.private_ip.clone()),
                 version: seen.and_then(|machine| machine.version.clone()),
                 ready: report.is_some_and(|report| report.ready),
+                agent: None,
             }
         })
         .collect()

@@ -1,4 +1,4 @@
-//! What the controller remembers: objects, the intent journal, events.
+//! What the controller remembers: objects, the intent journal, what is known of secrets, events.
 //!
 //! ```text
 //!   Store (trait: verbs, no tables) ◀── accept, reconcile, http
@@ -12,6 +12,7 @@ mod events;
 mod journal;
 mod migrations;
 mod objects;
+mod secrets;
 mod sqlite;
 mod writer;
 
@@ -21,10 +22,12 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use ulid::Ulid;
 use vault_plan::action::ActionKind;
+use vault_plan::observed::SecretState;
 use vault_plan::time::UnixMillis;
 
 use crate::events::Event;
 use crate::source::Source;
+pub use events::EventSeries;
 pub use sqlite::SqliteStore;
 
 /// Why the store did not do what it was asked.
@@ -210,6 +213,23 @@ pub struct Settlement {
     pub outcome: Option<String>,
 }
 
+/// What is known of one app secret. Its value is derived and stands nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// The app's name.
+    pub app: String,
+    /// The secret's name.
+    pub name: String,
+    /// Whether it is as we set it.
+    pub state: SecretState,
+    /// The platform's digest as it was last told; `None` if it was not.
+    pub digest: Option<String>,
+    /// The version of the app's secrets that our write made, if it was told.
+    pub version: Option<u64>,
+    /// When the platform last told of it.
+    pub read_at: UnixMillis,
+}
+
 /// The seam behind which the database stands. Each verb is one transaction; verbs that change
 /// something have reached the disk when they return.
 pub trait Store: Clone + Send + Sync + 'static {
@@ -282,9 +302,39 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Intents that are neither verified nor aborted, oldest first.
     fn open_intents(&self) -> impl Future<Output = Result<Vec<Intent>, StoreError>> + Send;
 
+    /// What is known of all app secrets, in the order of apps and names.
+    fn secrets(&self) -> impl Future<Output = Result<Vec<StoredSecret>, StoreError>> + Send;
+
+    /// Keeps what is known of app secrets now.
+    fn put_secrets(
+        &self,
+        secrets: Vec<StoredSecret>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets the secrets of apps in which nobody is interested any more.
+    fn remove_secrets(
+        &self,
+        apps: Vec<String>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Keeps events; the oldest beyond a cap are dropped.
     fn append_events(
         &self,
         events: Vec<Event>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The events that are kept, of one tenant or all: equal ones as one, the newest last.
+    fn events(
+        &self,
+        tenant: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<EventSeries>, StoreError>> + Send;
+}
+
+/// A stored word that this version does not know.
+fn unreadable(column: usize, value: &str) -> StoreError {
+    StoreError::Sqlite(rusqlite::Error::FromSqlConversionFailure(
+        column,
+        rusqlite::types::Type::Text,
+        format!("unknown value {value:?}").into(),
+    ))
 }

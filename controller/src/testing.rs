@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use vault_api::check::{Document, check};
 use vault_cloud::error::{
@@ -20,9 +21,10 @@ use vault_plan::time::UnixMillis;
 
 use crate::accept::{Decision, Writer, decide};
 use crate::clock::Clock;
+use crate::identity::{MasterKey, TenantSecrets};
 use crate::platform::{
     AppList, AppOwner, Calls, MachineList, MachineUpdate, NewMachine, NewVolume, Platform,
-    VolumeList,
+    SecretList, SecretSet, VolumeList,
 };
 use crate::source::Source;
 use crate::store::{IntentState, SqliteStore, Store, StoredObject};
@@ -34,6 +36,11 @@ pub(crate) const ORG: &str = "local";
 
 pub(crate) fn controller() -> ControllerId {
     ControllerId::from_bytes([7; 16])
+}
+
+/// What derives secrets from a master key of sevens.
+pub(crate) fn tenant_secrets() -> Arc<TenantSecrets> {
+    Arc::new(MasterKey::from_bytes([7; 32]).tenant_secrets())
 }
 
 pub(crate) fn open(folder: &Path) -> SqliteStore {
@@ -120,6 +127,14 @@ pub(crate) struct World {
     pub(crate) error_regions: BTreeSet<String>,
     pub(crate) unreadable: usize,
     pub(crate) owner: Option<AppOwner>,
+    /// Values and digests of secrets, by app and name.
+    pub(crate) secrets: BTreeMap<(String, String), (String, String)>,
+    /// Grows with every write of a secret.
+    pub(crate) secrets_version: u64,
+    /// How many rows of lists of secrets cannot be read.
+    pub(crate) unreadable_secrets: usize,
+    /// What machines that were made or updated had to wait for, in order.
+    pub(crate) min_secrets_versions: Vec<Option<u64>>,
     /// Errors that the next calls of a verb meet; the bool says whether the call acts all the same.
     failures: HashMap<&'static str, VecDeque<(CallError, bool)>>,
     /// Every call, as `verb name`.
@@ -128,12 +143,24 @@ pub(crate) struct World {
     pub(crate) journal: Vec<Vec<(ActionKind, IntentState)>>,
 }
 
+impl World {
+    /// Sets a secret, as anybody can who has the right to.
+    pub(crate) fn set_secret(&mut self, app: &str, name: &str, value: &str) -> SecretSet {
+        self.secrets_version += 1;
+        let digest = format!("digest-{}", self.secrets_version);
+        let key = (app.to_owned(), name.to_owned());
+        self.secrets.insert(key, (value.to_owned(), digest.clone()));
+        SecretSet { digest: Some(digest), version: Some(self.secrets_version) }
+    }
+}
+
 /// A platform in memory.
 #[derive(Default)]
 pub(crate) struct FakePlatform {
     world: Mutex<World>,
     store: Option<SqliteStore>,
     reads: AtomicU64,
+    secret_reads: AtomicU64,
     writes: AtomicU64,
 }
 
@@ -153,8 +180,9 @@ impl FakePlatform {
     }
 
     fn read(&self, call: String) -> Result<MutexGuard<'_, World>, CallError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
         let verb = call.split(' ').next().unwrap_or_default().to_owned();
+        let counter = if verb == "secrets" { &self.secret_reads } else { &self.reads };
+        counter.fetch_add(1, Ordering::SeqCst);
         let mut world = self.world();
         world.calls.push(call);
         match world.failures.get_mut(verb.as_str()).and_then(VecDeque::pop_front) {
@@ -240,6 +268,23 @@ impl Platform for FakePlatform {
         Ok(world.owner.clone().unwrap_or(AppOwner::Nobody))
     }
 
+    async fn secrets(&self, app: &str) -> Result<SecretList, CallError> {
+        let world = self.read(format!("secrets {app}"))?;
+        let of_app = world.secrets.iter().filter(|((of, _), _)| of == app);
+        let digests = of_app.map(|((_, name), (_, digest))| (name.clone(), digest.clone()));
+        Ok(SecretList { digests: digests.collect(), unreadable: world.unreadable_secrets })
+    }
+
+    async fn set_secret(
+        &self,
+        app: &str,
+        name: &str,
+        value: &SecretString,
+    ) -> Result<SecretSet, CallError> {
+        let act = |world: &mut World| world.set_secret(app, name, value.expose_secret());
+        self.write("set_secret", name, act).await
+    }
+
     async fn create_app(&self, _: &str, app: &str) -> Result<(), CallError> {
         self.write("create_app", app, |world| world.apps.push(app.to_owned())).await
     }
@@ -259,6 +304,7 @@ impl Platform for FakePlatform {
     async fn create_machine(&self, app: &str, new: NewMachine) -> Result<String, CallError> {
         let name = new.name.clone();
         self.write("create_machine", &name, |world| {
+            world.min_secrets_versions.push(new.min_secrets_version);
             let id = format!("{:014x}", world.machines.len() + 1);
             let mut made = machine(&id, &new.name, app);
             made.region = new.region;
@@ -279,6 +325,7 @@ impl Platform for FakePlatform {
 
     async fn update_machine(&self, _: &str, id: &str, new: MachineUpdate) -> Result<(), CallError> {
         self.write("update_machine", id, |world| {
+            world.min_secrets_versions.push(new.min_secrets_version);
             for machine in world.machines.iter_mut().filter(|machine| machine.id == id) {
                 let config = Value::Object(new.config.clone());
                 machine.image = config["image"].as_str().map(str::to_owned);
@@ -311,6 +358,7 @@ impl Platform for FakePlatform {
     fn calls(&self) -> Calls {
         Calls {
             reads: self.reads.load(Ordering::SeqCst),
+            secret_reads: self.secret_reads.load(Ordering::SeqCst),
             writes: self.writes.load(Ordering::SeqCst),
         }
     }

@@ -68,6 +68,27 @@ pub struct MachineStatus {
     pub version: Option<String>,
     /// In its wanted state at the wanted spec.
     pub ready: bool,
+    /// What the agent inside said when it was last asked. It is asked while the tenant is not
+    /// Ready, so this may be older than the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentStatus>,
+}
+
+/// What an agent said of itself, once it had proved which machine it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStatus {
+    /// It serves sessions.
+    pub ready: bool,
+    /// The agent's version; absent while it has not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// New with each start of the agent: 32 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// Why it is not ready, or why it could not be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// One volume, as last observed.

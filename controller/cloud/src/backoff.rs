@@ -1,15 +1,15 @@
 //! When a call that failed is made again, and after how long.
 //!
-//! Only what cannot do harm is repeated here: reads, and any call that the platform answered with
-//! 429, for that one was not acted upon. Everything else goes back to the controller, which looks
-//! at the world before it tries again.
+//! Only what cannot do harm is repeated here: reads, setting a secret to the same value, and any
+//! call that the platform answered with 429, for that one was not acted upon. Everything else goes
+//! back to the controller, which looks at the world before it tries again.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use http::Method;
 
 use crate::error::CallError;
+use crate::operation::Operation;
 
 /// Attempts at one call besides the first. Three bridge a restarted edge (a second or two); what is
 /// down for longer is the next pass's business.
@@ -34,6 +34,7 @@ pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(30);
 /// The pauses of one call.
 #[derive(Debug)]
 pub struct Backoff {
+    operation: Operation,
     failure: ExponentialBackoff,
     limited: ExponentialBackoff,
     retries: usize,
@@ -42,7 +43,7 @@ pub struct Backoff {
 impl Backoff {
     /// For a call that was not tried yet.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(operation: Operation) -> Self {
         let pauses = |shortest, longest| {
             ExponentialBuilder::new()
                 .with_jitter()
@@ -52,21 +53,23 @@ impl Backoff {
                 .build()
         };
         Self {
+            operation,
             failure: pauses(FAILURE_PAUSE, FAILURE_PAUSE_CAP),
             limited: pauses(LIMITED_PAUSE, LIMITED_PAUSE_CAP),
             retries: 0,
         }
     }
 
-    /// How long to wait before the call is made again; `None` if it shall not be, because it is no
-    /// read and was not answered with 429, because it would fail again, because there were
-    /// [`RETRY_CAP`] attempts, or because the platform asks for more than [`RETRY_AFTER_CAP`].
+    /// How long to wait before the call is made again; `None` if it shall not be, because doing it
+    /// twice could do harm and it was not answered with 429, because it would fail again, because
+    /// there were [`RETRY_CAP`] attempts, or because the platform asks for more than
+    /// [`RETRY_AFTER_CAP`].
     ///
     /// Never less than the platform asks for.
     pub fn pause_after(&mut self, error: &CallError) -> Option<Duration> {
         let limited = error.is_rate_limited();
-        let harmless = limited || error.request().method == Method::GET;
-        if !harmless || !error.is_retryable() || self.retries == RETRY_CAP {
+        let harmless = limited || self.operation.may_be_repeated();
+        if !harmless || !error.may_pass() || self.retries == RETRY_CAP {
             return None;
         }
         self.retries += 1;
@@ -79,22 +82,15 @@ impl Backoff {
     }
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use http::{Method, StatusCode};
 
     use super::*;
     use crate::error::{
         Answer, NotSent, NotSentReason, Rejection, RequestLine, Unknown, UnknownCause,
     };
     use crate::limit::QueueFull;
-    use crate::operation::Operation;
 
     fn request(method: Method) -> RequestLine {
         RequestLine { method, path: "/v1/apps".into() }
@@ -131,7 +127,13 @@ mod tests {
     }
 
     fn pauses(error: &CallError) -> Vec<Duration> {
-        let mut backoff = Backoff::new();
+        let read = error.request().method == Method::GET;
+        let operation = if read { Operation::ReadApp } else { Operation::CreateApp };
+        pauses_of(operation, error)
+    }
+
+    fn pauses_of(operation: Operation, error: &CallError) -> Vec<Duration> {
+        let mut backoff = Backoff::new(operation);
         std::iter::from_fn(|| backoff.pause_after(error)).take(100).collect()
     }
 
@@ -157,6 +159,17 @@ mod tests {
     }
 
     #[test]
+    fn setting_a_secret_is_repeated_as_a_read_is() {
+        let set = Operation::SetSecret;
+        for error in [unavailable(Method::POST), refused_port(Method::POST)] {
+            assert_eq!(pauses_of(set, &error).len(), RETRY_CAP, "{error}");
+        }
+        let refused = answer(StatusCode::UNPROCESSABLE_ENTITY, None);
+        let refused = Rejection { request: request(Method::POST), answer: refused };
+        assert!(pauses_of(set, &CallError::Rejected(refused)).is_empty());
+    }
+
+    #[test]
     fn what_the_platform_asks_for_is_honoured_up_to_the_cap() {
         let asked = Duration::from_secs(20);
         assert_eq!(pauses(&limited(Method::DELETE, Some(20))), [asked; RETRY_CAP]);
@@ -165,7 +178,7 @@ mod tests {
 
     #[test]
     fn kinds_of_failure_share_one_count_of_attempts() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(Operation::ReadApp);
         assert!(backoff.pause_after(&limited(Method::GET, None)).is_some());
         assert!(backoff.pause_after(&unavailable(Method::GET)).is_some());
         assert!(backoff.pause_after(&refused_port(Method::GET)).is_some());

@@ -1,4 +1,4 @@
-//! Who is told of every call, and the plainest listener: two counters.
+//! Who is told of every call, and the plainest listener: three counters.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,14 +41,22 @@ pub trait CallObserver: Send + Sync {
 #[derive(Debug, Default)]
 pub struct CallCounts {
     reads: AtomicU64,
+    secret_reads: AtomicU64,
     writes: AtomicU64,
 }
 
 impl CallCounts {
-    /// Attempts at `GET`.
+    /// Attempts at `GET`, but for those at an app's secrets.
     #[must_use]
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::SeqCst)
+    }
+
+    /// Attempts at reading an app's secrets. They are counted apart because there is no list of
+    /// them: they cost a call per app, and are made a few at a time.
+    #[must_use]
+    pub fn secret_reads(&self) -> u64 {
+        self.secret_reads.load(Ordering::SeqCst)
     }
 
     /// Attempts at anything else.
@@ -59,11 +67,15 @@ impl CallCounts {
 }
 
 impl CallObserver for CallCounts {
-    fn call(&self, method: &Method, _: Operation, outcome: CallOutcome) {
+    fn call(&self, method: &Method, operation: Operation, outcome: CallOutcome) {
         if outcome == CallOutcome::NotSent {
             return;
         }
-        let counter = if method == Method::GET { &self.reads } else { &self.writes };
+        let counter = match operation {
+            Operation::ListSecrets => &self.secret_reads,
+            _ if method == Method::GET => &self.reads,
+            _ => &self.writes,
+        };
         counter.fetch_add(1, Ordering::SeqCst);
     }
 }

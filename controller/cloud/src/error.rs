@@ -230,13 +230,20 @@ impl CallError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
+            Self::Unknown(unknown) => unknown.request.method == Method::GET && self.may_pass(),
+            Self::Rejected(_) | Self::NotSent(_) => self.may_pass(),
+        }
+    }
+
+    /// Whether the same call may succeed a moment later, whatever making it twice would do.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
             Self::Rejected(_) => self.is_rate_limited(),
             Self::NotSent(NotSent { reason, .. }) => {
                 matches!(reason, NotSentReason::Connect(_) | NotSentReason::Queue(_))
             }
-            Self::Unknown(Unknown { request, cause, .. }) => {
-                request.method == Method::GET
-                    && !self.wait_is_over()
+            Self::Unknown(Unknown { cause, .. }) => {
+                !self.wait_is_over()
                     && matches!(
                         cause,
                         UnknownCause::Status | UnknownCause::Timeout(_) | UnknownCause::Broken(_)

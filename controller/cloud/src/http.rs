@@ -143,7 +143,7 @@ impl Http {
                 builder.header(http::header::CONTENT_TYPE, "application/json").body(body.clone());
         }
         let result = match builder.send().await {
-            Ok(response) => receive(line, response, request.cap).await,
+            Ok(response) => receive(line, response, request).await,
             Err(error) => Err(no_answer(line, error)),
         };
         log(request.operation, &result);
@@ -179,25 +179,34 @@ fn is_sound(segment: &str) -> bool {
 
 /// Reads the answer that has begun.
 async fn receive(
-    request: RequestLine,
+    line: RequestLine,
     response: Response,
-    cap: usize,
+    request: &Request,
 ) -> Result<Success, CallError> {
     let status = response.status();
     let headers = response.headers().clone();
     if !status.is_success() {
-        let body = read_front(response).await;
-        return Err(answer::classify(request, answer::read(status, &headers, &body)));
+        let mut body = read_front(response).await;
+        if let Some(secret) = &request.confidential {
+            body = without(secret, &body);
+        }
+        return Err(answer::classify(line, answer::read(status, &headers, &body)));
     }
-    match read_whole(response, cap).await {
+    match read_whole(response, request.cap).await {
         Ok(body) => {
-            Ok(Success { request, status, fly_request_id: answer::fly_request_id(&headers), body })
+            let fly_request_id = answer::fly_request_id(&headers);
+            Ok(Success { request: line, status, fly_request_id, body })
         }
         Err(cause) => {
             let answer = Some(Box::new(answer::read(status, &headers, &[])));
-            Err(CallError::Unknown(Unknown { request, answer, cause }))
+            Err(CallError::Unknown(Unknown { request: line, answer, cause }))
         }
     }
+}
+
+/// A failure's body, in which the platform may quote what it was sent: it ends in logs and events.
+fn without(secret: &SecretString, body: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(body).replace(secret.expose_secret(), "[secret]").into_bytes()
 }
 
 async fn read_whole(mut response: Response, cap: usize) -> Result<Vec<u8>, UnknownCause> {

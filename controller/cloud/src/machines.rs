@@ -1,4 +1,4 @@
-//! The Machines API: apps, machines and volumes.
+//! The Machines API: apps, machines, volumes and secrets.
 
 mod call;
 mod config;
@@ -9,10 +9,11 @@ pub mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 pub use config::{ClientConfig, RateLimits};
-pub use lists::{AppVolumes, Apps, OrgMachines, OrgVolumes};
+pub use lists::{AppSecrets, AppVolumes, Apps, OrgMachines, OrgVolumes};
 
 pub use crate::http::ClientError;
 
@@ -23,8 +24,8 @@ use crate::operation::Operation;
 use call::Caller;
 use paging::Page;
 use wire::{
-    App, CreateApp, CreateMachine, CreateVolume, CreatedApp, CurrentTokens, Machine, UpdateMachine,
-    Volume, Wait, WaitAnswer,
+    App, AppSecret, CreateApp, CreateMachine, CreateVolume, CreatedApp, CurrentTokens, Machine,
+    SecretSet, SetSecret, UpdateMachine, Volume, Wait, WaitAnswer,
 };
 
 /// The shortest and the longest time that the platform waits for a machine.
@@ -281,6 +282,34 @@ impl MachinesClient {
     ) -> Result<Volume, CallError> {
         let request = Request::new(Operation::CreateVolume, &["apps", app, "volumes"], app);
         self.caller.object(self.caller.with_body(request, volume)?).await
+    }
+
+    /// The secrets of an app: names and digests, no values.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn secrets(&self, app: &str) -> Result<AppSecrets, CallError> {
+        let request = Request::new(Operation::ListSecrets, &["apps", app, "secrets"], app);
+        let page: Page<AppSecret> =
+            self.caller.call(&request).await?.decode(|body| Page::of_member("secrets", body))?;
+        Ok(AppSecrets { secrets: page.rows, undecodable: page.undecodable })
+    }
+
+    /// Sets one secret of an app. Machines read it when they start or are updated; none is
+    /// restarted. Repeated when the outcome is unknown: setting twice is setting once.
+    ///
+    /// # Errors
+    /// [`CallError`]; it never holds the value.
+    pub async fn set_secret(
+        &self,
+        app: &str,
+        name: &str,
+        value: &SecretString,
+    ) -> Result<SecretSet, CallError> {
+        let request = Request::new(Operation::SetSecret, &["apps", app, "secrets", name], app);
+        let body = SetSecret { value: value.expose_secret() };
+        let request = self.caller.with_body(request, &body)?.confidential(value.clone());
+        self.caller.object(request).await
     }
 }
 

@@ -41,6 +41,10 @@ pub enum Operation {
     ListAppVolumes,
     /// `POST /v1/apps/{app}/volumes`
     CreateVolume,
+    /// `GET /v1/apps/{app}/secrets`
+    ListSecrets,
+    /// `POST /v1/apps/{app}/secrets/{name}`
+    SetSecret,
 }
 
 /// What the platform allows for every action that has no limit of its own.
@@ -73,6 +77,8 @@ impl Operation {
             Self::ListOrgVolumes => "list_org_volumes",
             Self::ListAppVolumes => "list_app_volumes",
             Self::CreateVolume => "create_volume",
+            Self::ListSecrets => "list_secrets",
+            Self::SetSecret => "set_secret",
         }
     }
 
@@ -87,15 +93,24 @@ impl Operation {
             | Self::ReadMachine
             | Self::WaitMachine
             | Self::ListOrgVolumes
-            | Self::ListAppVolumes => Method::GET,
+            | Self::ListAppVolumes
+            | Self::ListSecrets => Method::GET,
             Self::CreateApp
             | Self::CreateMachine
             | Self::UpdateMachine
             | Self::StartMachine
             | Self::StopMachine
-            | Self::CreateVolume => Method::POST,
+            | Self::CreateVolume
+            | Self::SetSecret => Method::POST,
             Self::DeleteApp | Self::DeleteMachine => Method::DELETE,
         }
+    }
+
+    /// Whether making the call twice leaves what making it once does: reads, and setting a secret
+    /// to the same value.
+    #[must_use]
+    pub fn may_be_repeated(self) -> bool {
+        self == Self::SetSecret || self.method() == Method::GET
     }
 
     /// The documented limit per identifier, or `None` for what is listed per organization.

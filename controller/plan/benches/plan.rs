@@ -17,8 +17,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use vault_api::tenant::{TenantClassSpec, TenantSpec};
 use vault_plan::action::{Action, Plan};
-use vault_plan::desired::{Desired, TenantInput};
-use vault_plan::identity::ControllerId;
+use vault_plan::desired::{Desired, DesiredSecret, DesiredSecrets, TenantInput};
+use vault_plan::identity::{ControllerId, TenantUid};
 use vault_plan::observed::{
     Observed, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
 };
@@ -32,6 +32,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const TENANTS: usize = 10_000;
 const RUNS: usize = 21;
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// Every tenant wants one secret. Deriving its hash is the controller's work and not measured.
+struct OneSecret;
+
+impl DesiredSecrets for OneSecret {
+    fn of(&self, _: TenantUid, _: &str) -> Vec<DesiredSecret> {
+        let hash = "00112233445566778899aabbccddeeff".to_owned();
+        vec![DesiredSecret { name: "VAULT_TENANT_SECRET".into(), hash }]
+    }
+}
 
 struct Fleet {
     classes: BTreeMap<String, TenantClassSpec>,
@@ -86,6 +96,7 @@ impl Fleet {
         for planned in self.plan().actions {
             match planned.action {
                 Action::CreateApp => lists.apps.push(planned.app),
+                Action::SetSecret(_) => {}
                 Action::CreateVolume(create) => lists.volumes.push(ObservedVolume {
                     id: format!("vol_{:016}", lists.volumes.len()),
                     name: create.name,
@@ -130,7 +141,7 @@ impl Fleet {
         let inputs =
             self.tenants.iter().map(|(name, spec)| TenantInput { name, spec, deleting: false });
         let controller = ControllerId::from_bytes([7; 16]);
-        let desired = Desired::resolve(controller, "acme-org", &self.classes, inputs);
+        let desired = Desired::resolve(controller, "acme-org", &self.classes, &OneSecret, inputs);
         vault_plan::plan(&desired, &self.observed, &Policy::default(), NOW)
     }
 }

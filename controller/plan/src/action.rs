@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::{HASH_VERSION, SpecHash};
-use crate::metadata;
+use crate::identity::TenantUid;
+use crate::metadata::{self, OwnMarks};
 use crate::report::Report;
 
 /// What to do, in order, and what is left undone.
@@ -40,6 +41,8 @@ pub struct PlannedAction {
 pub enum Action {
     /// Create the tenant's app.
     CreateApp,
+    /// Set an app secret of the tenant.
+    SetSecret(SetSecret),
     /// Create a volume that nothing is attached to yet.
     CreateVolume(CreateVolume),
     /// Create a machine.
@@ -52,6 +55,17 @@ pub enum Action {
     StopMachine(MachineRef),
     /// Destroy a machine. Its volume stays.
     DeleteMachine(MachineRef),
+}
+
+/// An app secret to be set. The value is derived when the call is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetSecret {
+    /// The environment variable in the machines.
+    pub name: Arc<str>,
+    /// The hash of its value; see [`crate::desired::DesiredSecret::hash`].
+    pub hash: String,
+    /// Whose secret it is.
+    pub tenant_uid: TenantUid,
 }
 
 /// A volume to be created.
@@ -78,6 +92,9 @@ pub struct CreateMachine {
     pub config: MachineConfig,
     /// Leave it stopped.
     pub skip_launch: bool,
+    /// The version of the app's secrets that its host has to know; `None` if it is not known yet,
+    /// which an earlier action of the same plan may change.
+    pub min_secrets_version: Option<u64>,
 }
 
 /// A machine's new config.
@@ -92,6 +109,8 @@ pub struct UpdateMachine {
     pub current_version: Option<String>,
     /// Leave it stopped.
     pub skip_launch: bool,
+    /// As for a machine that is created.
+    pub min_secrets_version: Option<u64>,
 }
 
 /// An existing machine.
@@ -124,18 +143,20 @@ impl MachineConfig {
     /// Adds our marks to a rendered config.
     pub(crate) fn new(
         mut config: Map<String, Value>,
-        controller: &str,
-        tenant: &str,
+        own: OwnMarks<'_>,
         hash: SpecHash,
         volume: Option<VolumeSource>,
     ) -> Self {
         for (key, value) in [
-            (metadata::CONTROLLER, controller.to_owned()),
-            (metadata::TENANT, tenant.to_owned()),
+            (metadata::CONTROLLER, own.controller.to_owned()),
+            (metadata::TENANT, own.tenant.to_owned()),
             (metadata::SPEC_HASH, hash.to_string()),
             (metadata::HASH_VERSION, HASH_VERSION.to_owned()),
         ] {
             set_metadata(&mut config, key, value);
+        }
+        if !own.secret_hash.is_empty() {
+            set_metadata(&mut config, metadata::SECRET_HASH, own.secret_hash.to_owned());
         }
         Self { config, volume }
     }
@@ -174,6 +195,7 @@ impl Action {
     pub fn kind(&self) -> ActionKind {
         match self {
             Self::CreateApp => ActionKind::CreateApp,
+            Self::SetSecret(_) => ActionKind::SetSecret,
             Self::CreateVolume(_) => ActionKind::CreateVolume,
             Self::CreateMachine(_) => ActionKind::CreateMachine,
             Self::UpdateMachine(_) => ActionKind::UpdateMachine,
@@ -190,6 +212,7 @@ impl PlannedAction {
     pub fn target(&self) -> String {
         match &self.action {
             Action::CreateApp => format!("app {}", self.app),
+            Action::SetSecret(secret) => format!("secret {} of app {}", secret.name, self.app),
             Action::CreateVolume(volume) => {
                 format!("volume {} of {}", volume.name, volume.machine)
             }
@@ -202,6 +225,7 @@ impl PlannedAction {
     pub fn external_name(&self) -> &str {
         match &self.action {
             Action::CreateApp => &self.app,
+            Action::SetSecret(secret) => &secret.name,
             Action::CreateVolume(volume) => &volume.name,
             Action::CreateMachine(machine) => &machine.name,
             Action::UpdateMachine(update) => &update.machine.name,
@@ -217,6 +241,8 @@ impl PlannedAction {
 pub enum ActionKind {
     /// [`Action::CreateApp`]
     CreateApp,
+    /// [`Action::SetSecret`]
+    SetSecret,
     /// [`Action::CreateVolume`]
     CreateVolume,
     /// [`Action::CreateMachine`]
@@ -233,8 +259,9 @@ pub enum ActionKind {
 
 impl ActionKind {
     /// All kinds, in the order in which they stand above.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CreateApp,
+        Self::SetSecret,
         Self::CreateVolume,
         Self::CreateMachine,
         Self::UpdateMachine,
@@ -248,6 +275,7 @@ impl ActionKind {
     pub fn word(self) -> &'static str {
         match self {
             Self::CreateApp => "CreateApp",
+            Self::SetSecret => "SetSecret",
             Self::CreateVolume => "CreateVolume",
             Self::CreateMachine => "CreateMachine",
             Self::UpdateMachine => "UpdateMachine",
@@ -268,6 +296,7 @@ impl ActionKind {
     pub fn past_tense(self) -> &'static str {
         match self {
             Self::CreateApp | Self::CreateVolume | Self::CreateMachine => "created",
+            Self::SetSecret => "set",
             Self::UpdateMachine => "updated",
             Self::StartMachine => "started",
             Self::StopMachine => "stopped",

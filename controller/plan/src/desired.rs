@@ -3,6 +3,7 @@
 //! A tenant that cannot be resolved is kept, with its problems: it must not disappear from the
 //! plan, because what it already has would then look like it belonged to nobody.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use vault_api::tenant::{MachineState, TenantClassSpec, TenantSpec};
 
 use crate::config::{ConfigTemplate, SpecHash};
 use crate::identity::{ControllerId, TenantUid, machine_name};
+use crate::metadata::SECRET_HASH_SEPARATOR;
 
 /// Fly's limit for the names of machines is that of a DNS label.
 const MACHINE_NAME_LENGTH_MAX: usize = 63;
@@ -43,8 +45,41 @@ pub struct DesiredTenant {
     pub app_is_named: bool,
     /// Somebody asked for the tenant's deletion.
     pub deleting: bool,
+    /// The app secrets that should be set, in the order of their names.
+    pub secrets: Vec<DesiredSecret>,
     /// What should exist, or why that cannot be said.
     pub machines: Result<Vec<DesiredMachine>, Vec<Problem>>,
+}
+
+impl DesiredTenant {
+    /// The hashes of all secrets: what machines that know them carry as
+    /// [`crate::metadata::SECRET_HASH`]. Empty without secrets.
+    #[must_use]
+    pub fn secrets_mark(&self) -> Cow<'_, str> {
+        let mut hashes = self.secrets.iter().map(|secret| secret.hash.as_str());
+        let first = hashes.next().unwrap_or_default();
+        hashes.fold(Cow::Borrowed(first), |mut mark, hash| {
+            mark.to_mut().push(SECRET_HASH_SEPARATOR);
+            mark.to_mut().push_str(hash);
+            mark
+        })
+    }
+}
+
+/// One app secret that should be set. Its value never enters the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredSecret {
+    /// The environment variable in the machines.
+    pub name: Arc<str>,
+    /// Our keyed hash over app, name and value, as text without commas. Who does not have the key
+    /// can neither test a guess of the value against it nor tell equal values of two apps.
+    pub hash: String,
+}
+
+/// Tells which secrets a tenant should have in its app.
+pub trait DesiredSecrets {
+    /// The secrets, in the order of their names. The same arguments give the same answer.
+    fn of(&self, tenant: TenantUid, app: &str) -> Vec<DesiredSecret>;
 }
 
 /// One machine that should exist.
@@ -91,17 +126,21 @@ pub struct TenantInput<'a> {
 impl Desired {
     /// Resolves stored tenants with their classes. `organization` is the controller's own, for
     /// tenants and classes that name none.
+    ///
+    /// Every tenant gets its secrets, whatever images it runs: any of them may hold the agent.
     #[must_use]
     pub fn resolve<'a>(
         controller: ControllerId,
         organization: &str,
         classes: &BTreeMap<String, TenantClassSpec>,
+        secrets: &dyn DesiredSecrets,
         tenants: impl IntoIterator<Item = TenantInput<'a>>,
     ) -> Self {
         let mut resolver = Resolver {
             controller,
             organization: organization.into(),
             classes,
+            secrets,
             plain: HashMap::new(),
         };
         let mut inputs: Vec<_> = tenants.into_iter().collect();
@@ -132,6 +171,7 @@ struct Resolver<'a> {
     controller: ControllerId,
     organization: Arc<str>,
     classes: &'a BTreeMap<String, TenantClassSpec>,
+    secrets: &'a dyn DesiredSecrets,
     /// Tenants that only name a class resolve once per class, not once per tenant.
     plain: HashMap<&'a str, Result<Arc<CompiledSpec>, Vec<Problem>>>,
 }
@@ -155,8 +195,9 @@ impl<'a> Resolver<'a> {
         };
         let organization = organization.unwrap_or_else(|| Arc::clone(&self.organization));
         let machines = compiled.and_then(|spec| machines_of(&spec, tenant.name, uid));
+        let secrets = self.secrets.of(uid, &app);
         let deleting = tenant.deleting;
-        DesiredTenant { name, uid, organization, app, app_is_named, deleting, machines }
+        DesiredTenant { name, uid, organization, app, app_is_named, deleting, secrets, machines }
     }
 
     fn compiled(&mut self, tenant: &TenantInput<'a>) -> Result<Arc<CompiledSpec>, Vec<Problem>> {

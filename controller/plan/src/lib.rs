@@ -25,6 +25,7 @@ pub mod report;
 
 mod machine;
 mod planner;
+mod secret;
 #[cfg(test)]
 mod testing;
 mod volume;

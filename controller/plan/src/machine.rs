@@ -4,7 +4,7 @@ use vault_api::tenant::MachineState;
 
 use crate::config::HASH_VERSION;
 use crate::desired::DesiredMachine;
-use crate::metadata::Marks;
+use crate::metadata::{Marks, OwnMarks};
 use crate::observed::{ObservedMachine, PlatformState};
 use crate::policy::Policy;
 use crate::time::UnixMillis;
@@ -31,8 +31,7 @@ pub(crate) enum Need {
 /// Decides what an existing machine needs to become the wanted one.
 pub(crate) fn need(
     wanted: &DesiredMachine,
-    tenant: &str,
-    controller: &str,
+    own: OwnMarks<'_>,
     machine: &ObservedMachine,
     policy: &Policy,
     now: UnixMillis,
@@ -52,7 +51,7 @@ pub(crate) fn need(
         let state = machine.state.word();
         return Need::Stop(format!("it should be stopped and is {state}"));
     }
-    if let Some(reason) = drift(wanted, tenant, controller, machine) {
+    if let Some(reason) = drift(wanted, own, machine) {
         return Need::Update(reason);
     }
     match (wanted.state, &machine.state) {
@@ -81,14 +80,9 @@ pub(crate) fn patience(machine: &ObservedMachine, policy: &Policy, now: UnixMill
 }
 
 /// Why the machine's config has to be written again; `None` if it is as wanted.
-fn drift(
-    wanted: &DesiredMachine,
-    tenant: &str,
-    controller: &str,
-    machine: &ObservedMachine,
-) -> Option<String> {
+fn drift(wanted: &DesiredMachine, own: OwnMarks<'_>, machine: &ObservedMachine) -> Option<String> {
     let marks = Marks::read(&machine.metadata);
-    if marks.controller != Some(controller) || marks.tenant != Some(tenant) {
+    if marks.controller != Some(own.controller) || marks.tenant != Some(own.tenant) {
         return Some("it does not carry this tenant's mark".to_owned());
     }
     match (marks.hash_version, marks.spec_hash) {
@@ -99,10 +93,14 @@ fn drift(
         // A hash of another recipe cannot be compared; what is visible still is.
         (Some(_), Some(_)) => {}
     }
-    wanted
-        .config
-        .visible_drift(machine, tenant, wanted.index)
-        .map(|member| format!("{member} is not what the manifest says"))
+    if let Some(member) = wanted.config.visible_drift(machine, own.tenant, wanted.index) {
+        return Some(format!("{member} is not what the manifest says"));
+    }
+    // A machine reads its secrets only when it starts.
+    if !own.secret_hash.is_empty() && marks.secret_hash != Some(own.secret_hash) {
+        return Some("it started without the tenant's present secrets".to_owned());
+    }
+    None
 }
 
 /// Whose a machine is, as far as its marks tell.

@@ -17,6 +17,13 @@ pub const SPEC_HASH: &str = "vault_spec_hash";
 /// Which recipe made the hash, so that a new recipe does not look like drift of the whole fleet.
 pub const HASH_VERSION: &str = "vault_hash_version";
 
+/// The hashes of the tenant's secrets with which the machine was made or updated: a machine reads
+/// its secrets only when it starts. Not part of the spec's hash.
+pub const SECRET_HASH: &str = "vault_secret_hash";
+
+/// Stands between the hashes of several secrets.
+pub const SECRET_HASH_SEPARATOR: char = ',';
+
 /// Keys that begin like this are ours; a manifest may not set them.
 pub const PREFIX: &str = "vault_";
 
@@ -31,14 +38,30 @@ pub struct Marks<'a> {
     pub spec_hash: Option<&'a str>,
     /// The recipe of that hash.
     pub hash_version: Option<&'a str>,
+    /// The hashes of the secrets that it started with.
+    pub secret_hash: Option<&'a str>,
+}
+
+/// What the marks of one tenant's machines say, whatever their configs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnMarks<'a> {
+    pub(crate) controller: &'a str,
+    pub(crate) tenant: &'a str,
+    /// Empty for a tenant without secrets.
+    pub(crate) secret_hash: &'a str,
 }
 
 impl<'a> Marks<'a> {
     /// Reads our keys; all others are somebody else's business.
     #[must_use]
     pub fn read(metadata: &'a BTreeMap<String, String>) -> Self {
-        let mut marks =
-            Self { controller: None, tenant: None, spec_hash: None, hash_version: None };
+        let mut marks = Self {
+            controller: None,
+            tenant: None,
+            spec_hash: None,
+            hash_version: None,
+            secret_hash: None,
+        };
         // One search: ours stand together. This is read several times for each machine of a fleet.
         let from_ours = (Bound::Included(PREFIX), Bound::Unbounded);
         for (key, value) in metadata.range::<str, _>(from_ours) {
@@ -47,10 +70,18 @@ impl<'a> Marks<'a> {
                 TENANT => marks.tenant = Some(value),
                 SPEC_HASH => marks.spec_hash = Some(value),
                 HASH_VERSION => marks.hash_version = Some(value),
+                SECRET_HASH => marks.secret_hash = Some(value),
                 key if !key.starts_with(PREFIX) => break,
                 _ => {}
             }
         }
         marks
+    }
+
+    /// Whether the machine was made or updated when the secret of this hash was set.
+    #[must_use]
+    pub fn knows_secret(&self, hash: &str) -> bool {
+        self.secret_hash
+            .is_some_and(|known| known.split(SECRET_HASH_SEPARATOR).any(|one| one == hash))
     }
 }

@@ -17,6 +17,33 @@ pub struct Observed {
     pub organizations: BTreeMap<String, ObservedOrganization>,
     /// Tenants that must not be acted upon yet.
     pub holds: BTreeMap<String, Hold>,
+    /// What is known of the secrets of apps, by the apps' names. It comes from memory and from
+    /// looks at a few apps at a time: no list shows secrets.
+    pub secrets: BTreeMap<String, ObservedSecrets>,
+}
+
+/// What is known of the secrets of one app.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedSecrets {
+    /// The version of the app's secrets that our last write made; a host that knows an older one
+    /// would start machines without what we wrote.
+    pub version: Option<u64>,
+    /// What is known of each, by its name; nothing of those that are missing here.
+    pub states: BTreeMap<String, SecretState>,
+}
+
+/// What is known of one secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretState {
+    /// We set it, and nobody has changed it since, as far as was seen.
+    Set {
+        /// The hash of what it was set to; see [`crate::desired::DesiredSecret::hash`].
+        hash: String,
+    },
+    /// Somebody else has set it since.
+    Changed,
+    /// Somebody else has removed it.
+    Missing,
 }
 
 /// The apps, machines and volumes of one organization.

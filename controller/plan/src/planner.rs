@@ -1,10 +1,10 @@
 //! One walk over the tenants, in the order of their names.
 //!
 //! ```text
-//!   tenant ─▶ organization read? ─▶ app there and ours? ─▶ each wanted machine: volume, machine ─▶ surplus machines
-//!                  │ no                  │ no: create         │ missing: create                       │ stop, delete
-//!                  ▼                     ▼                    ▼ different: update, start, stop        ▼
-//!                note                  action               action or note                       action or note
+//!   tenant ─▶ organization read? ─▶ app there and ours? ─▶ secrets set? ─▶ each wanted machine: volume, machine ─▶ surplus machines
+//!                  │ no                  │ no: create          │ no: set     │ missing: create                       │ stop, delete
+//!                  ▼                     ▼                     ▼             ▼ different: update, start, stop        ▼
+//!                note                  action                action        action or note                       action or note
 //! ```
 
 mod budget;
@@ -15,11 +15,12 @@ mod wanted;
 
 use std::sync::Arc;
 
-use crate::action::{Action, Plan, PlannedAction};
+use crate::action::{Action, Plan, PlannedAction, SetSecret};
 use crate::desired::{Desired, DesiredTenant};
 use crate::observed::{Observed, ObservedMachine};
 use crate::policy::Policy;
 use crate::report::{Note, NoteReason, Report, TenantReport};
+use crate::secret;
 use crate::time::UnixMillis;
 use budget::Budget;
 use draft::Draft;
@@ -90,6 +91,7 @@ impl<'a> Planner<'a> {
         if !self.is_in_place(draft) || !self.has_app(draft) {
             return;
         }
+        self.secrets(draft);
         draft.machines.reserve_exact(machines.len());
         for wanted in machines {
             let report = self.wanted(draft, wanted);
@@ -151,6 +153,24 @@ impl<'a> Planner<'a> {
             return true;
         }
         false
+    }
+
+    /// Plans the setting of secrets, before any machine that is to read them starts.
+    fn secrets(&self, draft: &mut Draft<'a>) {
+        let tenant = draft.tenant;
+        let known = self.observed.secrets.get(&tenant.app);
+        // A version that our own write is about to make is known only when it is made.
+        draft.secrets_version = known.and_then(|known| known.version);
+        for wanted in &tenant.secrets {
+            let state = known.and_then(|known| known.states.get(&*wanted.name));
+            let machines = draft.owned.iter().map(|owned| owned.machine);
+            if let Some(reason) = secret::need(wanted, state, draft.app_exists, machines) {
+                let (name, hash) = (Arc::clone(&wanted.name), wanted.hash.clone());
+                let set = SetSecret { name, hash, tenant_uid: tenant.uid };
+                draft.act(Action::SetSecret(set), reason);
+                draft.secrets_version = None;
+            }
+        }
     }
 
     /// A machine in the tenant's app of which it cannot be said whose it is.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use vault_api::tenant::MachineState;
 
 use crate::config::{ConfigTemplate, HASH_VERSION};
-use crate::desired::{DesiredMachine, DesiredVolume};
-use crate::metadata;
+use crate::desired::{DesiredMachine, DesiredSecret, DesiredVolume};
+use crate::metadata::{self, OwnMarks};
 use crate::observed::{ObservedMachine, ObservedVolume, PlatformState};
 use crate::time::UnixMillis;
 
@@ -16,6 +16,19 @@ use crate::time::UnixMillis;
 pub(crate) const CONTROLLER: &str = "controller";
 /// When it decides.
 pub(crate) const NOW: UnixMillis = UnixMillis(10_000_000);
+
+/// The hash of the tenant's only secret.
+pub(crate) const SECRET_HASH: &str = "00112233445566778899aabbccddeeff";
+
+/// The secrets of tenant `acme`.
+pub(crate) fn secrets() -> Vec<DesiredSecret> {
+    vec![DesiredSecret { name: "SECRET".into(), hash: SECRET_HASH.to_owned() }]
+}
+
+/// The marks of tenant `acme`.
+pub(crate) fn own_marks() -> OwnMarks<'static> {
+    OwnMarks { controller: CONTROLLER, tenant: "acme", secret_hash: SECRET_HASH }
+}
 
 /// `acme-box-0` in `ord` with a volume.
 pub(crate) fn wanted(state: MachineState) -> DesiredMachine {
@@ -45,6 +58,7 @@ pub(crate) fn machine(state: PlatformState, age_ms: i64) -> ObservedMachine {
         (metadata::TENANT, "acme"),
         (metadata::SPEC_HASH, hash.as_str()),
         (metadata::HASH_VERSION, HASH_VERSION),
+        (metadata::SECRET_HASH, SECRET_HASH),
         ("team", "core"),
     ];
     ObservedMachine {

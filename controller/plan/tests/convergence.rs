@@ -5,14 +5,15 @@ mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::secrets::OneSecret;
 use model::{Fate, STEP_MS, World};
 use proptest::prelude::*;
 use serde_json::json;
 use vault_api::tenant::{MachineState, TenantClassSpec, TenantSpec};
 use vault_plan::action::{Plan, VolumeSource};
-use vault_plan::desired::{Desired, TenantInput};
+use vault_plan::desired::{Desired, DesiredSecrets, TenantInput};
 use vault_plan::identity::ControllerId;
-use vault_plan::metadata;
+use vault_plan::metadata::{self, Marks};
 use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization};
 use vault_plan::policy::Policy;
 
@@ -166,10 +167,16 @@ impl Simulation {
             spec,
             deleting: *deleting,
         });
-        let desired = Desired::resolve(controller(), ORGANIZATION, &self.classes, inputs);
+        let desired = Desired::resolve(
+            controller(),
+            ORGANIZATION,
+            &self.classes,
+            &OneSecret::default(),
+            inputs,
+        );
         assert!(desired.tenants.iter().all(|tenant| tenant.machines.is_ok()), "{desired:?}");
         let organizations = BTreeMap::from([(ORGANIZATION.to_owned(), lists)]);
-        let observed = Observed { organizations, holds };
+        let observed = Observed { organizations, holds, secrets: self.world.secrets.observed() };
         vault_plan::plan(&desired, &observed, &self.policy, self.world.now)
     }
 
@@ -195,7 +202,13 @@ impl Simulation {
                 lists.gaps.regions.insert("ord".to_owned());
             }
             4 => lists.gaps.unclear = Some("rows could not be read".to_owned()),
-            5 => holds.clear(),
+            5 => {
+                // The database is lost.
+                holds.clear();
+                self.world.secrets.forget();
+            }
+            7 => self.world.secrets.meddle(usize::from(fault / 32), fault & 16 == 0),
+            8 => self.look_at_secrets(),
             6 => self.world.crash(usize::from(fault / 16)),
             _ => {}
         }
@@ -209,6 +222,26 @@ impl Simulation {
         self.carry_out(plan, budget, tape);
         self.world.step();
         is_empty
+    }
+
+    /// Reads the secrets of all apps that may have some, as the slices of some passes do.
+    fn look_at_secrets(&mut self) {
+        for name in self.objects.keys() {
+            let (app, hash) = self.app_and_hash(name);
+            let marked = self.world.machines.values().any(|machine| {
+                machine.row.app == app && Marks::read(&machine.row.metadata).knows_secret(&hash)
+            });
+            self.world.secrets.look(&app, &hash, marked);
+        }
+    }
+
+    /// The app of a tenant, and the hash of the secret that it should have there.
+    fn app_and_hash(&self, tenant: &str) -> (String, String) {
+        let uid = controller().tenant_uid(tenant);
+        let named = (tenant == TENANTS[3]).then(|| "named-app".to_owned());
+        let app = named.unwrap_or_else(|| uid.app_name(tenant));
+        let hash = OneSecret::default().of(uid, &app).remove(0).hash;
+        (app, hash)
     }
 
     fn carry_out(&mut self, plan: Plan, budget: usize, tape: &mut Tape<'_>) {
@@ -247,6 +280,7 @@ impl Simulation {
         let mut quiet = 0;
         for _ in 0..STEPS_MAX {
             let was_quiet = self.world.is_quiet();
+            self.look_at_secrets();
             let idle = self.pass(&mut Tape([].iter()));
             let deleting = self.objects.values().any(|(_, deleting)| *deleting);
             quiet = if idle && was_quiet && !deleting { quiet + 1 } else { 0 };
@@ -287,6 +321,7 @@ impl Simulation {
             })
             .collect();
         assert_eq!(found, wanted);
+        self.check_secrets(manifest);
         let mut names = BTreeSet::new();
         for volume in self.world.volumes.values() {
             assert!(names.insert(&volume.name), "two volumes are named {}", volume.name);
@@ -294,6 +329,28 @@ impl Simulation {
         let foreign = self.world.machines.values();
         let foreign = foreign.filter(|machine| machine.row.image.as_deref() == Some("foreign"));
         assert_eq!(foreign.filter(|machine| machine.row.state.word() == "started").count(), 3);
+    }
+
+    /// Every wanted tenant's secret is set, and its machines started with it, unless somebody else
+    /// meddled with it in between.
+    fn check_secrets(&self, manifest: &Manifest) {
+        let secrets = &self.world.secrets;
+        for (place, _) in manifest.iter().enumerate().filter(|(_, shape)| shape.is_some()) {
+            let (app, hash) = self.app_and_hash(TENANTS[place]);
+            if !secrets.deceived.contains(&app) {
+                assert_eq!(secrets.of(&app), Some(hash.as_str()), "{}", TENANTS[place]);
+            }
+            if secrets.meddled.contains(&app) {
+                continue;
+            }
+            let ours = controller().to_string();
+            for machine in self.world.machines.values().filter(|machine| machine.row.app == app) {
+                let marks = Marks::read(&machine.row.metadata);
+                if marks.controller == Some(&ours) && machine.row.state.word() == "started" {
+                    assert_eq!(machine.secret.as_ref(), Some(&hash), "{}", machine.row.name);
+                }
+            }
+        }
     }
 
     /// The world, but for what is new with every machine: ids, versions, addresses, times.

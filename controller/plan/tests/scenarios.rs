@@ -9,11 +9,12 @@ mod model;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use model::secrets::OneSecret;
 use model::{Fate, World};
 use vault_api::check::Document;
 use vault_api::manifest::read_manifest;
 use vault_api::tenant::{TenantClassSpec, TenantSpec};
-use vault_plan::action::Plan;
+use vault_plan::action::{Action, Plan};
 use vault_plan::desired::{Desired, TenantInput};
 use vault_plan::identity::ControllerId;
 use vault_plan::metadata;
@@ -30,6 +31,7 @@ struct Scenario {
     tenants: BTreeMap<String, (TenantSpec, bool)>,
     world: World,
     holds: BTreeMap<String, Hold>,
+    secrets: OneSecret,
 }
 
 impl Scenario {
@@ -85,8 +87,9 @@ impl Scenario {
             deleting: *deleting,
         });
         let controller = ControllerId::from_bytes([7; 16]);
-        let desired = Desired::resolve(controller, "local", &self.classes, inputs);
-        let observed = Observed { organizations, holds: self.holds.clone() };
+        let desired = Desired::resolve(controller, "local", &self.classes, &self.secrets, inputs);
+        let (holds, secrets) = (self.holds.clone(), self.world.secrets.observed());
+        let observed = Observed { organizations, holds, secrets };
         vault_plan::plan(&desired, &observed, &Policy::default(), self.world.now)
     }
 
@@ -307,4 +310,48 @@ fn a_passing_surplus_machine_is_waited_for() {
         let surplus = lists.machines.iter_mut().find(|machine| machine.name == "globex-web-1");
         surplus.unwrap().state = PlatformState::Starting;
     }));
+}
+
+#[test]
+fn a_lost_memory_of_secrets_writes_nothing_while_machines_carry_the_mark() {
+    let mut scenario = Scenario::converged(GROUPS);
+    scenario.world.secrets.forget();
+    insta::assert_snapshot!("secret_memory_lost", scenario.picture());
+    for machine in scenario.world.machines.values_mut() {
+        machine.row.metadata.remove(metadata::SECRET_HASH);
+    }
+    insta::assert_snapshot!("secret_memory_lost_and_no_mark", scenario.picture());
+}
+
+#[test]
+fn a_secret_that_somebody_else_changed_or_removed_is_set_and_no_machine_restarts() {
+    for (removes, name) in [(false, "secret_changed"), (true, "secret_missing")] {
+        let mut scenario = Scenario::converged(ACME);
+        scenario.world.secrets.meddle(0, removes);
+        let app = ControllerId::from_bytes([7; 16]).tenant_uid("acme").app_name("acme");
+        scenario.world.secrets.look(&app, "", true);
+        insta::assert_snapshot!(name, scenario.picture());
+    }
+}
+
+#[test]
+fn a_new_value_of_a_secret_is_set_first_and_restarts_machines_within_the_budget() {
+    let mut scenario = Scenario::converged(GROUPS);
+    scenario.secrets.salt = 1;
+    insta::assert_snapshot!("secret_value_changed", scenario.picture());
+    let plan = scenario.plan(scenario.world.lists());
+    let versions = |plan: &Plan| -> Vec<Option<u64>> {
+        let updates = plan.actions.iter().filter_map(|planned| match &planned.action {
+            Action::UpdateMachine(update) => Some(update.min_secrets_version),
+            _ => None,
+        });
+        updates.collect()
+    };
+    // The version that this plan's own write makes is not known before it is made.
+    assert_eq!(versions(&plan), [None, None]);
+    scenario.world.carry_out(plan, || Fate::Works, |_, _| {});
+    scenario.world.step();
+    let next = scenario.plan(scenario.world.lists());
+    assert!(versions(&next).iter().all(Option::is_some), "{next:?}");
+    assert!(!versions(&next).is_empty());
 }

@@ -3,12 +3,22 @@
 use std::collections::BTreeMap;
 
 use vault_cloud::error::CallError;
-use vault_plan::action::{Action, MachineConfig, PlannedAction, VolumeSource};
+use vault_plan::action::{Action, MachineConfig, PlannedAction, SetSecret, VolumeSource};
 use vault_plan::observed::HoldKind;
 
 use super::Failure;
 use crate::chain::chain;
-use crate::platform::{AppOwner, MachineUpdate, NewMachine, NewVolume, Platform};
+use crate::identity::TenantSecrets;
+use crate::platform::{AppOwner, MachineUpdate, NewMachine, NewVolume, Platform, SecretSet};
+
+/// What earlier actions of a turn made that later ones need.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    /// The ids of new volumes by name.
+    pub(super) volumes: BTreeMap<String, String>,
+    /// The version of the app's secrets that setting one of them made.
+    pub(super) secrets_version: Option<u64>,
+}
 
 /// What came of one action.
 pub(super) enum Applied {
@@ -35,27 +45,39 @@ pub(super) enum Created {
     },
     /// A machine.
     Machine(String),
+    /// A secret that was set.
+    Secret {
+        /// Its name.
+        name: String,
+        /// The hash of what it was set to.
+        hash: String,
+        /// What the platform said of it.
+        told: SecretSet,
+    },
 }
 
 impl Created {
-    pub(super) fn into_id(self) -> String {
+    /// The platform's id of it; a secret has none but its name.
+    pub(super) fn into_id(self) -> Option<String> {
         match self {
-            Self::App(id) | Self::Volume { id, .. } | Self::Machine(id) => id,
+            Self::App(id) | Self::Volume { id, .. } | Self::Machine(id) => Some(id),
+            Self::Secret { .. } => None,
         }
     }
 }
 
-/// Makes the call that an action asks for. `volumes` are those created earlier in the same turn, by
-/// name.
+/// Makes the call that an action asks for. `made` is what came of earlier ones of the same turn.
 pub(super) async fn apply<P: Platform>(
     platform: &P,
+    secrets: &TenantSecrets,
     planned: PlannedAction,
     intent: &str,
-    volumes: &BTreeMap<String, String>,
+    made: &Made,
 ) -> Applied {
     let app = planned.app;
     match planned.action {
         Action::CreateApp => create_app(platform, &planned.organization, app).await,
+        Action::SetSecret(secret) => set_secret(platform, secrets, &app, secret).await,
         Action::CreateVolume(volume) => {
             let name = volume.name.clone();
             let region = volume.region.to_string();
@@ -64,13 +86,15 @@ pub(super) async fn apply<P: Platform>(
             settle(created.map(|id| Some(Created::Volume { name, id })))
         }
         Action::CreateMachine(machine) => {
-            let config = match complete(machine.config, intent, volumes) {
+            let config = match complete(machine.config, intent, &made.volumes) {
                 Ok(config) => config,
                 Err(failure) => return Applied::NotDone(failure),
             };
             let region = machine.region.to_string();
             let skip_launch = machine.skip_launch;
-            let new = NewMachine { name: machine.name, region, config, skip_launch };
+            let min_secrets_version = made.secrets_version.or(machine.min_secrets_version);
+            let name = machine.name;
+            let new = NewMachine { name, region, config, skip_launch, min_secrets_version };
             match platform.create_machine(&app, new).await {
                 // It is there already: made by a call whose answer was lost. The next pass sees
                 // whose it is and what it lacks.
@@ -82,12 +106,14 @@ pub(super) async fn apply<P: Platform>(
             }
         }
         Action::UpdateMachine(update) => {
-            let config = match complete(update.config, intent, volumes) {
+            let config = match complete(update.config, intent, &made.volumes) {
                 Ok(config) => config,
                 Err(failure) => return Applied::NotDone(failure),
             };
             let (current_version, skip_launch) = (update.current_version, update.skip_launch);
-            let changed = MachineUpdate { config, current_version, skip_launch };
+            let min_secrets_version = made.secrets_version.or(update.min_secrets_version);
+            let changed =
+                MachineUpdate { config, current_version, skip_launch, min_secrets_version };
             settle(platform.update_machine(&app, &update.machine.id, changed).await.map(|()| None))
         }
         Action::StartMachine(machine) => {
@@ -101,6 +127,22 @@ pub(super) async fn apply<P: Platform>(
             deleted => settle(deleted.map(|()| None)),
         },
     }
+}
+
+/// The value is derived here, at the moment of the call, and nowhere before.
+async fn set_secret<P: Platform>(
+    platform: &P,
+    secrets: &TenantSecrets,
+    app: &str,
+    secret: SetSecret,
+) -> Applied {
+    let Some(value) = secrets.value(secret.tenant_uid, &secret.name) else {
+        let message = format!("nobody knows what secret {} should be", secret.name);
+        return Applied::NotDone(Failure { hold: HoldKind::Refused, message });
+    };
+    let set = platform.set_secret(app, &secret.name, &value).await;
+    let (name, hash) = (secret.name.to_string(), secret.hash);
+    settle(set.map(|told| Some(Created::Secret { name, hash, told })))
 }
 
 /// An app's name is global: if it is taken, the question is by whom.

@@ -1,12 +1,16 @@
 use std::sync::Mutex;
 
 use tempfile::TempDir;
-use vault_plan::action::MachineRef;
+use vault_plan::action::{MachineRef, SetSecret};
 
 use super::*;
+use crate::identity::TENANT_SECRET;
 use crate::platform::AppOwner;
 use crate::store::SqliteStore;
-use crate::testing::{FakePlatform, ManualClock, NOW, ORG, not_sent, open, rejected, unknown};
+use crate::testing::{
+    FakePlatform, ManualClock, NOW, ORG, controller, not_sent, open, rejected, tenant_secrets,
+    unknown,
+};
 
 struct Stage {
     _folder: TempDir,
@@ -36,7 +40,9 @@ impl Stage {
         let tell: Arc<dyn Fn(Event) + Send + Sync> =
             Arc::new(move |event| told.lock().unwrap().push(event));
         let clock = ManualClock::new();
-        let mut turns = execute(&self.platform, &self.store, &clock, plan, &tell).await.unwrap();
+        let turns =
+            execute(&self.platform, &self.store, &clock, &tenant_secrets(), plan, &tell).await;
+        let mut turns = turns.unwrap();
         assert_eq!(turns.len(), 1);
         turns.remove(0)
     }
@@ -49,6 +55,11 @@ impl Stage {
 
 fn start(id: &str) -> Action {
     Action::StartMachine(reference(id))
+}
+
+fn set_secret(name: &str) -> Action {
+    let tenant_uid = controller().tenant_uid("acme");
+    Action::SetSecret(SetSecret { name: name.into(), hash: "h1".to_owned(), tenant_uid })
 }
 
 fn reference(id: &str) -> MachineRef {
@@ -145,4 +156,47 @@ fn the_ids_of_a_turn_stand_in_its_order() {
     let ids = new_intent_ids(NOW, 50);
     assert!(ids.is_sorted_by(|one, other| one < other));
     assert!(ids.iter().all(|id| i64::try_from(id.timestamp_ms()).unwrap() == NOW.0));
+}
+
+#[tokio::test]
+async fn a_secret_is_set_to_what_is_derived_and_its_answer_is_kept() {
+    let stage = Stage::new();
+    let turn = stage.run(vec![Action::CreateApp, set_secret(TENANT_SECRET)]).await;
+    assert!(turn.failure.is_none());
+    let value = tenant_secrets().tenant_secret(controller().tenant_uid("acme"));
+    let key = ("acme-app".to_owned(), TENANT_SECRET.to_owned());
+    assert_eq!(stage.platform.world().secrets[&key].0, value.text().as_str());
+    assert_eq!(
+        stage.store.secrets().await.unwrap(),
+        [StoredSecret {
+            app: "acme-app".to_owned(),
+            name: TENANT_SECRET.to_owned(),
+            state: SecretState::Set { hash: "h1".to_owned() },
+            digest: Some("digest-1".to_owned()),
+            version: Some(1),
+            read_at: NOW,
+        }]
+    );
+    let told = stage.told.lock().unwrap();
+    assert_eq!(told[1].message, format!("secret {TENANT_SECRET} of app acme-app set"));
+    assert!(told.iter().all(|event| !format!("{event:?}").contains(value.text().as_str())));
+}
+
+#[tokio::test]
+async fn a_secret_whose_answer_was_lost_or_that_nobody_knows_ends_the_turn_and_is_not_kept() {
+    for (name, failure, hold, open) in [
+        (TENANT_SECRET, Some(unknown()), HoldKind::BackOff, 1),
+        (TENANT_SECRET, Some(rejected(400, "no")), HoldKind::Refused, 0),
+        ("DATABASE_URL", None, HoldKind::Refused, 0),
+    ] {
+        let stage = Stage::new();
+        if let Some(failure) = failure {
+            stage.platform.fail("set_secret", failure, true);
+        }
+        let turn = stage.run(vec![set_secret(name), start("1")]).await;
+        assert_eq!(turn.failure.unwrap().hold, hold);
+        assert_eq!(stage.store.secrets().await.unwrap(), []);
+        assert_eq!(stage.open().await.len(), open, "{name}");
+        assert!(!stage.platform.world().calls.iter().any(|call| call.starts_with("start")));
+    }
 }

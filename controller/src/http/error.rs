@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use vault_api::object::Status;
@@ -38,6 +38,15 @@ pub(super) enum ApiError {
     Invalid(Kind, String, Vec<Problem>),
     /// Not yet: try again.
     Unavailable(String),
+    /// A machine of a tenant is not there yet: try again soon.
+    NotYet {
+        /// The tenant.
+        name: String,
+        /// What is waited for.
+        message: String,
+        /// How soon to try again.
+        retry_after_seconds: u32,
+    },
     /// The store refused.
     Store(StoreError),
 }
@@ -95,6 +104,9 @@ impl IntoResponse for ApiError {
                 Status::failure(409, "Conflict", message).about(kind.plural(), &name)
             }
             Self::Invalid(kind, name, problems) => Status::invalid(kind.plural(), &name, &problems),
+            Self::NotYet { name, message, retry_after_seconds } => {
+                return not_yet(&name, message, retry_after_seconds);
+            }
             Self::Unavailable(message) => Status::failure(503, "ServiceUnavailable", message),
             Self::Store(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the store refused");
@@ -104,6 +116,15 @@ impl IntoResponse for ApiError {
         let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (code, Json(status)).into_response()
     }
+}
+
+/// Says twice how soon to try again: as Kubernetes does, and as HTTP does.
+fn not_yet(name: &str, message: String, retry_after_seconds: u32) -> Response {
+    let status = Status::failure(503, "ServiceUnavailable", message).about("tenants", name);
+    let mut status = serde_json::json!(status);
+    status["details"]["retryAfterSeconds"] = retry_after_seconds.into();
+    let header = [(RETRY_AFTER, retry_after_seconds.to_string())];
+    (StatusCode::SERVICE_UNAVAILABLE, header, Json(status)).into_response()
 }
 
 /// The answer to a path that is not in the table.

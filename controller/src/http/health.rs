@@ -95,6 +95,7 @@ pub(super) async fn status<P: Platform, S: Store, C: Clock>(
             "at": view.last_pass_at.map(rfc3339),
             "milliseconds": view.last_pass_ms,
             "reads": view.last_pass_calls.reads,
+            "secretReads": view.last_pass_calls.secret_reads,
             "writes": view.last_pass_calls.writes,
             "actions": view.last_pass_actions,
         },

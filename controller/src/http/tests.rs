@@ -1,3 +1,6 @@
+mod connect;
+mod events;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
 use secrecy::SecretString;
@@ -10,7 +13,9 @@ use super::*;
 use crate::reconcile::ReconcileConfig;
 use crate::source::Source;
 use crate::store::SqliteStore;
-use crate::testing::{FakePlatform, ManualClock, NOW, ORG, class, controller, open, put, tenant};
+use crate::testing::{
+    FakePlatform, ManualClock, NOW, ORG, class, controller, open, put, tenant, tenant_secrets,
+};
 
 const TOKEN: &str = "vop1_test";
 const TENANTS: &str = "/apis/vaultctl.dev/v1/tenants";
@@ -33,6 +38,9 @@ impl Stage {
             organization: ORG.to_owned(),
             policy: Policy::default(),
             settle_after: std::time::Duration::from_secs(10),
+            secrets: tenant_secrets(),
+            agents: crate::agents::Agents::new().0,
+            oidc_issuer: "https://oidc.example".to_owned(),
         };
         let platform = Arc::new(FakePlatform::default());
         let clock = ManualClock::new();
@@ -256,7 +264,10 @@ async fn a_plan_tells_what_is_and_what_would_be() {
     };
     assert_eq!(
         (code, actions(&plan)),
-        (200, ["CreateApp", "CreateVolume", "CreateMachine"].map(str::to_owned).to_vec())
+        (
+            200,
+            ["CreateApp", "SetSecret", "CreateVolume", "CreateMachine"].map(str::to_owned).to_vec()
+        )
     );
     assert_eq!(stage.get(&acme()).await.0, 404);
     stage.ask(Method::POST, TENANTS, tenant("acme", "nginx:1")).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use vault_cloud::counts::CallCounts;
 use vault_cloud::error::CallError;
@@ -16,7 +17,7 @@ use vault_plan::time::UnixMillis;
 
 use super::{
     AppList, AppOwner, Calls, MachineList, MachineUpdate, NewMachine, NewVolume, Platform,
-    VolumeList,
+    SecretList, SecretSet, VolumeList,
 };
 
 /// States of a volume that is on its way out: it counts as gone.
@@ -116,6 +117,22 @@ impl Platform for FlyPlatform {
         }
     }
 
+    async fn secrets(&self, app: &str) -> Result<SecretList, CallError> {
+        let list = self.client.secrets(app).await?;
+        let digests = list.secrets.into_iter().map(|secret| (secret.name, secret.digest));
+        Ok(SecretList { digests: digests.collect(), unreadable: list.undecodable.len() })
+    }
+
+    async fn set_secret(
+        &self,
+        app: &str,
+        name: &str,
+        value: &SecretString,
+    ) -> Result<SecretSet, CallError> {
+        let set = self.client.set_secret(app, name, value).await?;
+        Ok(SecretSet { digest: set.digest, version: set.version })
+    }
+
     async fn create_app(&self, organization: &str, app: &str) -> Result<(), CallError> {
         let create = CreateApp {
             name: app.to_owned(),
@@ -142,6 +159,7 @@ impl Platform for FlyPlatform {
             region: machine.region,
             config: machine.config,
             skip_launch: machine.skip_launch,
+            min_secrets_version: machine.min_secrets_version,
         };
         self.client.create_machine(app, &create).await.map(|machine| machine.id)
     }
@@ -156,6 +174,7 @@ impl Platform for FlyPlatform {
             config: update.config,
             current_version: update.current_version,
             skip_launch: update.skip_launch,
+            min_secrets_version: update.min_secrets_version,
         };
         self.client.update_machine(app, id, &update).await.map(|_| ())
     }
@@ -173,7 +192,11 @@ impl Platform for FlyPlatform {
     }
 
     fn calls(&self) -> Calls {
-        Calls { reads: self.counts.reads(), writes: self.counts.writes() }
+        Calls {
+            reads: self.counts.reads(),
+            secret_reads: self.counts.secret_reads(),
+            writes: self.counts.writes(),
+        }
     }
 }
 

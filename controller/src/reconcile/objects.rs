@@ -41,18 +41,36 @@ impl Objects {
     pub async fn load<S: Store>(store: &S) -> Result<Self, StoreError> {
         let mut objects = Self::default();
         for object in store.objects(Kind::TenantClass).await? {
-            let spec = serde_json::from_value(object.spec.into())?;
-            objects.class_generations.insert(object.name.clone(), object.generation);
-            objects.classes.insert(object.name, spec);
+            objects.add_class(object)?;
         }
         for object in store.objects(Kind::Tenant).await? {
-            objects.tenants.push(TenantObject {
-                spec: serde_json::from_value(object.spec.clone().into())?,
-                status: object.status.clone().map(serde_json::from_value).transpose()?,
-                object,
-            });
+            objects.tenants.push(decoded(object)?);
         }
         Ok(objects)
+    }
+
+    /// Reads and decodes one tenant and its class; `None` if there is no such tenant.
+    ///
+    /// # Errors
+    /// As [`Objects::load`].
+    pub async fn of_tenant<S: Store>(store: &S, name: &str) -> Result<Option<Self>, StoreError> {
+        let Some(object) = store.object(Kind::Tenant, name).await? else { return Ok(None) };
+        let tenant = decoded(object)?;
+        let mut objects = Self::default();
+        if let Some(class) = &tenant.spec.class
+            && let Some(class) = store.object(Kind::TenantClass, class).await?
+        {
+            objects.add_class(class)?;
+        }
+        objects.tenants.push(tenant);
+        Ok(Some(objects))
+    }
+
+    fn add_class(&mut self, class: StoredObject) -> Result<(), StoreError> {
+        let spec = serde_json::from_value(class.spec.into())?;
+        self.class_generations.insert(class.name.clone(), class.generation);
+        self.classes.insert(class.name, spec);
+        Ok(())
     }
 
     /// What should exist.
@@ -63,7 +81,8 @@ impl Objects {
             spec: &tenant.spec,
             deleting: tenant.object.deleted_at.is_some(),
         });
-        Desired::resolve(config.controller, &config.organization, &self.classes, inputs)
+        let (controller, secrets) = (config.controller, &*config.secrets);
+        Desired::resolve(controller, &config.organization, &self.classes, secrets, inputs)
     }
 
     /// What earlier passes and open intents know, by organization; without the ids that are gone.
@@ -123,4 +142,12 @@ impl Objects {
         let deletion = i64::from(tenant.object.deleted_at.is_some());
         tenant.object.generation + class.copied().unwrap_or(0) + deletion
     }
+}
+
+fn decoded(object: StoredObject) -> Result<TenantObject, StoreError> {
+    Ok(TenantObject {
+        spec: serde_json::from_value(object.spec.clone().into())?,
+        status: object.status.clone().map(serde_json::from_value).transpose()?,
+        object,
+    })
 }

@@ -1,10 +1,16 @@
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use vault_api::object::ConditionStatus;
 
 use super::*;
+use crate::agents::Request;
+use crate::identity::TENANT_SECRET;
+use crate::secrets::{LOOK_VALID_MS, SLICE_INTERVAL_MS};
 use crate::store::SqliteStore;
-use crate::testing::{FakePlatform, ManualClock, ORG, controller, open, put, tenant, unknown};
+use crate::testing::{
+    FakePlatform, ManualClock, ORG, controller, open, put, tenant, tenant_secrets, unknown,
+};
 
 struct Stage {
     _folder: TempDir,
@@ -12,27 +18,48 @@ struct Stage {
     platform: Arc<FakePlatform>,
     clock: ManualClock,
     reconciler: Reconciler<FakePlatform, SqliteStore, ManualClock>,
+    told: Arc<Mutex<Vec<Event>>>,
+    /// What is to be asked of agents.
+    requests: Mutex<mpsc::Receiver<Request>>,
 }
 
 impl Stage {
     fn new() -> Self {
+        Self::on(Arc::new(FakePlatform::default()), ManualClock::new())
+    }
+
+    /// A controller with an empty database on a platform as it is.
+    fn on(platform: Arc<FakePlatform>, clock: ManualClock) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
-        let (platform, clock) = (Arc::new(FakePlatform::default()), ManualClock::new());
+        let told: Arc<Mutex<Vec<Event>>> = Arc::default();
+        let keep = Arc::clone(&told);
+        let (agents, requests) = Agents::new();
         let config = ReconcileConfig {
             controller: controller(),
             organization: ORG.to_owned(),
             policy: Policy::default(),
             settle_after: Duration::from_secs(10),
+            secrets: tenant_secrets(),
+            agents: Arc::clone(&agents),
+            oidc_issuer: "https://oidc.example".to_owned(),
         };
         let reconciler = Reconciler::new(
             Arc::clone(&platform),
             store.clone(),
             clock.clone(),
             config,
-            Arc::new(|_| {}),
+            Arc::new(move |event| keep.lock().unwrap().push(event)),
         );
-        Self { _folder: folder, store, platform, clock, reconciler }
+        Self {
+            _folder: folder,
+            store,
+            platform,
+            clock,
+            reconciler,
+            told,
+            requests: Mutex::new(requests),
+        }
     }
 
     async fn pass(&self) -> Pass {
@@ -48,7 +75,7 @@ impl Stage {
     async fn converged() -> Self {
         let stage = Self::new();
         put(&stage.store, &tenant("acme", "nginx:1"), Source::Api).await;
-        assert_eq!(stage.pass().await.actions, 3);
+        assert_eq!(stage.pass().await.actions, 4);
         let pass = stage.pass().await;
         assert!(pass.ready.contains("acme"), "{pass:?}");
         stage
@@ -60,7 +87,7 @@ async fn a_tenant_converges_and_a_quiet_pass_costs_three_reads() {
     let stage = Stage::converged().await;
     let version = stage.store.resource_version().await.unwrap();
     let pass = stage.pass().await;
-    assert_eq!(pass.calls, Calls { reads: 3, writes: 0 });
+    assert_eq!(pass.calls, Calls { reads: 3, secret_reads: 0, writes: 0 });
     assert_eq!(stage.store.resource_version().await.unwrap(), version);
     assert_eq!(stage.store.open_intents().await.unwrap(), []);
 }
@@ -156,4 +183,149 @@ async fn an_invalid_tenant_keeps_its_ids() {
     assert_eq!(after.machines[0].id, before.machines[0].id);
     assert_eq!(after.volumes, before.volumes);
     assert!(!status::is_ready(&after, 2));
+}
+
+/// The secrets that were set so far, and the digest that is known of acme's.
+async fn secret_of(stage: &Stage) -> (u64, Option<String>) {
+    let stored = stage.store.secrets().await.unwrap();
+    (stage.platform.world().secrets_version, stored.first().and_then(|one| one.digest.clone()))
+}
+
+fn app_of_acme() -> String {
+    controller().tenant_uid("acme").app_name("acme")
+}
+
+#[tokio::test]
+async fn machines_start_with_the_version_that_the_same_turn_made_or_the_one_that_is_known() {
+    let stage = Stage::converged().await;
+    assert_eq!(stage.platform.world().min_secrets_versions, [Some(1)]);
+    stage.platform.world().machines[0].image = Some("other".to_owned());
+    stage.pass().await;
+    assert_eq!(stage.platform.world().min_secrets_versions, [Some(1), Some(1)]);
+    assert_eq!(secret_of(&stage).await.0, 1);
+}
+
+#[tokio::test]
+async fn a_secret_is_looked_at_when_its_last_look_is_old_and_set_again_when_it_was_changed() {
+    let stage = Stage::converged().await;
+    let secret = (app_of_acme(), TENANT_SECRET.to_owned());
+    for (removes, word) in [(false, "changed"), (true, "removed")] {
+        // Until it is time, nobody looks, and nobody knows.
+        match removes {
+            true => drop(stage.platform.world().secrets.remove(&secret)),
+            false => drop(stage.platform.world().set_secret(&secret.0, &secret.1, "theirs")),
+        }
+        let quiet = stage.pass().await;
+        assert_eq!(quiet.calls, Calls { reads: 3, secret_reads: 0, writes: 0 });
+        stage.clock.advance(LOOK_VALID_MS);
+        stage.told.lock().unwrap().clear();
+        let pass = stage.pass().await;
+        assert_eq!(pass.calls, Calls { reads: 3, secret_reads: 1, writes: 1 });
+        assert!(!pass.ready.contains("acme"));
+        let told = stage.told.lock().unwrap().clone();
+        let warnings: Vec<&Event> = told.iter().filter(|event| event.warning).collect();
+        assert_eq!(warnings.len(), 1, "{told:?}");
+        assert!(warnings[0].message.contains(word), "{warnings:?}");
+        let value = tenant_secrets().tenant_secret(controller().tenant_uid("acme"));
+        assert_eq!(stage.platform.world().secrets[&secret].0, value.text().as_str());
+        assert!(stage.pass().await.ready.contains("acme"));
+    }
+    // As it should be: looked at once, and then not for a while.
+    stage.clock.advance(LOOK_VALID_MS);
+    assert_eq!(stage.pass().await.calls, Calls { reads: 3, secret_reads: 1, writes: 0 });
+    stage.clock.advance(SLICE_INTERVAL_MS);
+    assert_eq!(stage.pass().await.calls, Calls { reads: 3, secret_reads: 0, writes: 0 });
+    // Nothing restarted for any of it.
+    assert!(!stage.platform.world().calls.iter().any(|call| call.starts_with("update_machine")));
+}
+
+#[tokio::test]
+async fn a_controller_whose_database_was_lost_writes_nothing_and_looks_once() {
+    let before = Stage::converged().await;
+    let stage = Stage::on(Arc::clone(&before.platform), before.clock.clone());
+    put(&stage.store, &tenant("acme", "nginx:1"), Source::Api).await;
+    let pass = stage.pass().await;
+    assert_eq!(pass.calls, Calls { reads: 3, secret_reads: 1, writes: 0 });
+    assert!(pass.ready.contains("acme"), "{pass:?}");
+    assert_eq!(secret_of(&stage).await, (1, Some("digest-1".to_owned())));
+    stage.clock.advance(SLICE_INTERVAL_MS);
+    assert_eq!(stage.pass().await.calls, Calls { reads: 3, secret_reads: 0, writes: 0 });
+    // From here on a change is one.
+    stage.platform.world().set_secret(&app_of_acme(), TENANT_SECRET, "theirs");
+    stage.clock.advance(LOOK_VALID_MS);
+    assert_eq!(stage.pass().await.calls.writes, 1);
+}
+
+#[tokio::test]
+async fn a_look_that_fails_or_is_not_whole_proves_nothing_and_others_come_first() {
+    let stage = Stage::converged().await;
+    stage.platform.world().secrets.clear();
+    stage.clock.advance(LOOK_VALID_MS);
+    stage.platform.fail("secrets", unknown(), false);
+    let pass = stage.pass().await;
+    assert_eq!(pass.calls, Calls { reads: 3, secret_reads: 1, writes: 0 });
+    assert!(pass.ready.contains("acme"));
+    stage.clock.advance(SLICE_INTERVAL_MS);
+    assert_eq!(stage.pass().await.calls.secret_reads, 0);
+    stage.clock.advance(LOOK_VALID_MS);
+    stage.platform.world().unreadable_secrets = 1;
+    assert_eq!(stage.pass().await.calls, Calls { reads: 3, secret_reads: 1, writes: 0 });
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_repeated_after_its_back_off_and_machines_wait_for_it() {
+    for acts in [true, false] {
+        let stage = Stage::new();
+        put(&stage.store, &tenant("acme", "nginx:1"), Source::Api).await;
+        stage.platform.fail("set_secret", unknown(), acts);
+        assert_eq!(stage.pass().await.failures, 1);
+        assert!(stage.platform.world().machines.is_empty());
+        for _ in 0..5 {
+            stage.pass().await;
+        }
+        assert!(stage.pass().await.ready.contains("acme"), "acted: {acts}");
+        assert_eq!(secret_of(&stage).await.0, if acts { 2 } else { 1 });
+        assert_eq!(stage.store.open_intents().await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_of_secrets_goes_with_its_tenant() {
+    let stage = Stage::converged().await;
+    let object = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
+    stage.store.remove_object(Kind::Tenant, "acme", object.resource_version).await.unwrap();
+    stage.clock.advance(SLICE_INTERVAL_MS);
+    stage.pass().await;
+    assert_eq!(stage.store.secrets().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn agents_are_asked_while_their_tenant_is_not_ready_and_not_after() {
+    let asked = |stage: &Stage| -> Vec<String> {
+        let mut requests = stage.requests.lock().unwrap();
+        let all = std::iter::from_fn(|| requests.try_recv().ok());
+        all.map(|request| match request {
+            Request::Agent(question) => question.identity.machine_id,
+            Request::Keys(issuer) => panic!("nobody connects, and keys of {issuer} are read"),
+        })
+        .collect()
+    };
+    for (image, expected) in [("x/agent:1", 1), ("nginx:1", 0)] {
+        let stage = Stage::new();
+        put(&stage.store, &tenant("acme", image), Source::Api).await;
+        stage.pass().await;
+        stage.platform.world().machines[0].private_ip = Some("127.0.9.1".to_owned());
+        stage.platform.world().machines[0].region = "fra".to_owned();
+        // It runs in the wrong region: never Ready, and nothing is done about it.
+        assert!(!stage.pass().await.ready.contains("acme"));
+        assert_eq!(asked(&stage).len(), expected, "{image}");
+        // The first look has not ended.
+        stage.clock.advance(60_000);
+        stage.pass().await;
+        assert_eq!(asked(&stage).len(), 0, "{image}");
+        assert_eq!(stage.status("acme").await.machines[0].agent, None);
+    }
+    let stage = Stage::converged().await;
+    stage.pass().await;
+    assert_eq!(asked(&stage).len(), 0);
 }

@@ -10,11 +10,13 @@ use tokio_util::sync::CancellationToken;
 use vault_plan::identity::ControllerId;
 
 use super::{ControllerConfig, ControllerError};
+use crate::agents::Agents;
 use crate::chain::chain;
 use crate::clock::{Clock, SystemClock};
 use crate::context;
 use crate::events::Event;
 use crate::folder::{Folder, FolderReport};
+use crate::identity::TenantSecrets;
 use crate::platform::{FlyPlatform, Platform};
 use crate::reconcile::{Pass, PassError, ReconcileConfig, Reconciler};
 use crate::store::{SqliteStore, StoreError};
@@ -45,6 +47,9 @@ pub(super) struct MainLoop {
     /// Shared with the API; see `App::writing`.
     pub(super) writing: Arc<Mutex<()>>,
     pub(super) controller: ControllerId,
+    pub(super) secrets: Arc<TenantSecrets>,
+    pub(super) agents: Arc<Agents>,
+    pub(super) oidc_issuer: String,
     pub(super) wake: Arc<Notify>,
     pub(super) publish: watch::Sender<View>,
     pub(super) tell: Arc<dyn Fn(Event) + Send + Sync>,
@@ -136,6 +141,9 @@ impl MainLoop {
             organization,
             policy: self.config.policy,
             settle_after: self.config.settle_after,
+            secrets: Arc::clone(&self.secrets),
+            agents: Arc::clone(&self.agents),
+            oidc_issuer: self.oidc_issuer.clone(),
         };
         let make = || async {
             let (platform, store) = (Arc::clone(&self.platform), self.store.clone());

@@ -19,6 +19,7 @@ fn intent(kind: ActionKind, state: IntentState) -> Intent {
     let (external_name, external_id) = match kind {
         ActionKind::CreateApp => (APP, None),
         ActionKind::CreateVolume => ("v_data", None),
+        ActionKind::SetSecret => ("VAULT_TENANT_SECRET", None),
         ActionKind::CreateMachine => ("acme-box-0", None),
         _ => ("acme-box-0", Some("m1".to_owned())),
     };
@@ -60,6 +61,7 @@ fn lists(kind: ActionKind, seen: bool) -> ObservedOrganization {
             lists.machines.push(known);
         }
         (ActionKind::CreateApp | ActionKind::CreateVolume | ActionKind::CreateMachine, false)
+        | (ActionKind::SetSecret, _)
         | (ActionKind::DeleteMachine, true) => {}
     }
     lists
@@ -88,7 +90,7 @@ fn verdict(intent: &Intent, lists: ObservedOrganization, now: UnixMillis) -> Ver
 
 #[test]
 fn every_kind_in_every_state() {
-    use ActionKind::{CreateApp, CreateMachine, CreateVolume, UpdateMachine};
+    use ActionKind::{CreateApp, CreateMachine, CreateVolume, SetSecret, UpdateMachine};
     let (before, after) = (NOW.plus_ms(9_999), NOW.plus_ms(10_000));
     for kind in ActionKind::ALL {
         for state in [IntentState::Planned, IntentState::Sent, IntentState::Acked] {
@@ -96,6 +98,8 @@ fn every_kind_in_every_state() {
                 for now in [before, after] {
                     let expected = match (state, seen) {
                         (IntentState::Planned, _) => Verdict::Aborted,
+                        (IntentState::Acked, _) if kind == SetSecret => Verdict::Verified,
+                        (_, _) if kind == SetSecret => Verdict::Aborted,
                         (_, true) => Verdict::Verified,
                         (_, false) if now == after => Verdict::Aborted,
                         (IntentState::Sent, false) => match kind {
@@ -154,6 +158,20 @@ fn an_organization_that_was_not_read_holds_whoever_sent_something_there() {
         let settled = settle(&intents, &BTreeMap::new(), WAIT, late);
         assert_eq!(settled.settlements.is_empty(), held);
         assert_eq!(settled.holds.contains_key("acme"), held);
+    }
+}
+
+#[test]
+fn a_secret_is_settled_at_once_even_if_its_organization_was_not_read() {
+    for (state, expected) in [
+        (IntentState::Planned, IntentState::Aborted),
+        (IntentState::Sent, IntentState::Aborted),
+        (IntentState::Acked, IntentState::Verified),
+    ] {
+        let intents = [intent(ActionKind::SetSecret, state)];
+        let settled = settle(&intents, &BTreeMap::new(), WAIT, NOW);
+        assert_eq!(settled.settlements[0].state, expected);
+        assert!(settled.holds.is_empty() && settled.open.is_empty());
     }
 }
 

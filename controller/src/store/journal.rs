@@ -5,7 +5,7 @@ use ulid::Ulid;
 use vault_plan::action::ActionKind;
 use vault_plan::time::UnixMillis;
 
-use super::{Intent, IntentState, Settlement, StoreError};
+use super::{Intent, IntentState, Settlement, StoreError, unreadable};
 
 /// How many closed intents are kept to be looked at by people.
 const CLOSED_INTENTS_MAX: i64 = 10_000;
@@ -126,12 +126,4 @@ fn state(column: usize, word: &str) -> Result<IntentState, StoreError> {
         .into_iter()
         .find(|state| state.word() == word)
         .ok_or_else(|| unreadable(column, word))
-}
-
-fn unreadable(column: usize, value: &str) -> StoreError {
-    StoreError::Sqlite(rusqlite::Error::FromSqlConversionFailure(
-        column,
-        rusqlite::types::Type::Text,
-        format!("unknown value {value:?}").into(),
-    ))
 }

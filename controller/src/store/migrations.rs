@@ -8,7 +8,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// The schema's steps, oldest first.
-const STEPS: &[&str] = &[include_str!("migrations/0001_objects_journal_events.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_objects_journal_events.sql"),
+    include_str!("migrations/0002_secrets.sql"),
+];
 
 /// Brings a database to the newest schema.
 pub(super) fn migrate(connection: &mut Connection, now_ms: i64) -> Result<(), StoreError> {

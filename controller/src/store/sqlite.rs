@@ -14,7 +14,8 @@ use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    Intent, Kind, Settlement, Store, StoreError, StoredObject, events, journal, migrations, objects,
+    EventSeries, Intent, Kind, Settlement, Store, StoreError, StoredObject, StoredSecret, events,
+    journal, migrations, objects, secrets,
 };
 use crate::events::Event;
 
@@ -153,11 +154,34 @@ impl Store for SqliteStore {
         self.read(journal::open).await
     }
 
+    async fn secrets(&self) -> Result<Vec<StoredSecret>, StoreError> {
+        self.read(secrets::list).await
+    }
+
+    async fn put_secrets(&self, secrets: Vec<StoredSecret>) -> Result<(), StoreError> {
+        if secrets.is_empty() {
+            return Ok(());
+        }
+        self.writer.write(move |connection| secrets::put(connection, &secrets)).await
+    }
+
+    async fn remove_secrets(&self, apps: Vec<String>) -> Result<(), StoreError> {
+        if apps.is_empty() {
+            return Ok(());
+        }
+        self.writer.write(move |connection| secrets::remove(connection, &apps)).await
+    }
+
     async fn append_events(&self, events: Vec<Event>) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
         }
         self.writer.write(move |connection| events::append(connection, &events)).await
+    }
+
+    async fn events(&self, tenant: Option<&str>) -> Result<Vec<EventSeries>, StoreError> {
+        let tenant = tenant.map(str::to_owned);
+        self.read(move |connection| events::list(connection, tenant.as_deref())).await
     }
 }
 

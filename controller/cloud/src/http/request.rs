@@ -1,6 +1,9 @@
 //! A call as data.
 
+use std::fmt;
 use std::time::Duration;
+
+use secrecy::SecretString;
 
 use crate::operation::Operation;
 
@@ -13,7 +16,7 @@ const LIST_CAP: usize = 64 << 20;
 const OBJECT_CAP: usize = 4 << 20;
 
 /// A call, ready to be sent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: Operation,
     /// What follows `/v1`.
@@ -21,6 +24,8 @@ pub(crate) struct Request {
     pub(super) query: Vec<(&'static str, String)>,
     /// JSON.
     pub(super) body: Option<Vec<u8>>,
+    /// What of the body must not be told on, whatever the platform answers.
+    pub(super) confidential: Option<SecretString>,
     /// Whose bucket of the rate limit it draws from: a machine, an app, or all (empty).
     pub(crate) identifier: String,
     /// Besides the client's own timeout: how long the platform is asked to hold the answer back.
@@ -37,6 +42,7 @@ impl Request {
             segments: segments.iter().map(|segment| (*segment).to_owned()).collect(),
             query: Vec::new(),
             body: None,
+            confidential: None,
             identifier: identifier.to_owned(),
             held_back: Duration::ZERO,
             cap: OBJECT_CAP,
@@ -55,6 +61,12 @@ impl Request {
         self
     }
 
+    /// With a body that holds this secret: an answer that quotes it is told without it.
+    pub(crate) fn confidential(mut self, secret: SecretString) -> Self {
+        self.confidential = Some(secret);
+        self
+    }
+
     /// With an answer that may be long.
     pub(crate) fn list(mut self) -> Self {
         self.cap = LIST_CAP;
@@ -65,5 +77,17 @@ impl Request {
     pub(crate) fn held_back(mut self, duration: Duration) -> Self {
         self.held_back = duration;
         self
+    }
+}
+
+/// Without the body, which may hold a secret.
+impl fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Request")
+            .field("operation", &self.operation)
+            .field("segments", &self.segments)
+            .field("query", &self.query)
+            .finish_non_exhaustive()
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Pages<T> {
 impl Caller {
     /// Makes a call, again where that is harmless.
     pub(super) async fn call(&self, request: &Request) -> Result<Success, CallError> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(request.operation);
         loop {
             let result = self.attempt(request).await;
             let error = match result {

@@ -1,6 +1,6 @@
 //! What the platform's lists answer: the rows, and how much they can be trusted to be all.
 
-use super::wire::{App, MachineRow, Volume, VolumeRow};
+use super::wire::{App, AppSecret, MachineRow, Volume, VolumeRow};
 
 /// The apps of an organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,15 @@ pub struct AppVolumes {
     /// Those that could be read.
     pub volumes: Vec<Volume>,
     /// One sentence for each that could not be read: absence of any volume proves nothing.
+    pub undecodable: Vec<String>,
+}
+
+/// The secrets of an app, without their values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppSecrets {
+    /// Those that could be read.
+    pub secrets: Vec<AppSecret>,
+    /// One sentence for each that could not be read: absence of any secret proves nothing.
     pub undecodable: Vec<String>,
 }
 

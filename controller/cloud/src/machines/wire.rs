@@ -236,6 +236,26 @@ pub struct Volume {
     pub created_at: Option<Timestamp>,
 }
 
+/// One secret of an app. Its value is never asked for, and not read if it comes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct AppSecret {
+    /// The name of the environment variable.
+    pub name: String,
+    /// Opaque; another value has another digest.
+    pub digest: String,
+}
+
+/// The answer to the setting of a secret; either member may be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SecretSet {
+    /// What [`AppSecret::digest`] will be from now on.
+    #[serde(default, deserialize_with = "text")]
+    pub digest: Option<String>,
+    /// Grows with every write to the app's secrets. Some answers spell it in upper case as well.
+    #[serde(default, deserialize_with = "count")]
+    pub version: Option<u64>,
+}
+
 /// What the token covers, one entry per macaroon in it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct CurrentTokens {
@@ -286,6 +306,9 @@ pub struct CreateMachine {
     pub config: Map<String, Value>,
     /// Whether it is made without being started.
     pub skip_launch: bool,
+    /// The version of the app's secrets that its host has to know before the machine starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_secrets_version: Option<u64>,
 }
 
 /// A machine's next version. Replaces the whole config; name, region and volume stay.
@@ -299,6 +322,15 @@ pub struct UpdateMachine {
     pub current_version: Option<String>,
     /// Whether it is updated without being started.
     pub skip_launch: bool,
+    /// The version of the app's secrets that its host has to know before the machine starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_secrets_version: Option<u64>,
+}
+
+/// A secret's new value.
+#[derive(Serialize)]
+pub(crate) struct SetSecret<'a> {
+    pub(crate) value: &'a str,
 }
 
 /// A volume to be made. What is absent is left to the platform.
@@ -365,6 +397,11 @@ fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timest
 /// Likewise for epoch milliseconds, which some answers write as text.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     Ok(Option::<Value>::deserialize(deserializer)?.and_then(|value| value.as_i64()))
+}
+
+/// Likewise for a number that is never negative.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(Option::<Value>::deserialize(deserializer)?.and_then(|value| value.as_u64()))
 }
 
 /// A key whose value is `null` is not there.

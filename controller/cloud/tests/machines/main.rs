@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use platform::{Answer, Platform, Raw, client, config};
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use vault_cloud::counts::CallCounts;
 use vault_cloud::error::{CallError, NotSentReason, UnknownCause};
@@ -22,7 +23,13 @@ fn row(id: &str) -> Value {
 
 fn create_machine() -> CreateMachine {
     let config = Map::from_iter([("image".to_owned(), json!("nginx:1.29"))]);
-    CreateMachine { name: "t-42-web".into(), region: "ams".into(), config, skip_launch: false }
+    CreateMachine {
+        name: "t-42-web".into(),
+        region: "ams".into(),
+        config,
+        skip_launch: false,
+        min_secrets_version: None,
+    }
 }
 
 #[tokio::test]
@@ -62,6 +69,7 @@ async fn every_call_has_its_method_path_query_and_body() {
         config: create_machine().config,
         current_version: Some("V".into()),
         skip_launch: true,
+        min_secrets_version: Some(7),
     };
     assert_eq!(client.update_machine("t-42", "m1", &update).await.unwrap().id, "m1");
     client.start_machine("t-42", "m1").await.unwrap();
@@ -85,7 +93,7 @@ async fn every_call_has_its_method_path_query_and_body() {
         "DELETE /v1/apps/t-42 ",
         "GET /v1/apps/t-42/machines/m1 ",
         r#"POST /v1/apps/t-42/machines {"name":"t-42-web","region":"ams","config":{"image":"nginx:1.29"},"skip_launch":false}"#,
-        r#"POST /v1/apps/t-42/machines/m1 {"config":{"image":"nginx:1.29"},"current_version":"V","skip_launch":true}"#,
+        r#"POST /v1/apps/t-42/machines/m1 {"config":{"image":"nginx:1.29"},"current_version":"V","skip_launch":true,"min_secrets_version":7}"#,
         "POST /v1/apps/t-42/machines/m1/start ",
         "POST /v1/apps/t-42/machines/m1/stop ",
         "DELETE /v1/apps/t-42/machines/m1 ",
@@ -476,4 +484,59 @@ async fn no_error_shows_the_token() {
         errors.push(format!("{error} {error:?}"));
     }
     assert!(errors.iter().all(|error| !error.contains("hunter2")), "{errors:?}");
+}
+
+#[tokio::test]
+async fn secrets_are_set_and_their_digests_are_read() {
+    let platform = Platform::start().await;
+    platform.answers([
+        Answer::json(
+            201,
+            json!({"name": "KEY", "digest": "d1", "value": "hunter2", "version": 7, "Version": 7}),
+        ),
+        Answer::json(201, json!({"name": "KEY"})),
+        Answer::json(200, json!({"secrets": [{"name": "KEY", "digest": "d1"}, {"name": "ODD"}]})),
+        Answer::json(200, json!({"secrets": null})),
+    ]);
+    let mut config = config(&platform.url());
+    let counts = Arc::new(CallCounts::default());
+    config.observer = Some(counts.clone());
+    let client = MachinesClient::new(config).unwrap();
+    let value = SecretString::from("hunter2");
+    let set = client.set_secret("t-42", "KEY", &value).await.unwrap();
+    assert_eq!((set.digest.as_deref(), set.version), (Some("d1"), Some(7)));
+    assert!(!format!("{set:?}").contains("hunter2"));
+    let set = client.set_secret("t-42", "KEY", &value).await.unwrap();
+    assert_eq!((set.digest, set.version), (None, None));
+    let list = client.secrets("t-42").await.unwrap();
+    assert_eq!((list.secrets[0].name.as_str(), list.secrets[0].digest.as_str()), ("KEY", "d1"));
+    assert_eq!(list.undecodable.len(), 1);
+    assert!(client.secrets("t-42").await.unwrap().secrets.is_empty());
+    assert_eq!((counts.reads(), counts.secret_reads(), counts.writes()), (0, 2, 2));
+    assert_eq!(
+        platform.requests()[1..3],
+        [r#"POST /v1/apps/t-42/secrets/KEY {"value":"hunter2"}"#, "GET /v1/apps/t-42/secrets ",]
+    );
+}
+
+#[tokio::test]
+async fn a_secret_whose_setting_has_an_unknown_outcome_is_set_again() {
+    let platform = Platform::start().await;
+    platform.answers([
+        Answer::json(503, json!({"error": "upstream"})),
+        Answer::text(502, "bad gateway"),
+        Answer::json(201, json!({"digest": "d1", "version": 3})),
+    ]);
+    let set = client(&platform).set_secret("t-42", "KEY", &"hunter2".into()).await.unwrap();
+    assert_eq!(set.version, Some(3));
+    assert_eq!(platform.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_that_quotes_the_secret_is_told_without_it() {
+    let platform = Platform::start().await;
+    platform.answers([Answer::json(400, json!({"error": "value \"hunter2\" is too short"}))]);
+    let error = client(&platform).set_secret("t-42", "KEY", &"hunter2".into()).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    assert_eq!(error.answer().unwrap().message, "value \"[secret]\" is too short");
 }

@@ -4,7 +4,7 @@ use PlatformState::{
 
 use super::*;
 use crate::metadata;
-use crate::testing::{CONTROLLER, NOW, machine, wanted};
+use crate::testing::{CONTROLLER, NOW, machine, own_marks, wanted};
 
 fn kind(need: &Need) -> &'static str {
     match need {
@@ -19,7 +19,7 @@ fn kind(need: &Need) -> &'static str {
 }
 
 fn decide(state: MachineState, machine: &ObservedMachine) -> Need {
-    need(&wanted(state), "acme", CONTROLLER, machine, &Policy::default(), NOW)
+    need(&wanted(state), own_marks(), machine, &Policy::default(), NOW)
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn what_differs_is_written_again() {
     type Change = fn(&mut ObservedMachine);
     let set = |key: &'static str, value: &'static str| (key, value);
     let (key, value) = set(metadata::SPEC_HASH, "0");
-    let table: [(&str, Change, &str); 9] = [
+    let table: [(&str, Change, &str); 10] = [
         ("nothing", |_| {}, "nothing"),
         ("image", |machine| machine.image = Some("box:2".to_owned()), "update"),
         ("guest", |machine| drop(machine.guest.insert("cpus".to_owned(), 4.into())), "update"),
@@ -81,6 +81,11 @@ fn what_differs_is_written_again() {
             |machine| drop(machine.metadata.remove(metadata::HASH_VERSION)),
             "update",
         ),
+        (
+            "the secrets that it started with",
+            |machine| drop(machine.metadata.remove(metadata::SECRET_HASH)),
+            "update",
+        ),
     ];
     for (what, change, expected) in table {
         let mut machine = machine(Started, 0);
@@ -94,6 +99,14 @@ fn what_differs_is_written_again() {
     assert_eq!(kind(&decide(MachineState::Stopped, &changed)), "stop");
     changed.state = Stopped;
     assert_eq!(kind(&decide(MachineState::Stopped, &changed)), "update");
+    // Another value of the secrets than it started with.
+    let mut stale = machine(Started, 0);
+    stale.metadata.insert(metadata::SECRET_HASH.to_owned(), "0".to_owned());
+    assert_eq!(kind(&decide(MachineState::Started, &stale)), "update");
+    // A tenant without secrets does not care what they were.
+    let own = OwnMarks { secret_hash: "", ..own_marks() };
+    let need = need(&wanted(MachineState::Started), own, &stale, &Policy::default(), NOW);
+    assert_eq!(kind(&need), "nothing");
     // A hash of another recipe is not compared; what is visible is.
     changed.metadata.insert(metadata::HASH_VERSION.to_owned(), "0".to_owned());
     assert_eq!(kind(&decide(MachineState::Stopped, &changed)), "nothing");

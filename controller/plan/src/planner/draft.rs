@@ -21,6 +21,9 @@ pub(super) struct Draft<'a> {
     pub(super) owned: &'a [Owned<'a>],
     /// Why nothing may be done for the tenant now.
     pub(super) hold: Option<&'a Hold>,
+    /// The version of the app's secrets that machines have to start with, as far as it is known
+    /// before the plan is carried out.
+    pub(super) secrets_version: Option<u64>,
     pub(super) machines: Vec<MachineReport>,
     actions: Vec<PlannedAction>,
     notes: Vec<Note>,
@@ -49,6 +52,7 @@ impl<'a> Draft<'a> {
             app_exists: places.has_app(app),
             owned: index.owned(&tenant.name),
             hold: observed.holds.get(&*tenant.name).filter(|hold| now < hold.until),
+            secrets_version: None,
             machines: Vec::new(),
             actions: Vec::new(),
             notes: Vec::new(),

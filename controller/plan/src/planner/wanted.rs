@@ -12,6 +12,7 @@ use crate::action::{
 };
 use crate::desired::{DesiredMachine, DesiredTenant};
 use crate::machine::{self, Need, Owner};
+use crate::metadata::OwnMarks;
 use crate::observed::{ObservedMachine, PlatformState};
 use crate::report::{MachineReport, NoteReason};
 use crate::volume::{self, Fit, ForNew};
@@ -76,6 +77,7 @@ impl<'a> Planner<'a> {
             region: Arc::clone(&wanted.region),
             config: self.config(draft.tenant, wanted, source),
             skip_launch: wanted.state == MachineState::Stopped,
+            min_secrets_version: draft.secrets_version,
         };
         draft.act(Action::CreateMachine(create), "it does not exist");
         taken
@@ -119,10 +121,9 @@ impl<'a> Planner<'a> {
         machine: &'a ObservedMachine,
         mounts: Mounts,
     ) -> bool {
-        let tenant = &draft.tenant.name;
-        let controller = self.controller_mark;
-        let need = machine::need(wanted, tenant, controller, machine, self.policy, self.now);
-        match need {
+        let secrets_mark = draft.tenant.secrets_mark();
+        let own = self.own_marks(draft.tenant, &secrets_mark);
+        match machine::need(wanted, own, machine, self.policy, self.now) {
             Need::Nothing => return true,
             Need::Patience(message) => draft.note(NoteReason::Waiting, message),
             Need::Stuck(message) => draft.note(NoteReason::Stuck, message),
@@ -163,6 +164,7 @@ impl<'a> Planner<'a> {
             config,
             current_version: machine.version.clone(),
             skip_launch: wanted.state == MachineState::Stopped,
+            min_secrets_version: draft.secrets_version,
         }
     }
 
@@ -173,8 +175,13 @@ impl<'a> Planner<'a> {
         volume: Option<VolumeSource>,
     ) -> MachineConfig {
         let rendered = wanted.config.render(&tenant.name, wanted.index);
-        let mark = self.controller_mark;
-        MachineConfig::new(rendered, mark, &tenant.name, wanted.spec_hash, volume)
+        let secrets_mark = tenant.secrets_mark();
+        let own = self.own_marks(tenant, &secrets_mark);
+        MachineConfig::new(rendered, own, wanted.spec_hash, volume)
+    }
+
+    fn own_marks<'b>(&'b self, tenant: &'b DesiredTenant, secret_hash: &'b str) -> OwnMarks<'b> {
+        OwnMarks { controller: self.controller_mark, tenant: &tenant.name, secret_hash }
     }
 }
 

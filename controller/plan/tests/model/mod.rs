@@ -6,6 +6,8 @@
 //!
 //! The model refuses what the platform refuses, and panics at what a planner must never ask for.
 
+pub(crate) mod secrets;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
@@ -15,6 +17,8 @@ use vault_plan::observed::{
     Gaps, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
 };
 use vault_plan::time::UnixMillis;
+
+use secrets::Secrets;
 
 /// How long one step takes, in milliseconds.
 pub(crate) const STEP_MS: i64 = 10_000;
@@ -32,6 +36,8 @@ enum Next {
 pub(crate) struct Machine {
     pub(crate) row: ObservedMachine,
     pub(crate) config: Map<String, Value>,
+    /// The secret that it read when it last started.
+    pub(crate) secret: Option<String>,
     next: Next,
 }
 
@@ -42,6 +48,7 @@ pub(crate) struct World {
     pub(crate) apps: BTreeSet<String>,
     pub(crate) machines: BTreeMap<String, Machine>,
     pub(crate) volumes: BTreeMap<String, ObservedVolume>,
+    pub(crate) secrets: Secrets,
     /// Machines that ran and do not, by our doing.
     pub(crate) down: BTreeSet<String>,
     serial: u64,
@@ -153,6 +160,8 @@ impl World {
             }
             if fate == Fate::AnswerLost || done.is_err() {
                 failed.insert(tenant);
+            } else if let Action::SetSecret(_) = planned.action {
+                self.secrets.answered(&planned.app);
             }
         }
         (sent, failed)
@@ -167,6 +176,10 @@ impl World {
         match &planned.action {
             Action::CreateApp => {
                 self.apps.insert(app.clone());
+            }
+            Action::SetSecret(set) => {
+                self.app_is_there(app)?;
+                self.secrets.set(app, &set.hash);
             }
             Action::CreateVolume(create) => {
                 self.app_is_there(app)?;
@@ -303,7 +316,7 @@ impl World {
             updated_at: Some(self.now),
         };
         let next = if skip_launch { Next::Stopped } else { Next::Started };
-        let mut machine = Machine { row, config: Map::new(), next };
+        let mut machine = Machine { row, config: Map::new(), secret: None, next };
         machine.rewrite(config);
         self.machines.insert(id.clone(), machine);
         id
@@ -314,6 +327,9 @@ impl World {
             self.down.remove(id);
         }
         let machine = self.machines.get_mut(id).unwrap();
+        if state == PlatformState::Started {
+            machine.secret = self.secrets.of(&machine.row.app).map(str::to_owned);
+        }
         machine.row.state = state;
         machine.row.updated_at = Some(self.now);
         machine.next = next;

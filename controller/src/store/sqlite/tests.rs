@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Map, json};
 use tempfile::TempDir;
 use vault_plan::action::ActionKind;
+use vault_plan::observed::SecretState;
 
 use super::*;
 use crate::source::Source;
@@ -363,4 +364,49 @@ async fn the_oldest_events_go() {
         .await
         .unwrap();
     assert_eq!((count, first.as_str()), (20_000, "2000"));
+}
+
+#[tokio::test]
+async fn what_is_known_of_secrets_is_read_back_replaced_and_forgotten() {
+    let (_folder, store) = store();
+    assert_eq!(store.secrets().await.unwrap(), []);
+    let secret = |app: &str, state, version| StoredSecret {
+        app: app.to_owned(),
+        name: "KEY".to_owned(),
+        state,
+        digest: Some("d1".to_owned()),
+        version,
+        read_at: NOW,
+    };
+    let set = SecretState::Set { hash: "h1".to_owned() };
+    let first = secret("a", set.clone(), Some(7));
+    let others =
+        [secret("b", SecretState::Changed, None), secret("c", SecretState::Missing, Some(1))];
+    store.put_secrets([&others[..], std::slice::from_ref(&first)].concat()).await.unwrap();
+    let all = [std::slice::from_ref(&first), &others[..]].concat();
+    assert_eq!(store.secrets().await.unwrap(), all);
+    let missing = StoredSecret { digest: None, ..secret("a", SecretState::Missing, None) };
+    store.put_secrets(vec![missing.clone()]).await.unwrap();
+    store.remove_secrets(vec!["b".to_owned(), "c".to_owned(), "nobody".to_owned()]).await.unwrap();
+    assert_eq!(store.secrets().await.unwrap(), [missing]);
+    // What SQLite cannot count is not told as something else.
+    store.put_secrets(vec![secret("a", set.clone(), Some(u64::MAX))]).await.unwrap();
+    assert_eq!(store.secrets().await.unwrap(), [secret("a", set, None)]);
+}
+
+#[test]
+fn a_database_of_the_first_version_gets_the_table_of_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("controller.db");
+    let connection = Connection::open(&path).unwrap();
+    let first = include_str!("../migrations/0001_objects_journal_events.sql");
+    connection.execute_batch(first).unwrap();
+    connection.execute("INSERT INTO counter (value) VALUES (5)", []).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    drop(SqliteStore::open(&path, NOW).unwrap());
+    let connection = Connection::open(&path).unwrap();
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM secret"), 0);
+    assert_eq!(count("SELECT value FROM counter"), 5);
 }

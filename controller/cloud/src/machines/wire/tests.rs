@@ -142,13 +142,18 @@ fn what_is_written() {
         region: "ams".into(),
         config: config(),
         skip_launch: false,
+        min_secrets_version: None,
     };
     assert_eq!(
         json!(create),
         json!({"name": "m", "region": "ams", "config": {"image": "nginx", "later": {"member": 1}}, "skip_launch": false})
     );
-    let update =
-        UpdateMachine { config: config(), current_version: Some("V".into()), skip_launch: true };
+    let update = UpdateMachine {
+        config: config(),
+        current_version: Some("V".into()),
+        skip_launch: true,
+        min_secrets_version: None,
+    };
     assert_eq!(
         json!(update),
         json!({"config": {"image": "nginx", "later": {"member": 1}}, "current_version": "V", "skip_launch": true})

@@ -1,0 +1,79 @@
+//! One secret: whether it has to be set, given what is known of it.
+//!
+//! ```text
+//!   no app, or missing, changed, of another hash ─▶ set it
+//!   set, with the wanted hash ────────────────────▶ leave it
+//!   nothing known ─▶ a machine in the app carries the wanted hash? yes ─▶ leave it   no ─▶ set it
+//! ```
+
+use crate::desired::DesiredSecret;
+use crate::metadata::Marks;
+use crate::observed::{ObservedMachine, SecretState};
+
+/// Why a secret has to be set; `None` if it is as wanted. `machines` are the tenant's own in the
+/// app.
+///
+/// Setting is harmless where it was not needed, so a doubt is a reason to set it.
+pub(crate) fn need<'a>(
+    wanted: &DesiredSecret,
+    known: Option<&SecretState>,
+    app_exists: bool,
+    machines: impl IntoIterator<Item = &'a ObservedMachine>,
+) -> Option<&'static str> {
+    if !app_exists {
+        return Some("its app is new");
+    }
+    match known {
+        Some(SecretState::Set { hash }) if *hash == wanted.hash => None,
+        Some(SecretState::Set { .. }) => Some("its value is another now"),
+        Some(SecretState::Changed) => Some("somebody else changed it"),
+        Some(SecretState::Missing) => Some("somebody else removed it"),
+        // A mark is written only after the secret was set, and outlives our memory.
+        None if machines
+            .into_iter()
+            .any(|machine| Marks::read(&machine.metadata).knows_secret(&wanted.hash)) =>
+        {
+            None
+        }
+        None => Some("it is not known to be set"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata;
+    use crate::observed::PlatformState;
+    use crate::testing::{SECRET_HASH, machine, secrets};
+
+    #[test]
+    fn a_secret_is_set_unless_it_is_known_to_be_as_wanted() {
+        let wanted = &secrets()[0];
+        let set = |hash: &str| Some(SecretState::Set { hash: hash.to_owned() });
+        let (marked, mut unmarked) =
+            (machine(PlatformState::Started, 0), machine(PlatformState::Started, 0));
+        unmarked.metadata.remove(metadata::SECRET_HASH);
+        let mut other = marked.clone();
+        other.metadata.insert(metadata::SECRET_HASH.to_owned(), "other".to_owned());
+        let mut several = marked.clone();
+        let both = format!("other,{SECRET_HASH}");
+        several.metadata.insert(metadata::SECRET_HASH.to_owned(), both);
+        let table = [
+            (set(SECRET_HASH), true, &other, false),
+            (set("other"), true, &marked, true),
+            (Some(SecretState::Changed), true, &marked, true),
+            (Some(SecretState::Missing), true, &marked, true),
+            (None, true, &marked, false),
+            (None, true, &several, false),
+            (None, true, &unmarked, true),
+            (None, true, &other, true),
+            // What is remembered of an app that is no more says nothing about a new one.
+            (set(SECRET_HASH), false, &marked, true),
+        ];
+        for (known, app_exists, machine, expected) in table {
+            let reason = need(wanted, known.as_ref(), app_exists, [machine]);
+            assert_eq!(reason.is_some(), expected, "{known:?}, {app_exists}, {machine:?}");
+        }
+        assert!(need(wanted, None, true, []).is_some());
+    }
+}

@@ -1,0 +1,155 @@
+//! The secrets of tenants: derived, never stored.
+//!
+//! ```text
+//!   master key ──HKDF──┬─▶ the tenant's secret (32 bytes) ─▶ base64url ─▶ VAULT_TENANT_SECRET
+//!                      │                                        │
+//!                      └─▶ key of hashes ──HMAC over app, name, value─▶ keyed hash (16 bytes)
+//! ```
+//!
+//! The platform never shows a value again, and its digests are opaque. Our keyed hash says what was
+//! set; it stands in the database and in machines' metadata, where who lacks the key can neither
+//! test a guess against it nor see that two values are equal.
+
+use std::fmt;
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::SecretString;
+use sha2::Sha256;
+use vault_plan::desired::{DesiredSecret, DesiredSecrets};
+use vault_plan::identity::TenantUid;
+use vault_protocol::key::TenantSecret;
+use zeroize::Zeroizing;
+
+use super::KEY_BYTES;
+
+/// The app secret, and so the environment variable in the machines, that holds a tenant's secret.
+pub const TENANT_SECRET: &str = vault_protocol::SECRET_VARIABLE;
+
+const SECRET_PURPOSE: &[u8] = b"vaultctl tenant secret v1";
+/// 128 bits: enough against accidents, and without the key nobody can search for a collision.
+const HASH_BYTES: usize = 16;
+
+/// Derives what tenants' app secrets are set to, and how that is told apart.
+pub struct TenantSecrets {
+    /// What HKDF extracts from the master key: deriving from it costs a pass over a fleet half as
+    /// much as beginning with the master key each time.
+    extracted: Zeroizing<[u8; KEY_BYTES]>,
+    hash_key: Zeroizing<[u8; KEY_BYTES]>,
+    name: Arc<str>,
+}
+
+impl TenantSecrets {
+    pub(super) fn new(master_key: &[u8; KEY_BYTES], hash_key: Zeroizing<[u8; KEY_BYTES]>) -> Self {
+        let (extracted, _) = Hkdf::<Sha256>::extract(None, master_key);
+        let extracted = Zeroizing::new(extracted.into());
+        Self { extracted, hash_key, name: TENANT_SECRET.into() }
+    }
+
+    /// What the controller and the tenant's machines share.
+    #[must_use]
+    pub fn tenant_secret(&self, tenant: TenantUid) -> TenantSecret {
+        let mut secret = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::from_prk(&*self.extracted)
+            .expect("the extracted key is as long as the hash")
+            .expand_multi_info(&[SECRET_PURPOSE, tenant.0.as_bytes()], &mut *secret)
+            .expect("HKDF-SHA256 yields up to 8160 bytes, and far fewer are asked for");
+        TenantSecret::new(*secret)
+    }
+
+    /// What an app secret of a tenant is set to, as machines find it in their environment; `None`
+    /// for a name that we do not manage.
+    #[must_use]
+    pub fn value(&self, tenant: TenantUid, name: &str) -> Option<SecretString> {
+        let text = || self.tenant_secret(tenant).text();
+        (name == TENANT_SECRET).then(|| SecretString::from(text().as_str()))
+    }
+
+    /// The keyed hash of a value: 32 hexadecimal digits.
+    fn hash(&self, app: &str, name: &str, value: &str) -> String {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&*self.hash_key)
+            .expect("HMAC takes a key of any length");
+        for part in [app, name, value] {
+            // With its length before it, no part can pass for the end of another.
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part.as_bytes());
+        }
+        HEXLOWER.encode(&mac.finalize().into_bytes()[..HASH_BYTES])
+    }
+}
+
+impl DesiredSecrets for TenantSecrets {
+    fn of(&self, tenant: TenantUid, app: &str) -> Vec<DesiredSecret> {
+        let hash = self.hash(app, TENANT_SECRET, &self.tenant_secret(tenant).text());
+        vec![DesiredSecret { name: Arc::clone(&self.name), hash }]
+    }
+}
+
+impl fmt::Debug for TenantSecrets {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("TenantSecrets").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::BASE64URL_NOPAD;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::testing::{controller, tenant_secrets};
+
+    #[test]
+    fn a_secret_is_of_one_tenant_and_of_one_master_key() {
+        let (acme, bob) = (controller().tenant_uid("acme"), controller().tenant_uid("bob"));
+        let secrets = tenant_secrets();
+        let text = |secrets: &TenantSecrets, uid| secrets.tenant_secret(uid).text().to_string();
+        let secret = text(&secrets, acme);
+        assert_eq!(secret, text(&tenant_secrets(), acme));
+        assert_ne!(secret, text(&secrets, bob));
+        let other = TenantSecrets::new(&[8; KEY_BYTES], Zeroizing::new([9; KEY_BYTES]));
+        assert_ne!(secret, text(&other, acme));
+        assert_eq!(BASE64URL_NOPAD.decode(secret.as_bytes()).unwrap().len(), 32);
+        assert_eq!(secret.len(), 43);
+        let value = secrets.value(acme, TENANT_SECRET).unwrap();
+        assert_eq!(value.expose_secret(), secret);
+        assert!(secrets.value(acme, "DATABASE_URL").is_none());
+    }
+
+    #[test]
+    fn the_derivation_of_version_1_never_changes() {
+        // A changed derivation would set every secret anew and restart every machine.
+        let acme = controller().tenant_uid("acme");
+        let secrets = tenant_secrets();
+        let secret = secrets.tenant_secret(acme);
+        // HKDF as RFC 5869 writes it: extract with a salt of zeros, one block of expansion.
+        let hmac = |key: &[u8], parts: &[&[u8]]| {
+            let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).unwrap();
+            parts.iter().for_each(|part| mac.update(part));
+            mac.finalize().into_bytes()
+        };
+        let extracted = hmac(&[0; 32], &[&[7; KEY_BYTES]]);
+        let expanded = hmac(&extracted, &[SECRET_PURPOSE, acme.0.as_bytes(), &[1]]);
+        assert_eq!(*secret.text(), BASE64URL_NOPAD.encode(&expanded));
+    }
+
+    #[test]
+    fn a_hash_is_of_the_app_the_name_and_the_value_and_of_the_key() {
+        let secrets = tenant_secrets();
+        let hash = |app: &str, name: &str, value: &str| secrets.hash(app, name, value);
+        let one = hash("ab", "c", "d");
+        assert_eq!(one.len(), 2 * HASH_BYTES);
+        for other in [hash("a", "bc", "d"), hash("ab", "cd", ""), hash("ab", "c", "e")] {
+            assert_ne!(one, other);
+        }
+        let other = TenantSecrets::new(&[7; KEY_BYTES], Zeroizing::new([9; KEY_BYTES]));
+        assert_ne!(one, other.hash("ab", "c", "d"));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", tenant_secrets()), "TenantSecrets { .. }");
+    }
+}

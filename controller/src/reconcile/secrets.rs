@@ -1,0 +1,83 @@
+//! The part of a pass that keeps what is known of secrets true: a slice of apps at a time.
+
+use std::collections::BTreeMap;
+
+use vault_plan::desired::Desired;
+use vault_plan::observed::ObservedOrganization;
+use vault_plan::time::UnixMillis;
+
+use super::Reconciler;
+use crate::chain::chain;
+use crate::clock::Clock;
+use crate::events::Event;
+use crate::platform::Platform;
+use crate::secrets::{self, LOOK_VALID_MS, SLICE_INTERVAL_MS};
+use crate::store::{Store, StoreError, StoredSecret};
+
+/// What is remembered of looks. All of it may be lost.
+#[derive(Debug, Default)]
+pub(super) struct SecretLooks {
+    /// When the last slice was looked at.
+    slice_at: Option<UnixMillis>,
+    /// Apps that could not be looked at, and when: the others come first. No more than there are
+    /// tenants, because what is too old to matter is dropped.
+    failed: BTreeMap<String, UnixMillis>,
+}
+
+impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
+    /// Looks at the secrets of a few apps, if it is time to, and brings `stored` up to date.
+    pub(super) async fn look_at_secrets(
+        &self,
+        desired: &Desired,
+        organizations: &BTreeMap<String, ObservedOrganization>,
+        stored: &mut Vec<StoredSecret>,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let Some(failed) = self.begin_slice(now) else { return Ok(()) };
+        let forgotten = secrets::of_nobody(stored, desired);
+        stored.retain(|secret| !forgotten.contains(&secret.app));
+        self.store.remove_secrets(forgotten).await?;
+        let due = secrets::due(desired, stored, organizations, &failed, now);
+        let mut learned = Vec::new();
+        for (tenant, looked) in secrets::look(&*self.platform, due).await {
+            match looked {
+                Ok(seen) => {
+                    let news = secrets::compare(tenant, stored, &seen, now);
+                    for finding in news.findings {
+                        (self.tell)(Event::warning(now, &tenant.name, "SecretChanged", finding));
+                    }
+                    if news.secrets.len() < tenant.secrets.len() {
+                        self.memory().looks.failed.insert(tenant.app.clone(), now);
+                    }
+                    learned.extend(news.secrets);
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        app = tenant.app,
+                        error = chain(&error),
+                        "the secrets of an app could not be read"
+                    );
+                    self.memory().looks.failed.insert(tenant.app.clone(), now);
+                }
+            }
+        }
+        for news in &learned {
+            stored.retain(|known| (&known.app, &known.name) != (&news.app, &news.name));
+        }
+        stored.extend(learned.iter().cloned());
+        stored.sort_unstable_by(|one, other| (&one.app, &one.name).cmp(&(&other.app, &other.name)));
+        self.store.put_secrets(learned).await
+    }
+
+    /// The failures so far, if it is time for another slice.
+    fn begin_slice(&self, now: UnixMillis) -> Option<BTreeMap<String, UnixMillis>> {
+        let mut memory = self.memory();
+        let looks = &mut memory.looks;
+        if looks.slice_at.is_some_and(|at| now.since_ms(at) < SLICE_INTERVAL_MS) {
+            return None;
+        }
+        looks.slice_at = Some(now);
+        looks.failed.retain(|_, at| now.since_ms(*at) < LOOK_VALID_MS);
+        Some(looks.failed.clone())
+    }
+}
