@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::client::Client;
 use crate::commands::Command;
@@ -44,6 +44,9 @@ EXIT CODES:
   6   the platform or the controller failed, or cannot be reached
   10  partly done
 
+  exec answers the command's own code: 128+n if signal n ended it, and 255 if vaultctl itself
+  failed.
+
 CONTEXT:
   Commands find the controller through a context file: VAULTCTL_CONFIG, then
   ./.vaultctl/config.yaml, then ~/.config/vaultctl/config.yaml.";
@@ -80,32 +83,38 @@ impl Globals {
     }
 }
 
+/// The whole grammar, for scripts that complete command lines.
+pub(crate) fn grammar() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the command line, runs the command and says what went wrong, once.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut output = Output::new();
     let result = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(cli.command.run(&cli.globals, &mut output)),
+        Ok(runtime) => {
+            let result = runtime.block_on(cli.command.run(&cli.globals, &mut output));
+            // A thread that reads standard input cannot be told to stop, and is not waited for.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(error.into()),
     };
-    result
-        .unwrap_or_else(|error| {
-            output.note(&describe(&error));
-            exit_of(&error)
-        })
-        .into()
+    result.unwrap_or_else(|error| {
+        output.note(&describe(&error));
+        exit_of(&error).into()
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
     use crate::error::Exit;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        grammar().debug_assert();
     }
 
     #[test]

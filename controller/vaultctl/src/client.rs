@@ -6,8 +6,9 @@ use reqwest::{Method, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use vault_api::connect::{self, ConnectRequest, ConnectSpec, ConnectStatus};
 use vault_api::context::Context;
-use vault_api::object::{GROUP, ObjectList, Status, VERSION};
+use vault_api::object::{API_VERSION, GROUP, ObjectList, Status, VERSION};
 use vault_api::plan::TenantPlan;
 
 use crate::object::{Object, Reference, Resource};
@@ -219,6 +220,38 @@ impl Client {
         self.call(Method::POST, self.plan_of(tenant), Some(&body)).await
     }
 
+    /// What happened: to one object, or to all of them and the controller itself.
+    pub(crate) async fn events(
+        &self,
+        of: Option<&Reference>,
+    ) -> Result<ObjectList<Object>, ClientError> {
+        let mut url = self.url(&["api", "v1", "events"]);
+        if let Some(reference) = of {
+            url.query_pairs_mut().append_pair("fieldSelector", &events_selector(reference));
+        }
+        self.call(Method::GET, url, None).await
+    }
+
+    /// Where a machine of a tenant is, how it proves itself, and what proves us to it.
+    pub(crate) async fn connect(
+        &self,
+        tenant: &str,
+        machine: Option<&str>,
+    ) -> Result<ConnectStatus, ClientError> {
+        let url = self.url(&["apis", GROUP, VERSION, Resource::Tenant.plural(), tenant, "connect"]);
+        let request = format!("POST {}", url.path());
+        let body = json!({
+            "apiVersion": API_VERSION,
+            "kind": connect::KIND,
+            "spec": ConnectSpec { machine: machine.map(str::to_owned) },
+        });
+        let answer: ConnectRequest = self.call(Method::POST, url, Some(&body)).await?;
+        answer.status.ok_or_else(|| ClientError::Meaning {
+            request,
+            source: serde::de::Error::missing_field("status"),
+        })
+    }
+
     /// What the controller says about its version, in the shape of Kubernetes' `/version`.
     pub(crate) async fn version(&self) -> Result<Value, ClientError> {
         self.call(Method::GET, self.url(&["version"]), None).await
@@ -332,6 +365,20 @@ fn certificates(pem: &str) -> Result<Vec<reqwest::Certificate>, ClientError> {
     }
 }
 
+/// Selects the events of one object. In a field selector a backslash stands before what would end a
+/// value.
+fn events_selector(reference: &Reference) -> String {
+    let mut selector =
+        format!("involvedObject.kind={},involvedObject.name=", reference.resource.kind());
+    for letter in reference.name.chars() {
+        if matches!(letter, '\\' | ',' | '=') {
+            selector.push('\\');
+        }
+        selector.push(letter);
+    }
+    selector
+}
+
 fn with_options(mut url: Url, options: WriteOptions) -> Url {
     if options.dry_run {
         url.query_pairs_mut().append_pair("dryRun", "All");
@@ -362,6 +409,15 @@ mod tests {
         assert_eq!(
             client.object(&reference).as_str(),
             "http://127.0.0.1:8844/apis/vaultctl.dev/v1/tenants/a%2Fb%3Fc"
+        );
+    }
+
+    #[test]
+    fn a_name_is_one_value_of_a_field_selector_whatever_it_holds() {
+        let reference = Reference { resource: Resource::Tenant, name: r"a,b=c\d".into() };
+        assert_eq!(
+            events_selector(&reference),
+            r"involvedObject.kind=Tenant,involvedObject.name=a\,b\=c\\d"
         );
     }
 

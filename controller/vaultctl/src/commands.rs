@@ -1,13 +1,20 @@
 //! One file per command: `Args`, whose doc comment is the help text, and `run`.
 
 pub(crate) mod apply;
+pub(crate) mod completion;
 pub(crate) mod delete;
+pub(crate) mod describe;
 #[cfg(feature = "dev")]
 pub(crate) mod dev;
 pub(crate) mod diff;
+pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod get;
+mod select;
 pub(crate) mod version;
 pub(crate) mod wait;
+
+use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 
@@ -26,8 +33,12 @@ pub(crate) enum Command {
     Apply(apply::Args),
     Diff(diff::Args),
     Get(get::Args),
+    Describe(describe::Args),
+    Events(events::Args),
+    Exec(exec::Args),
     Delete(delete::Args),
     Wait(wait::Args),
+    Completion(completion::Args),
     Version(version::Args),
 }
 
@@ -36,17 +47,27 @@ impl Command {
     ///
     /// # Errors
     /// What kept it from ending in an orderly way; the caller prints it.
-    pub(crate) async fn run(self, globals: &Globals, output: &mut Output) -> anyhow::Result<Exit> {
-        match self {
+    pub(crate) async fn run(
+        self,
+        globals: &Globals,
+        output: &mut Output,
+    ) -> anyhow::Result<ExitCode> {
+        let exit = match self {
+            // The command's own code, which may be any.
+            Self::Exec(args) => return Ok(exec::run(args, globals, output).await),
             #[cfg(feature = "dev")]
             Self::Dev(args) => dev::run(args, output).await,
             Self::Apply(args) => apply::run(args, globals, output).await,
             Self::Diff(args) => diff::run(args, globals, output).await,
             Self::Get(args) => get::run(args, globals, output).await,
+            Self::Describe(args) => describe::run(args, globals, output).await,
+            Self::Events(args) => events::run(args, globals, output).await,
             Self::Delete(args) => delete::run(args, globals, output).await,
             Self::Wait(args) => wait::run(args, globals, output).await,
+            Self::Completion(args) => completion::run(&args, output),
             Self::Version(args) => version::run(args, globals, output).await,
-        }
+        };
+        exit.map(ExitCode::from)
     }
 }
 

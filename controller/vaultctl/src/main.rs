@@ -17,6 +17,7 @@ mod input;
 mod object;
 mod output;
 mod poll;
+mod reach;
 mod reference;
 mod selector;
 
@@ -31,8 +32,14 @@ fn main() -> std::process::ExitCode {
     #[cfg(feature = "dev")]
     {
         let mut arguments = std::env::args_os();
-        if arguments.nth(1).is_some_and(|argument| argument == commands::dev::MACHINE_INIT) {
-            return vault_emulator::sandbox::main(arguments);
+        match arguments.nth(1) {
+            Some(argument) if argument == commands::dev::MACHINE_INIT => {
+                return vault_emulator::sandbox::main(arguments);
+            }
+            Some(argument) if argument == commands::dev::AGENT => {
+                return vault_agent::main(std::env::args_os().skip(1));
+            }
+            _ => {}
         }
     }
     cli::main()

@@ -3,8 +3,12 @@
 //! Colours appear on terminals alone and obey `NO_COLOR`. A reader that goes away (`| head`) is no
 //! error: what follows is dropped, and the command goes on to its end.
 
+pub(crate) mod describe;
+pub(crate) mod events;
 pub(crate) mod format;
 pub(crate) mod jsonpath;
+#[cfg(feature = "dev")]
+pub(crate) mod live;
 pub(crate) mod table;
 pub(crate) mod tables;
 

@@ -34,7 +34,9 @@ fn the_help_tree_is_as_reviewed() {
     let name = if cfg!(feature = "dev") { "root" } else { "root-without-dev" };
     insta::assert_snapshot!(name, root);
     let subcommands = subcommands(&root);
-    for expected in ["apply", "diff", "get", "delete", "wait", "version"] {
+    for expected in
+        ["apply", "diff", "get", "describe", "events", "delete", "wait", "completion", "version"]
+    {
         assert!(
             subcommands.iter().any(|one| one == expected),
             "{expected} is not in {subcommands:?}"

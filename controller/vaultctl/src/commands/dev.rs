@@ -5,6 +5,8 @@
 //!        └─ machines: this binary again, as `machine-init`, in namespaces of its own
 //! ```
 
+mod board;
+mod display;
 mod follow;
 
 use std::net::SocketAddr;
@@ -18,7 +20,7 @@ use vault_controller::context::Tls;
 use vault_controller::folder::FolderError;
 use vault_controller::policy::Policy;
 use vault_controller::run::{Controller, ControllerConfig, ControllerError, private_folder};
-use vault_emulator::{Emulator, EmulatorConfig, MachinesMode};
+use vault_emulator::{AgentCommand, Emulator, EmulatorConfig, MachinesMode};
 
 use crate::error::{Exit, Failure};
 use crate::output::Output;
@@ -26,6 +28,9 @@ use follow::{Ending, follow};
 
 /// The hidden subcommand under which this binary prepares a machine's world.
 pub(crate) const MACHINE_INIT: &str = "machine-init";
+
+/// The hidden subcommand under which this binary is the agent inside a machine.
+pub(crate) const AGENT: &str = "agent";
 
 /// Run everything on this machine: platform, controller, and the tenants of a folder
 ///
@@ -127,11 +132,14 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> anyhow::Result<Exit>
 async fn start_emulator(args: &Args, data_dir: &Path) -> anyhow::Result<Emulator> {
     let machines = match args.machines.as_str() {
         "none" => MachinesMode::None,
-        _ => MachinesMode::Process {
-            launcher: std::env::current_exe().context("could not find this program's own file")?,
-            launcher_args: vec![MACHINE_INIT.to_owned()],
-            agent: None,
-        },
+        _ => {
+            let this = std::env::current_exe().context("could not find this program's own file")?;
+            MachinesMode::Process {
+                launcher: this.clone(),
+                launcher_args: vec![MACHINE_INIT.to_owned()],
+                agent: Some(AgentCommand { program: this, args: vec![AGENT.to_owned()] }),
+            }
+        }
     };
     let config = EmulatorConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -155,6 +163,7 @@ async fn start_controller(
     Controller::start(ControllerConfig {
         platform_url: emulator.url(),
         platform_token: SecretString::from(emulator.operator_token()),
+        oidc_issuer: None,
         organization: None,
         manifests: Some(args.manifests.clone()),
         prune: args.prune,

@@ -1,11 +1,10 @@
 //! `vaultctl get`
 
 use crate::cli::Globals;
-use crate::client::Client;
 use crate::clock;
-use crate::commands::not_found;
-use crate::error::{Exit, Failure, describe};
-use crate::object::{Object, Reference, Resource};
+use crate::commands::select::{Groups, every, named};
+use crate::error::{Exit, Failure};
+use crate::object::Object;
 use crate::output::format::Format;
 use crate::output::tables::{TableOptions, table};
 use crate::output::{Output, Shape};
@@ -74,55 +73,6 @@ pub(crate) async fn run(
             }
             Ok(exit)
         }
-    }
-}
-
-type Groups = Vec<(Resource, Vec<Object>)>;
-
-async fn every(
-    client: &Client,
-    resources: &[Resource],
-    selector: Option<&Selector>,
-) -> anyhow::Result<Groups> {
-    let mut groups = Vec::new();
-    for &resource in resources {
-        let mut objects = client.list(resource).await?.items;
-        objects.retain(|object| selector.is_none_or(|wanted| wanted.matches(&object.labels())));
-        for object in &mut objects {
-            complete(object, resource);
-        }
-        groups.push((resource, objects));
-    }
-    Ok(groups)
-}
-
-async fn named(
-    client: &Client,
-    references: &[Reference],
-    output: &mut Output,
-) -> anyhow::Result<(Groups, Exit)> {
-    let mut groups: Groups = Vec::new();
-    let mut exit = Exit::Success;
-    for reference in references {
-        let Some(object) = client.find(reference).await? else {
-            output.note(&describe(&not_found(client, reference).await.into()));
-            exit = Exit::NotFound;
-            continue;
-        };
-        match groups.iter_mut().find(|(resource, _)| *resource == reference.resource) {
-            Some((_, objects)) => objects.push(object),
-            None => groups.push((reference.resource, vec![object])),
-        }
-    }
-    Ok((groups, exit))
-}
-
-/// Kubernetes leaves `apiVersion` and `kind` out of the items of a typed list; a mixed one needs
-/// them.
-fn complete(object: &mut Object, resource: Resource) {
-    if let Some(members) = object.0.as_object_mut() {
-        members.entry("apiVersion").or_insert_with(|| vault_api::object::API_VERSION.into());
-        members.entry("kind").or_insert_with(|| resource.kind().into());
     }
 }
 

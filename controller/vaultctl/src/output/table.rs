@@ -12,7 +12,7 @@ pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.add_row(header.to_vec());
     for row in rows {
-        table.add_row(row.iter().map(|cell| clean(cell)).collect::<Vec<_>>());
+        table.add_row(row.iter().map(|cell| filled(cell)).collect::<Vec<_>>());
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, GAP));
@@ -25,13 +25,17 @@ pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// What stands in a cell must neither break the line nor speak to the terminal.
-fn clean(cell: &str) -> String {
-    if cell.is_empty() {
-        return "-".to_owned();
+fn filled(cell: &str) -> String {
+    match cell {
+        "" => "-".to_owned(),
+        cell => clean(cell),
     }
+}
+
+/// What is shown must neither break the line nor speak to the terminal.
+pub(crate) fn clean(text: &str) -> String {
     let visible = |letter: char| if letter.is_control() { ' ' } else { letter };
-    cell.chars().map(visible).collect()
+    text.chars().map(visible).collect()
 }
 
 #[cfg(test)]

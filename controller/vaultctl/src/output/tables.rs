@@ -86,9 +86,9 @@ pub(crate) fn age(seconds: i64) -> String {
     }
 }
 
-fn tenant_row(object: &Object, now: Timestamp) -> Vec<String> {
+/// Whether a tenant is Ready as it is wanted now, and the word for where it stands.
+pub(crate) fn standing(object: &Object) -> (ConditionStatus, String) {
     let ready = object.condition(condition::READY);
-    let status = object.tenant_status();
     // What was said about an older spec says nothing about this one.
     let current = ready.as_ref().filter(|ready| object.is_current(ready));
     let ready_status = current.map_or(ConditionStatus::Unknown, |ready| ready.status);
@@ -97,23 +97,49 @@ fn tenant_row(object: &Object, now: Timestamp) -> Vec<String> {
         Some(ready) => ready.reason.clone(),
         None => "Pending".to_owned(),
     };
+    (ready_status, word)
+}
+
+/// The age of an instant as text; empty if there is none.
+pub(crate) fn since(instant: Option<&str>, now: Timestamp) -> String {
+    instant
+        .and_then(|text| text.parse::<Timestamp>().ok())
+        .map(|instant| age(now.as_second() - instant.as_second()))
+        .unwrap_or_default()
+}
+
+/// The age of an object.
+pub(crate) fn created(object: &Object, now: Timestamp) -> String {
+    since(object.text("/metadata/creationTimestamp"), now)
+}
+
+/// How many machines are ready, of how many: `1/2`.
+pub(crate) fn ready_machines(status: &TenantStatus) -> String {
+    let ready = status.machines.iter().filter(|machine| machine.ready).count();
+    format!("{ready}/{}", status.machines.len())
+}
+
+fn tenant_row(object: &Object, now: Timestamp) -> Vec<String> {
+    let (ready_status, word) = standing(object);
+    let status = object.tenant_status().unwrap_or_default();
+    let up = ready_machines(&status);
     let spec_or_status = |pointer: &str, known: Option<String>| {
         known.or_else(|| object.text(pointer).map(str::to_owned)).unwrap_or_default()
     };
-    let TenantStatus { source, org, app, machines, volumes, .. } = status.unwrap_or_default();
-    let up = machines.iter().filter(|machine| machine.ready).count();
+    let message = object.condition(condition::READY).map(|ready| ready.message);
+    let TenantStatus { source, org, app, volumes, .. } = status;
     vec![
         object.name().to_owned(),
         condition_text(ready_status).to_owned(),
         word,
-        format!("{up}/{}", machines.len()),
+        up,
         spec_or_status("/spec/app", app),
         created(object, now),
         spec_or_status("/spec/org", org),
         object.text("/spec/class").unwrap_or_default().to_owned(),
         source.unwrap_or_default(),
         volumes.len().to_string(),
-        ready.map(|ready| ready.message).unwrap_or_default(),
+        message.unwrap_or_default(),
     ]
 }
 
@@ -129,14 +155,6 @@ fn class_row(object: &Object, now: Timestamp) -> Vec<String> {
         created(object, now),
         object.text("/spec/org").unwrap_or_default().to_owned(),
     ]
-}
-
-fn created(object: &Object, now: Timestamp) -> String {
-    object
-        .text("/metadata/creationTimestamp")
-        .and_then(|text| text.parse::<Timestamp>().ok())
-        .map(|created| age(now.as_second() - created.as_second()))
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) overtaken: u32,
     /// Names whose writes are refused as owned by a file.
     pub(crate) owned_by_file: Vec<String>,
+    /// Events, oldest first; `None` from a controller that serves none.
+    pub(crate) events: Option<Vec<Value>>,
     version: u64,
 }
 
@@ -181,6 +183,7 @@ fn router(world: Shared) -> Router {
     let base = "/apis/vaultctl.dev/v1/{resource}";
     Router::new()
         .route("/version", get(async || Json(json!({ "gitVersion": "v9.9.9" }))))
+        .route("/api/v1/events", get(events))
         .route(base, get(list).post(create))
         .route(&format!("{base}/{{name}}"), get(read).put(replace).delete(remove))
         .route(&format!("{base}/{{name}}/plan"), get(plan).post(plan_with))
@@ -312,6 +315,25 @@ async fn remove(
     let answer = object.clone();
     world.writes.push(format!("DELETE {}/{}", key.0, key.1));
     Ok(Json(answer).into_response())
+}
+
+/// Knows the one selector that `describe` and `events` send.
+async fn events(State(world): State<Shared>, Query(options): Options) -> Answer {
+    let world = world.lock().unwrap();
+    let Some(events) = &world.events else {
+        return Err(status(404, "NotFound", "the server could not find the resource", &[]));
+    };
+    let selector = options.get("fieldSelector");
+    let is_wanted = |event: &&Value| {
+        let about = &event["involvedObject"];
+        let (kind, name) = (about["kind"].as_str().unwrap(), about["name"].as_str().unwrap());
+        let own = format!("involvedObject.kind={kind},involvedObject.name={name}");
+        selector.is_none_or(|selector| *selector == own)
+    };
+    let items: Vec<&Value> = events.iter().filter(is_wanted).collect();
+    Ok(Json(json!({ "apiVersion": "v1", "kind": "EventList",
+        "metadata": { "resourceVersion": "1" }, "items": items }))
+    .into_response())
 }
 
 async fn plan(UrlPath((_, name)): UrlPath<(String, String)>) -> Response {

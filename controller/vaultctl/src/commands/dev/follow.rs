@@ -8,8 +8,9 @@ use vault_controller::events::Event;
 use vault_controller::run::Controller;
 use vault_controller::view::View;
 
+use super::display::{Display, Source};
 use super::{Args, show};
-use crate::output::{Output, Progress};
+use crate::output::Output;
 
 /// How `dev` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +52,30 @@ impl Standing {
     }
 }
 
-/// Prints each change until `dev` is over.
+/// Shows each change until `dev` is over.
 pub(super) async fn follow(
     args: &Args,
     controller: &mut Controller,
     output: &mut Output,
 ) -> anyhow::Result<Ending> {
+    let source = Source {
+        context_file: args.data_dir.join("config.yaml"),
+        url: controller.url().to_owned(),
+    };
+    let display = Display::new(source, output);
+    let ending = until_over(args, controller, &display, output).await;
+    display.close().await;
+    ending
+}
+
+async fn until_over(
+    args: &Args,
+    controller: &mut Controller,
+    display: &Display,
+    output: &mut Output,
+) -> anyhow::Result<Ending> {
     let mut events = controller.events();
     let mut view = controller.view();
-    let progress = output.progress("reading the manifests");
     let timeout = tokio::time::sleep(args.timeout);
     tokio::pin!(timeout);
     let mut greeted = false;
@@ -68,9 +84,9 @@ pub(super) async fn follow(
         tokio::select! {
             biased;
             event = events.recv() => match event {
-                Ok(event) => say(&event, &progress, output)?,
+                Ok(event) => say(&event, display, output)?,
                 Err(RecvError::Lagged(missed)) => {
-                    beside(&progress, output, &format!("({missed} changes are not shown)"))?;
+                    display.line(output, &format!("({missed} changes are not shown)"))?;
                 }
                 Err(RecvError::Closed) => return Ok(Ending::Ready),
             },
@@ -79,11 +95,11 @@ pub(super) async fn follow(
                     return Ok(Ending::Ready);
                 }
                 let Some(standing) = Standing::of(&view.borrow_and_update()) else { continue };
-                progress.say(format!("{} of {} tenants Ready", standing.ready, standing.total));
+                display.sum(format!("{} of {} tenants Ready", standing.ready, standing.total));
                 if standing.is_ready() && !greeted {
                     greeted = true;
-                    drain(&mut events, &progress, output)?;
-                    greet(args, &standing, &progress, output)?;
+                    drain(&mut events, display, output)?;
+                    greet(args, &standing, display, output)?;
                 }
                 if standing.is_ready() && args.once {
                     return Ok(match standing.problems {
@@ -101,11 +117,11 @@ pub(super) async fn follow(
                     Some(standing) => still_waiting(&standing),
                     None => "the folder has not been taken in yet".to_owned(),
                 };
-                beside(&progress, output, &format!("gave up after {:?}: {text}", args.timeout))?;
+                display.line(output, &format!("gave up after {:?}: {text}", args.timeout))?;
                 return Ok(Ending::TimedOut);
             }
             () = stop_signal() => {
-                beside(&progress, output, "stopping")?;
+                display.line(output, "stopping")?;
                 return Ok(Ending::Ready);
             }
         }
@@ -120,16 +136,16 @@ fn still_waiting(standing: &Standing) -> String {
 /// Prints what happened before the view that is being looked at.
 fn drain(
     events: &mut tokio::sync::broadcast::Receiver<Event>,
-    progress: &Progress,
+    display: &Display,
     output: &mut Output,
 ) -> io::Result<()> {
     while let Ok(event) = events.try_recv() {
-        say(&event, progress, output)?;
+        say(&event, display, output)?;
     }
     Ok(())
 }
 
-fn say(event: &Event, progress: &Progress, output: &mut Output) -> io::Result<()> {
+fn say(event: &Event, display: &Display, output: &mut Output) -> io::Result<()> {
     let mark = if event.warning { "! " } else { "" };
     // A bad manifest's place must begin its line, so that editors and scripts find it.
     let line = match (event.tenant.as_str(), event.reason.as_str()) {
@@ -138,17 +154,13 @@ fn say(event: &Event, progress: &Progress, output: &mut Output) -> io::Result<()
         (tenant, "Ready") => format!("{tenant}: Ready ({})", event.message),
         (tenant, _) => format!("{tenant}: {mark}{}", event.message),
     };
-    beside(progress, output, &line)
-}
-
-fn beside(progress: &Progress, output: &mut Output, line: &str) -> io::Result<()> {
-    progress.beside(|| output.line(line))
+    display.line(output, &line)
 }
 
 fn greet(
     args: &Args,
     standing: &Standing,
-    progress: &Progress,
+    display: &Display,
     output: &mut Output,
 ) -> io::Result<()> {
     let mut lines = vec![String::new()];
@@ -181,7 +193,7 @@ fn greet(
         lines.push("Ctrl-C stops everything; the next start goes on from here.".to_owned());
     }
     for line in lines {
-        beside(progress, output, &line)?;
+        display.line(output, &line)?;
     }
     Ok(())
 }
