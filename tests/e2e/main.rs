@@ -4,6 +4,7 @@ mod bad_input;
 mod counts;
 mod crash;
 mod deletion;
+mod exec;
 mod http;
 mod isolation;
 mod lifecycle;

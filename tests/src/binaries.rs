@@ -18,6 +18,8 @@ pub struct Binaries {
     pub controller: PathBuf,
     /// The emulator; the fixture runs it in process, machines are launched with the program.
     pub emulator: PathBuf,
+    /// The agent, which runs in machines.
+    pub agent: PathBuf,
 }
 
 /// Builds the programs, or finds them up to date, in the target folder and profile of this test.
@@ -86,6 +88,7 @@ fn build() -> anyhow::Result<Binaries> {
         vaultctl: program("vaultctl")?,
         controller: program("vault-controller")?,
         emulator: program("vault-emulator")?,
+        agent: program("vault-agent")?,
     })
 }
 

@@ -39,6 +39,25 @@ pub fn idle(name: &str) -> String {
     tenant(name, "while :; do sleep 1000; done")
 }
 
+/// One tenant whose machines, as many as given, run the agent.
+#[must_use]
+pub fn agent(name: &str, count: u32) -> String {
+    format!(
+        "apiVersion: vaultctl.dev/v1
+kind: Tenant
+metadata: {{ name: {name} }}
+spec:
+  machines:
+    - name: box
+      region: ord
+      count: {count}
+      config:
+        image: registry.fly.io/vault-tenants/agent:1
+        guest: {{ cpu_kind: shared, cpus: 1, memory_mb: 256 }}
+"
+    )
+}
+
 /// The argument by which a tenant's process is found.
 #[must_use]
 pub fn marker(tenant: &str) -> String {

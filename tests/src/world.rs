@@ -15,7 +15,7 @@ use rusqlite::OpenFlags;
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use vault_emulator::{DEFAULT_ORG, Emulator, EmulatorConfig, MachinesMode};
+use vault_emulator::{AgentCommand, DEFAULT_ORG, Emulator, EmulatorConfig, MachinesMode};
 
 use crate::binaries::binaries;
 use crate::client::Client;
@@ -131,7 +131,7 @@ impl World {
             true => MachinesMode::Process {
                 launcher: binaries()?.emulator.clone(),
                 launcher_args: vec!["machine-init".to_owned()],
-                agent: None,
+                agent: Some(AgentCommand { program: binaries()?.agent.clone(), args: Vec::new() }),
             },
         };
         let (calls, controller) = (Arc::clone(&self.calls), Arc::clone(&self.controller));
@@ -362,13 +362,22 @@ impl World {
     /// # Errors
     /// If it cannot be run, or does not end.
     pub async fn vaultctl(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        program::run(&mut self.vaultctl_command(arguments)?).await
+    }
+
+    /// `vaultctl` against the controller, for stories that hold its streams; killed when dropped.
+    ///
+    /// # Errors
+    /// If the programs cannot be built.
+    pub fn vaultctl_command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(&binaries()?.vaultctl);
         command
             .args(arguments)
             .current_dir(self.path(""))
             .env("VAULTCTL_CONFIG", self.context_file())
-            .env("NO_COLOR", "1");
-        program::run(&mut command).await
+            .env("NO_COLOR", "1")
+            .kill_on_drop(true);
+        Ok(command)
     }
 
     /// A client of the resource API.

@@ -22,7 +22,7 @@ const fn fence(package: &'static str, forbidden: &'static [&'static str]) -> Fen
     Fence { package, forbidden, leaves: &[] }
 }
 
-const FENCES: [Fence; 6] = [
+const FENCES: [Fence; 9] = [
     fence("vault-api", &["tokio", "reqwest", "rusqlite"]),
     Fence {
         // The schema checker of `vault-api` seeds its tables through `ahash`; no plan sees that.
@@ -30,12 +30,26 @@ const FENCES: [Fence; 6] = [
         ..fence("vault-plan", &["tokio", "reqwest", "rusqlite", "rand", "getrandom"])
     },
     fence("vault-cloud", &["rusqlite", "vault-plan"]),
-    fence("vault-controller", &["vault-emulator", "quinn"]),
-    fence("vault-emulator", &["vault-controller", "vault-plan", "vault-cloud", "vault-api"]),
+    // It reaches quinn through `vault-client` alone, to ask agents how they are.
+    fence("vault-controller", &["vault-emulator", "vault-agent"]),
+    fence(
+        "vault-emulator",
+        &["vault-controller", "vault-plan", "vault-cloud", "vault-api", "vault-protocol"],
+    ),
     fence(
         "vaultctl",
-        &["rusqlite", "vault-plan", "vault-cloud", "vault-controller", "vault-emulator"],
+        &[
+            "rusqlite",
+            "vault-plan",
+            "vault-cloud",
+            "vault-controller",
+            "vault-emulator",
+            "vault-agent",
+        ],
     ),
+    fence("vault-protocol", &["tokio", "quinn", "mio", "socket2", "getrandom"]),
+    fence("vault-agent", &["reqwest", "rusqlite", "vault-api", "vault-client", "jsonwebtoken"]),
+    fence("vault-client", &["rusqlite", "vault-api", "vault-agent"]),
 ];
 
 #[test]

@@ -48,7 +48,9 @@ impl World {
     ) -> Result<IpAddr, Refusal> {
         match self.settings.addresses {
             Addresses::PrivateNetwork => {
-                Ok(private_network(org, network, region, self.ids.number()).into())
+                // Emulators on one computer are different hosts: they share its loopback interface.
+                let host = self.ids.offset(&format!("host/{region}"));
+                Ok(private_network(org, network, host, self.ids.number()).into())
             }
             Addresses::Loopback => {
                 let live = self.machines.iter().filter(|machine| machine.state != State::Destroyed);
@@ -89,10 +91,10 @@ impl World {
 
 /// The address of the `number`th machine: `fdaa`, 32 bits of network, 32 of host, 32 of machine,
 /// and 16 bits that are the machine's own.
-fn private_network(org: &str, network: &str, region: &str, number: u64) -> Ipv6Addr {
+fn private_network(org: &str, network: &str, host: u64, number: u64) -> Ipv6Addr {
     let net = number_of(&format!("network/{org}/{network}")).to_be_bytes();
-    let host = number_of(&format!("host/{region}")).to_be_bytes();
-    let machine = u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0).to_be_bytes();
+    let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0).to_be_bytes();
+    let (host, machine) = (low(host), low(number));
     let pair = |bytes: [u8; 4]| {
         (u16::from_be_bytes([bytes[0], bytes[1]]), u16::from_be_bytes([bytes[2], bytes[3]]))
     };
@@ -146,6 +148,18 @@ mod tests {
         let next = free(&mut world.clone());
         world.machines.change(&first.id, |machine| machine.private_ip = next);
         assert_ne!(free(&mut world), next);
+    }
+
+    #[test]
+    fn emulators_side_by_side_give_different_addresses() {
+        for addresses in [Addresses::PrivateNetwork, Addresses::Loopback] {
+            let first_of = |seed| {
+                let mut world = World::new(Settings { addresses, seed, ..settings(true) });
+                world.create_app(at(0), new_app("app")).expect("an app");
+                machine(&mut world, "a", &json!({})).private_ip
+            };
+            assert_ne!(first_of(1), first_of(2), "{addresses:?}");
+        }
     }
 
     #[test]
