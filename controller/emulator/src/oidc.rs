@@ -92,8 +92,10 @@ impl Issuer {
     pub(crate) async fn key(&self) -> Result<Arc<SigningKey>, IssueError> {
         let open = || async {
             let directory = self.directory.clone();
-            let opened = tokio::task::spawn_blocking(move || SigningKey::open(&directory)).await;
-            let key = opened.map_err(IssueError::Task)?.map_err(IssueError::Key)?;
+            let prepared = tokio::task::spawn_blocking(move || key::prepare(&directory)).await;
+            let prepared = prepared.map_err(IssueError::Task)?.map_err(IssueError::Key)?;
+            // Not on that thread: it may come to its end after the emulator has.
+            let key = prepared.keep(&self.directory).map_err(IssueError::Key)?;
             Ok(Arc::new(key))
         };
         self.key.get_or_try_init(open).await.cloned()

@@ -70,19 +70,11 @@ pub(crate) struct SigningKey {
 }
 
 impl SigningKey {
-    /// Reads the folder's key, and makes one if there is none yet. Blocks; making takes about a
-    /// second.
-    ///
-    /// # Errors
-    /// See [`KeyError`].
-    pub(super) fn open(directory: &Path) -> Result<Self, KeyError> {
+    /// The key of this text, the folder's if a malformed one is to be told.
+    fn of(text: &str, directory: &Path) -> Result<Self, KeyError> {
         let path = directory.join(FILE);
-        let text = match read(&path)? {
-            Some(text) => text,
-            None => make(directory, &path)?,
-        };
         let malformed = |source| KeyError::Malformed { path: path.clone(), source };
-        let key = RsaPrivateKey::from_pkcs8_pem(&text).map_err(malformed)?;
+        let key = RsaPrivateKey::from_pkcs8_pem(text).map_err(malformed)?;
         let bits = key.n().bits();
         if bits != BITS {
             return Err(KeyError::Size { path, bits });
@@ -123,11 +115,42 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
     }
 }
 
-/// Makes a key and puts it where it belongs, whole or not at all and with mode 0600. One that came
-/// to be there in the meantime stays and is taken: it may have signed already.
-fn make(directory: &Path, path: &Path) -> Result<Zeroizing<String>, KeyError> {
+/// A folder's key, read or made; see [`prepare`].
+pub(super) struct Prepared {
+    text: Zeroizing<String>,
+    is_new: bool,
+}
+
+/// Reads the folder's key, or makes one if there is none yet, and writes nothing. Blocks; making
+/// takes about a second.
+///
+/// # Errors
+/// See [`KeyError`].
+pub(super) fn prepare(directory: &Path) -> Result<Prepared, KeyError> {
+    if let Some(text) = read(&directory.join(FILE))? {
+        return Ok(Prepared { text, is_new: false });
+    }
     let key = RsaPrivateKey::new(&mut OsRng, BITS).map_err(KeyError::Make)?;
     let text = key.to_pkcs8_pem(LineEnding::LF).map_err(KeyError::Encode)?;
+    Ok(Prepared { text, is_new: true })
+}
+
+impl Prepared {
+    /// The key, kept in the folder if it is new. Takes milliseconds. It is a step of its own so
+    /// that an emulator that has ended meanwhile does not write into a folder that is no longer its.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub(super) fn keep(self, directory: &Path) -> Result<SigningKey, KeyError> {
+        let text = if self.is_new { write(directory, self.text)? } else { self.text };
+        SigningKey::of(&text, directory)
+    }
+}
+
+/// Puts a key where it belongs, whole or not at all and with mode 0600. One that came to be there
+/// in the meantime stays and is taken: it may have signed already.
+fn write(directory: &Path, text: Zeroizing<String>) -> Result<Zeroizing<String>, KeyError> {
+    let path = &directory.join(FILE);
     let failed = |source| KeyError::Io { action: "writing", path: path.to_owned(), source };
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
@@ -163,19 +186,22 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_is_private() {
         let directory = tempfile::tempdir().expect("a folder");
-        let first = SigningKey::open(directory.path()).expect("made");
+        let open = || prepare(directory.path()).and_then(|key| key.keep(directory.path()));
+        let made = prepare(directory.path()).expect("made");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("a folder").count(), 0);
+        let first = made.keep(directory.path()).expect("kept");
         let path = directory.path().join(FILE);
         let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let again = SigningKey::open(directory.path()).expect("read");
+        let again = open().expect("read");
         assert_eq!(first.public(), again.public());
         // A second one that was made at the same time gives way.
-        let kept = make(directory.path(), &path).expect("read");
+        let kept = write(directory.path(), Zeroizing::default()).expect("read");
         assert_eq!(kept.as_str(), std::fs::read_to_string(&path).expect("read"));
         assert_eq!(std::fs::read_dir(directory.path()).expect("a folder").count(), 1);
 
         std::fs::write(&path, "no key").expect("written");
-        let error = SigningKey::open(directory.path()).err().expect("refused");
+        let error = open().err().expect("refused");
         assert!(matches!(error, KeyError::Malformed { .. }), "{error}");
     }
 }
