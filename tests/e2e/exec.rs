@@ -50,20 +50,23 @@ async fn streams_are_apart_and_the_exit_code_is_the_commands() -> anyhow::Result
 async fn a_mebibyte_of_input_comes_back_as_it_was() -> anyhow::Result<()> {
     let world = acme().await?;
     // Every byte value, and no period that a block could hide.
-    let sent: Vec<u8> = (0..1 << 20_u32).map(|at: u32| (at.wrapping_mul(at) >> 7) as u8).collect();
+    let sent: Vec<u8> =
+        (0..1 << 20_u32).map(|at: u32| at.wrapping_mul(at | 1).to_le_bytes()[1]).collect();
     let mut child = world
         .vaultctl_command(&["exec", "acme", "--", "cat"])?
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
     let mut stdin = child.stdin.take().expect("piped");
-    let input = sent.clone();
-    let writing = tokio::spawn(async move {
-        stdin.write_all(&input).await?;
-        stdin.shutdown().await
-    });
-    let output = child.wait_with_output().await?;
-    writing.await??;
+    let writing = async {
+        stdin.write_all(&sent).await?;
+        drop(stdin);
+        Ok(())
+    };
+    let (written, output): (std::io::Result<()>, _) =
+        tokio::join!(writing, child.wait_with_output());
+    written?;
+    let output = output?;
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stdout == sent, "{} bytes came back", output.stdout.len());
     world.finish().await
@@ -153,7 +156,8 @@ async fn an_agent_that_dies_under_a_command_is_noticed() -> anyhow::Result<()> {
     // The command's parent is the agent.
     let script = "kill -KILL $PPID; exec sleep 1000";
     let output = exec(&world, &["acme", "--", "sh", "-c", script]).await?.expect(OWN_FAILURE);
-    assert!(output.stderr.contains("it is unknown how the command ended"), "{output}");
+    // Whether the command ran, or how it ended: that depends on how quick the signal is.
+    assert!(output.stderr.contains("it is unknown"), "{output}");
     // The next agent said so, with a stateless reset: silence would have been a timeout.
     assert!(output.stderr.contains("reset by peer"), "{output}");
     world.finish().await
