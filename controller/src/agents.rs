@@ -120,17 +120,18 @@ impl Agents {
     pub fn ask(&self, question: Question, now: UnixMillis) {
         let (id, version) = (&question.identity.machine_id, &question.identity.machine_version);
         let mut known = self.known();
-        known.agents.retain(|_, look| look.under_way || now.since_ms(look.asked_at) < SAID_KEPT_MS);
         let last = known.agents.get(id);
         if last.is_some_and(|look| !look.may_be_repeated(version, now)) {
             return;
         }
-        let found = known.agents.remove(id).filter(|look| look.version == *version);
-        let found = found.and_then(|look| look.found);
+        let found = last.filter(|look| look.version == *version);
+        let found = found.and_then(|look| look.found.clone());
         let look = Look { version: version.clone(), asked_at: now, under_way: true, found };
         let id = id.clone();
         // A full queue: a later pass asks again.
         if self.queue.try_send(Request::Agent(question)).is_ok() {
+            let is_kept = |at: UnixMillis| now.since_ms(at) < SAID_KEPT_MS;
+            known.agents.retain(|_, look| look.under_way || is_kept(look.asked_at));
             known.agents.insert(id, look);
         }
     }
@@ -160,7 +161,8 @@ impl Agents {
         keys
     }
 
-    /// Keeps what an agent said; whether that is news.
+    /// Keeps what an agent said; whether that is news: the first that is heard of it, or whether it
+    /// serves. Its words are the tenant's, and may be others each time.
     fn learn(&self, identity: &ExpectedIdentity, said: AgentStatus, now: UnixMillis) -> bool {
         let mut known = self.known();
         let look = known.agents.get_mut(&identity.machine_id);
@@ -169,7 +171,8 @@ impl Agents {
         };
         look.under_way = false;
         look.asked_at = now;
-        look.found.replace(said.clone()) != Some(said)
+        let is_ready = said.ready;
+        look.found.replace(said).is_none_or(|last| last.ready != is_ready)
     }
 
     fn learn_keys(&self, issuer: &str, keys: Option<Value>, now: UnixMillis) {

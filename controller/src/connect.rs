@@ -121,9 +121,9 @@ pub fn place(
         identity: ExpectedIdentity {
             issuer: format!("{}/{organization}", issuer.trim_end_matches('/')),
             org_name: organization.to_owned(),
-            org_id: None,
+            org_id: status.and_then(|status| status.org_id.clone()),
             app_name: app.to_owned(),
-            app_id: None,
+            app_id: status.and_then(|status| status.app_id.clone()),
             machine_id: seen.id.to_owned(),
             machine_version: seen.version.to_owned(),
             // While an update is under way, the manifest's image is not the running one. The

@@ -209,8 +209,12 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         action: PlannedAction,
         made: &mut Made,
     ) -> Result<Acted, StoreError> {
-        self.store.send_intent(id, self.clock.now()).await?;
         let app = action.app.clone();
+        if matches!(action.action, Action::CreateApp) {
+            // A new app has no secrets, whatever is known of an earlier one of its name.
+            self.store.remove_secrets(vec![app.clone()]).await?;
+        }
+        self.store.send_intent(id, self.clock.now()).await?;
         let applied = apply(&*self.platform, &self.secrets, action, &id.to_string(), made).await;
         let (state, external_id, acted) = match applied {
             Applied::Done(created) => {

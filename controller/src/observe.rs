@@ -99,7 +99,9 @@ async fn one<P: Platform>(
         platform.volumes(organization),
     )?;
     let mut observed = ObservedOrganization {
+        id: apps.organization_id,
         apps: apps.names,
+        app_ids: apps.ids,
         machines: machines.machines,
         volumes: volumes.volumes,
         gaps: Gaps { regions: machines.error_regions, unclear: None },

@@ -17,6 +17,10 @@ pub use fly::FlyPlatform;
 pub struct AppList {
     /// Their names.
     pub names: Vec<String>,
+    /// Their ids by name, as identity tokens write them, as far as the platform says.
+    pub ids: BTreeMap<String, String>,
+    /// The organization's own id, likewise.
+    pub organization_id: Option<String>,
     /// Some are missing from this list.
     pub partial: bool,
 }

@@ -180,7 +180,9 @@ pub fn compare(
             name: wanted.name.to_string(),
             state,
             digest: digest.cloned(),
-            version: known.and_then(|known| known.version),
+            // By now every host knows our write. And if the app was replaced by one whose secrets
+            // began anew, no host would ever reach the old version.
+            version: None,
             read_at: now,
         });
     }

@@ -125,7 +125,7 @@ struct Lists<'a> {
 
 impl<'a> Lists<'a> {
     fn new(organization: &'a ObservedOrganization) -> Self {
-        let ObservedOrganization { apps, machines, volumes, gaps } = organization;
+        let ObservedOrganization { apps, machines, volumes, gaps, .. } = organization;
         let mut lists = Self {
             gaps,
             apps: apps.iter().map(String::as_str).collect(),

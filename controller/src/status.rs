@@ -50,9 +50,31 @@ pub fn fold(facts: &Facts<'_>, now: UnixMillis) -> TenantStatus {
         conditions: conditions(facts, now),
         source: Some(facts.source.to_owned()),
         org: Some(facts.desired.organization.to_string()),
+        org_id: org_id(facts),
         app: Some(facts.desired.app.clone()),
+        app_id: app_id(facts),
         machines,
         volumes,
+    }
+}
+
+/// The organization's id; what was told of it stands, for an organization keeps its id.
+fn org_id(facts: &Facts<'_>) -> Option<String> {
+    let told = facts.organization.and_then(|lists| lists.id.clone());
+    let same = |before: &&TenantStatus| before.org.as_deref() == Some(&facts.desired.organization);
+    told.or_else(|| facts.before.filter(same)?.org_id.clone())
+}
+
+/// The app's id; the known one stands only while the lists could hide that app.
+fn app_id(facts: &Facts<'_>) -> Option<String> {
+    let DesiredTenant { organization, app, .. } = facts.desired;
+    let before = facts.before.filter(|before| {
+        before.app.as_ref() == Some(app) && before.org.as_deref() == Some(organization)
+    });
+    let Some(lists) = facts.organization else { return before?.app_id.clone() };
+    match lists.app_ids.get(app) {
+        None if lists.gaps.unclear.is_some() => before?.app_id.clone(),
+        told => told.cloned(),
     }
 }
 

@@ -119,7 +119,10 @@ impl Clock for ManualClock {
 /// What exists, and what the lists show of it.
 #[derive(Default)]
 pub(crate) struct World {
+    /// The first one has the id 1.
     pub(crate) apps: Vec<String>,
+    /// Rows of the list of apps cannot be read.
+    pub(crate) partial_apps: bool,
     pub(crate) machines: Vec<ObservedMachine>,
     pub(crate) volumes: Vec<ObservedVolume>,
     /// Ids that exist and that the organization's lists leave out.
@@ -230,7 +233,13 @@ impl Platform for FakePlatform {
 
     async fn apps(&self, organization: &str) -> Result<AppList, CallError> {
         let world = self.read(format!("apps {organization}"))?;
-        Ok(AppList { names: world.apps.clone(), partial: false })
+        let ids = world.apps.iter().cloned().zip((1..).map(|number: u32| number.to_string()));
+        Ok(AppList {
+            names: world.apps.clone(),
+            ids: ids.collect(),
+            organization_id: Some("9".to_owned()),
+            partial: world.partial_apps,
+        })
     }
 
     async fn machines(&self, organization: &str) -> Result<MachineList, CallError> {

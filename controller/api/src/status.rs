@@ -35,9 +35,16 @@ pub struct TenantStatus {
     /// The Fly organization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub org: Option<String>,
+    /// The organization's id in its machines' identity tokens, if Fly has told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org_id: Option<String>,
     /// The Fly app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
+    /// The app's id in its machines' identity tokens, if Fly has told it. A name can be taken again,
+    /// an id cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_id: Option<String>,
     /// The machines, in the order of their names.
     #[serde(default)]
     pub machines: Vec<MachineStatus>,

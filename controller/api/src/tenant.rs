@@ -34,7 +34,7 @@ pub struct Tenant {
     pub spec: TenantSpec,
     /// What exists: written by the controller, ignored when sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<TenantStatus>,
+    pub status: Option<Box<TenantStatus>>,
 }
 
 /// What many tenants share.

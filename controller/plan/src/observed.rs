@@ -49,8 +49,13 @@ pub enum SecretState {
 /// The apps, machines and volumes of one organization.
 #[derive(Clone, Debug, Default)]
 pub struct ObservedOrganization {
+    /// Its id, as identity tokens write it, if the platform says.
+    pub id: Option<String>,
     /// The names of its apps.
     pub apps: Vec<String>,
+    /// The ids of its apps by name, as far as the platform says. A name can be taken again, an id
+    /// cannot.
+    pub app_ids: BTreeMap<String, String>,
     /// Machines that are not destroyed, of all apps.
     pub machines: Vec<ObservedMachine>,
     /// Volumes that are not being destroyed, of all apps.

@@ -61,6 +61,20 @@ fn one_look_at_a_machine_at_a_time_and_not_too_often() {
 }
 
 #[test]
+fn what_wakes_a_pass_is_whether_an_agent_serves_and_not_its_words() {
+    let (agents, _requests) = Agents::new();
+    let asked = question("m1", "v1");
+    agents.ask(asked.clone(), NOW);
+    // The reason holds the present time: it is another one with each look.
+    let at = |second: u32| silent(format!("the evidence expired at 5, and it is {second}"));
+    assert!(agents.learn(&asked.identity, at(7), NOW));
+    assert!(!agents.learn(&asked.identity, at(9), NOW));
+    assert_eq!(agents.said("m1", "v1"), Some(at(9)));
+    assert!(agents.learn(&asked.identity, ready("1"), NOW));
+    assert!(!agents.learn(&asked.identity, ready("2"), NOW));
+}
+
+#[test]
 fn what_does_not_fit_into_the_queue_is_asked_later() {
     let (agents, mut requests) = Agents::new();
     for number in 0..=QUEUE_LENGTH_MAX {
@@ -69,6 +83,17 @@ fn what_does_not_fit_into_the_queue_is_asked_later() {
     assert_eq!(waiting(&mut requests), QUEUE_LENGTH_MAX);
     agents.ask(question(&format!("m{QUEUE_LENGTH_MAX}"), "v1"), NOW);
     assert_eq!(waiting(&mut requests), 1);
+    // What was said before stands, though there is no room to ask again.
+    let (known, later) = (question("m0", "v1"), NOW.plus_ms(LOOK_INTERVAL_MS));
+    agents.learn(&known.identity, ready("1"), NOW);
+    for number in 1..=QUEUE_LENGTH_MAX {
+        agents.ask(question(&format!("m{number}"), "v2"), later);
+    }
+    for number in 0..QUEUE_LENGTH_MAX {
+        agents.ask(question(&format!("n{number}"), "v1"), later);
+    }
+    agents.ask(known, later);
+    assert_eq!(agents.said("m0", "v1"), Some(ready("1")));
 }
 
 #[test]

@@ -62,7 +62,8 @@ fn seen(name: &str) -> MachineStatus {
 }
 
 fn status(machine: MachineStatus) -> TenantStatus {
-    TenantStatus { machines: vec![machine], ..TenantStatus::default() }
+    let (org_id, app_id) = (Some("9".to_owned()), Some("7".to_owned()));
+    TenantStatus { machines: vec![machine], org_id, app_id, ..TenantStatus::default() }
 }
 
 fn ask(
@@ -84,6 +85,7 @@ fn a_started_machine_is_told_with_all_that_pins_it() {
     assert_eq!(evidence.keys, Some(json!({ "keys": [] })));
     assert_eq!(evidence.issuer, format!("https://oidc.fly.io/{ORG}"));
     assert_eq!((&*evidence.org_name, &*evidence.app_name), (ORG, "acme-app"));
+    assert_eq!((evidence.org_id.as_deref(), evidence.app_id.as_deref()), (Some("9"), Some("7")));
     assert_eq!((&*evidence.machine_id, &*evidence.machine_version), ("m1", "01V"));
     assert_eq!(evidence.image_digest.as_deref(), Some(DIGEST));
     let key = TenantSecret::new([7; 32]).proof_key("m1");

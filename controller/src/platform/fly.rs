@@ -55,8 +55,17 @@ impl Platform for FlyPlatform {
 
     async fn apps(&self, organization: &str) -> Result<AppList, CallError> {
         let list = self.client.list_apps(organization).await?;
-        let partial = list.is_partial();
-        Ok(AppList { names: list.apps.into_iter().map(|app| app.name).collect(), partial })
+        let mut apps = AppList { partial: list.is_partial(), ..AppList::default() };
+        for app in list.apps {
+            if let Some(number) = app.number {
+                apps.ids.insert(app.name.clone(), number.to_string());
+            }
+            let owner = app.organization.and_then(|organization| organization.number);
+            apps.organization_id =
+                apps.organization_id.or_else(|| owner.map(|number| number.to_string()));
+            apps.names.push(app.name);
+        }
+        Ok(apps)
     }
 
     async fn machines(&self, organization: &str) -> Result<MachineList, CallError> {

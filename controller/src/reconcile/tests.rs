@@ -202,6 +202,13 @@ async fn machines_start_with_the_version_that_the_same_turn_made_or_the_one_that
     stage.platform.world().machines[0].image = Some("other".to_owned());
     stage.pass().await;
     assert_eq!(stage.platform.world().min_secrets_versions, [Some(1), Some(1)]);
+    // Whoever looks later asks for none: the app may be another one of the same name by then, whose
+    // secrets began at version 1.
+    stage.clock.advance(LOOK_VALID_MS);
+    assert_eq!(stage.pass().await.calls.secret_reads, 1);
+    stage.platform.world().machines[0].image = Some("other".to_owned());
+    stage.pass().await;
+    assert_eq!(stage.platform.world().min_secrets_versions, [Some(1), Some(1), None]);
     assert_eq!(secret_of(&stage).await.0, 1);
 }
 
@@ -287,6 +294,43 @@ async fn a_lost_answer_is_repeated_after_its_back_off_and_machines_wait_for_it()
         assert_eq!(secret_of(&stage).await.0, if acts { 2 } else { 1 });
         assert_eq!(stage.store.open_intents().await.unwrap(), []);
     }
+}
+
+#[tokio::test]
+async fn an_app_that_is_made_again_gets_its_secret_before_its_machine_whatever_was_known() {
+    let stage = Stage::converged().await;
+    {
+        // Somebody else deletes the app; the secrets of the next one begin at version 1.
+        let mut world = stage.platform.world();
+        (world.apps, world.machines, world.volumes) = Default::default();
+        world.secrets.clear();
+        (world.secrets_version, world.min_secrets_versions) = Default::default();
+    }
+    stage.platform.fail("set_secret", unknown(), false);
+    for _ in 0..5 {
+        stage.pass().await;
+        let world = stage.platform.world();
+        assert!(world.machines.is_empty() || !world.secrets.is_empty(), "{:?}", world.calls);
+    }
+    assert!(stage.pass().await.ready.contains("acme"));
+    assert_eq!(stage.platform.world().min_secrets_versions, [Some(1)]);
+}
+
+#[tokio::test]
+async fn the_ids_of_app_and_organization_are_told_and_outlive_a_list_that_is_not_whole() {
+    let stage = Stage::converged().await;
+    let status = stage.status("acme").await;
+    assert_eq!((status.app_id.as_deref(), status.org_id.as_deref()), (Some("1"), Some("9")));
+    // A row that cannot be read.
+    let apps = std::mem::take(&mut stage.platform.world().apps);
+    stage.platform.world().partial_apps = true;
+    stage.pass().await;
+    assert_eq!(stage.status("acme").await.app_id.as_deref(), Some("1"));
+    // An app that is gone has no id, and the next one of its name has another.
+    stage.platform.world().partial_apps = false;
+    stage.platform.world().apps = [vec!["another".to_owned()], apps].concat();
+    stage.pass().await;
+    assert_eq!(stage.status("acme").await.app_id.as_deref(), Some("2"));
 }
 
 #[tokio::test]

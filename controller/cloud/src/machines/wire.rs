@@ -18,6 +18,9 @@ pub struct App {
     pub name: String,
     /// The platform's id; not needed for any call.
     pub id: Option<String>,
+    /// The number by which machines' identity tokens name it. A name can be taken again, this not.
+    #[serde(default, rename = "internal_numeric_id", deserialize_with = "numeric_id")]
+    pub number: Option<u64>,
     /// `pending`, `deployed` or `suspended`; empty if the platform did not say.
     #[serde(default, deserialize_with = "or_default")]
     pub status: String,
@@ -40,6 +43,9 @@ pub struct Organization {
     /// The name for people.
     #[serde(default, deserialize_with = "or_default")]
     pub name: String,
+    /// The number by which machines' identity tokens name it.
+    #[serde(default, rename = "internal_numeric_id", deserialize_with = "numeric_id")]
+    pub number: Option<u64>,
 }
 
 /// The answer to the creation of an app; either member may be missing.
@@ -402,6 +408,11 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::
 /// Likewise for a number that is never negative.
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(Option::<Value>::deserialize(deserializer)?.and_then(|value| value.as_u64()))
+}
+
+/// Likewise for an id: some services write 0 for "none".
+fn numeric_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(count(deserializer)?.filter(|id| *id != 0))
 }
 
 /// A key whose value is `null` is not there.

@@ -13,9 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use vault_plan::action::{Action, Plan, PlannedAction, VolumeSource};
 use vault_plan::metadata::Marks;
-use vault_plan::observed::{
-    Gaps, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
-};
+use vault_plan::observed::{ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState};
 use vault_plan::time::UnixMillis;
 
 use secrets::Secrets;
@@ -69,7 +67,7 @@ impl World {
             apps: self.apps.iter().cloned().collect(),
             machines: self.machines.values().map(|machine| machine.row.clone()).collect(),
             volumes: self.volumes.values().cloned().collect(),
-            gaps: Gaps::default(),
+            ..ObservedOrganization::default()
         }
     }
 

@@ -113,7 +113,13 @@ fn apps() {
         "id": "app_1", "name": "t-42", "internal_numeric_id": 7, "status": "deployed", "network": "", "machine_count": 1,
         "volume_count": 0, "organization": {"name": "Acme", "slug": "acme-org", "internal_numeric_id": 9}, "cname_target": "x"
     }));
-    assert_eq!(app.organization.unwrap().slug, "acme-org");
+    let organization = app.organization.unwrap();
+    assert_eq!(organization.slug, "acme-org");
+    assert_eq!((app.number, organization.number), (Some(7), Some(9)));
+    for number in [json!(0), json!(null), json!("7"), json!(-7)] {
+        let app: App = decode(json!({"name": "t-42", "internal_numeric_id": number}));
+        assert_eq!(app.number, None, "{number}");
+    }
     assert_eq!((app.network, app.machine_count), (None, Some(1)));
     assert_eq!(decode::<App>(json!({"name": "t-42"})).status, "");
     assert_eq!(
