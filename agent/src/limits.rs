@@ -79,9 +79,13 @@ pub const WINDOW_BYTES: u32 = 16 << 20;
 /// What we send ahead of the client's acknowledgements, over all streams of a connection.
 pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
 
-/// How long the first frame of a stream, or a command's standard input, may take to arrive after
-/// the stream or the command did. They are sent together.
+/// How long the first frame of a stream may take to arrive after the stream did. They are sent
+/// together.
 pub const FIRST_FRAME_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a standard input may wait for its command. They are sent together, but a machine that is
+/// short of memory may take its time to start a process.
+pub const INPUT_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The payload of an `Attach` frame: two small numbers.
 pub const ATTACH_PAYLOAD_BYTES_MAX: usize = 64;
@@ -148,6 +152,14 @@ pub const PENALTY_REFUSED_FROM: Duration = Duration::from_secs(15);
 
 /// The longest penalty.
 pub const PENALTY_MAX: Duration = Duration::from_secs(600);
+
+/// How long a source that has proved itself is not turned away for wrong proofs: others behind the
+/// same address could keep its operators out. A day's work, and the night.
+pub const PROVEN_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
+/// Sources that are remembered for right proofs. One with the tenant's key has to have been there,
+/// so there are few.
+pub const PROVEN_SOURCES_MAX: usize = 1024;
 
 // The secret.
 

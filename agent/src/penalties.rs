@@ -3,17 +3,26 @@
 //!
 //! As OpenSSH's `PerSourcePenalties`: each failure adds to the time for which a source is in
 //! penalty; a few are forgiven; from a threshold on the source is refused until that time is over.
+//!
+//! Several people may share one source (a NAT, a bastion). One of them who fails must not lock the
+//! others out: a source that has proved itself lately is not refused. A proof is not guessed by
+//! trying more often, so that costs nothing.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::limits::{PENALTIES_MAX, PENALTY_MAX, PENALTY_PER_FAILURE, PENALTY_REFUSED_FROM};
+use crate::limits::{
+    PENALTIES_MAX, PENALTY_MAX, PENALTY_PER_FAILURE, PENALTY_REFUSED_FROM, PROVEN_REMEMBERED,
+    PROVEN_SOURCES_MAX,
+};
 use crate::source::Source;
 
-/// The sources with failures.
+/// The sources with failures, and those that have proved themselves.
 #[derive(Debug, Default)]
 pub struct Penalties {
     sources: HashMap<Source, Penalty>,
+    /// When they last did.
+    proven: HashMap<Source, Duration>,
 }
 
 #[derive(Debug)]
@@ -49,10 +58,26 @@ impl Penalties {
         penalty.failures
     }
 
+    /// Remembers a right proof.
+    pub fn succeed(&mut self, source: Source, now: Duration) {
+        if !self.proven.contains_key(&source) && self.proven.len() >= PROVEN_SOURCES_MAX {
+            let oldest = self.proven.iter().min_by_key(|(_, proven_at)| **proven_at);
+            if let Some(oldest) = oldest.map(|(source, _)| *source) {
+                self.proven.remove(&oldest);
+            }
+        }
+        self.proven.insert(source, now);
+    }
+
     /// Whether the source is to be refused now.
     #[must_use]
     pub fn refuses(&self, source: Source, now: Duration) -> bool {
         self.sources.get(&source).is_some_and(|penalty| penalty.refused && now < penalty.until)
+            && !self.is_proven(source, now)
+    }
+
+    fn is_proven(&self, source: Source, now: Duration) -> bool {
+        self.proven.get(&source).is_some_and(|proven_at| now < *proven_at + PROVEN_REMEMBERED)
     }
 
     /// How many failures of this source are remembered.
@@ -122,6 +147,30 @@ mod tests {
         // Afterwards it begins anew.
         penalties.fail(source(1), NOW + PENALTY_MAX);
         assert!(!penalties.refuses(source(1), NOW + PENALTY_MAX));
+    }
+
+    #[test]
+    fn who_shares_a_source_with_a_proven_one_cannot_lock_it_out() {
+        let mut penalties = Penalties::default();
+        penalties.succeed(source(1), NOW);
+        for _ in 0..1000 {
+            penalties.fail(source(1), NOW);
+            penalties.fail(source(2), NOW);
+        }
+        assert_eq!(penalties.failures(source(1)), 1000, "counted all the same");
+        assert!(!penalties.refuses(source(1), NOW));
+        assert!(penalties.refuses(source(2), NOW));
+        // It is not for ever, and the table is bounded.
+        let later = NOW + PROVEN_REMEMBERED;
+        for _ in 0..3 {
+            penalties.fail(source(1), later);
+        }
+        assert!(penalties.refuses(source(1), later));
+        for number in 0..10_000 {
+            penalties.succeed(source(number), later + Duration::from_millis(number.into()));
+        }
+        assert_eq!(penalties.proven.len(), PROVEN_SOURCES_MAX);
+        assert!(!penalties.proven.contains_key(&source(0)), "the oldest is forgotten");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use quinn::{Connection, ConnectionError};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use vault_protocol::code::CloseCode;
 
 pub(crate) use waiting::{Attached, Registration};
@@ -17,6 +18,9 @@ use waiting::{Waiting, hand_out};
 use crate::connect::close;
 use crate::exec::{Command, Exec, ExecError};
 use crate::frames::Frames;
+
+/// How often we look whether the last word was sent; it takes less.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// An agent that has accepted the proof. Clones are the same connection. It is kept alive, and
 /// closed when the last clone and the last part of the last [`Exec`] are dropped.
@@ -76,6 +80,21 @@ impl Session {
     /// Closes the connection, for all clones. Commands that still run get a hang-up.
     pub fn close(&self) {
         close(&self.shared.connection, CloseCode::Done);
+    }
+
+    /// Closes the connection, and returns as soon as that was sent, once: the way out for a program
+    /// that ends, and whose commands have. Whoever needs more certainty than that closes it, and
+    /// waits for [`crate::Client::wait_idle`], which takes 75 ms and more.
+    pub async fn leave(&self) {
+        if self.is_closed() {
+            return;
+        }
+        let sent = || self.shared.connection.stats().udp_tx.datagrams;
+        let before = sent();
+        self.close();
+        while sent() == before {
+            sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Whether the connection has ended, by whomever.

@@ -117,7 +117,10 @@ fn check(
 ) -> Result<Result<(), (RefusedReason, String)>, ProvingError> {
     let exporter = exporter(connection, PROOF_LABEL)?;
     Ok(match shared.access.check(&exporter, proof) {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            shared.penalties().succeed(source, shared.clock.now());
+            Ok(())
+        }
         Err(denial @ Denial::Wrong) => {
             let failures = shared.penalties().fail(source, shared.clock.now());
             shared.totals.refused_proofs.add_one();

@@ -5,7 +5,7 @@
 //!                                                     │  outputs ──▶ streams (tasks)
 //!                                                     │  stdin stream ──▶ pipe (task)
 //!                                                     └─ end of process and both outputs ──▶ Exit
-//!   client lost, control stream reset:  pipes closed, SIGHUP, later SIGKILL
+//!   client lost, control stream reset:  SIGHUP, pipes closed, later SIGKILL
 //!   agent ending:                       SIGTERM, later SIGKILL, Exit is told all the same
 //! ```
 
@@ -63,6 +63,7 @@ pub(crate) async fn run(context: Context, mut sender: SendStream, stream: RecvSt
             let message = Chain(&error).to_string();
             let failed = ExecFailed { reason: error.reason(), message };
             deliver(&mut sender, failed.into()).await;
+            input::dismiss(&context.inputs, command);
         }
     }
 }
@@ -114,8 +115,7 @@ async fn follow(
     let message = Started { process_id: process.id() }.into();
     let mut ending = Ending::new();
     if framed::send(&mut sender, &message, PAYLOAD_BYTES_MAX).await.is_err() {
-        channels.close();
-        process.signal(ending.hang_up(context.shared.clock.now()));
+        hang_up(&process, &mut channels, &mut ending, context);
     }
     let exit = watch(context, &process, &mut channels, &mut receiver, &mut ending).await;
     over.cancel();
@@ -168,14 +168,12 @@ async fn watch(
                 Ok(None) => listening = false,
                 Err(Gone) => {
                     listening = false;
-                    channels.close();
-                    process.signal(ending.hang_up(shared.clock.now()));
+                    hang_up(process, channels, ending, context);
                 }
             },
             _ = context.connection.closed(), if !ending.is_hung_up() => {
                 listening = false;
-                channels.close();
-                process.signal(ending.hang_up(shared.clock.now()));
+                hang_up(process, channels, ending, context);
             }
             () = shared.draining.cancelled(), if !ending.is_terminated() => {
                 process.signal(ending.terminate(shared.clock.now(), shared.grace()));
@@ -187,6 +185,12 @@ async fn watch(
         }
     }
     exit.unwrap_or(Exit { code: None, signal: None, core_dumped: false })
+}
+
+/// The client is gone. The signal comes first: a closed standard input alone looks like its end.
+fn hang_up(process: &Process, channels: &mut Channels, ending: &mut Ending, context: &Context) {
+    process.signal(ending.hang_up(context.shared.clock.now()));
+    channels.close();
 }
 
 /// Waits for the next step, if one is planned. Cancel-safe: a step is taken only as it is answered.

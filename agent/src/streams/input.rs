@@ -1,5 +1,6 @@
 //! One-way streams of the client: a command's standard input.
 
+use std::future::pending;
 use std::io;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use vault_protocol::message::{Channel, Message};
 
 use super::rendezvous::Rendezvous;
 use crate::framed::Receiver;
-use crate::limits::{ATTACH_PAYLOAD_BYTES_MAX, FIRST_FRAME_PATIENCE, READ_BYTES};
+use crate::limits::{ATTACH_PAYLOAD_BYTES_MAX, FIRST_FRAME_PATIENCE, INPUT_PATIENCE, READ_BYTES};
 
 /// Where inputs meet their commands, by the number of the command's stream.
 pub(crate) type Inputs = Rendezvous<u64, Input>;
@@ -38,13 +39,21 @@ pub(crate) async fn attach(inputs: &Inputs, stream: RecvStream) {
     }
     let (stream, first) = receiver.into_rest();
     let input = Input { stream, first };
-    if let Err(mut stray) = inputs.bring(attach.command, input, FIRST_FRAME_PATIENCE).await {
+    if let Err(mut stray) = inputs.bring(attach.command, input, INPUT_PATIENCE).await {
         stop(&mut stray.stream, StreamCode::NoCommand);
     }
 }
 
+/// Stops the input of a command that was not started.
+pub(crate) fn dismiss(inputs: &Inputs, command: u64) {
+    if let Some(mut input) = inputs.take(command) {
+        stop(&mut input.stream, StreamCode::NoCommand);
+    }
+}
+
 /// Copies a command's standard input into its pipe, until either ends, or `over` says that the
-/// command has. The pipe is closed then.
+/// command has. The pipe is closed then. An input that comes late is waited for: its absence must
+/// not be taken for its end.
 pub(crate) async fn run(
     inputs: &Inputs,
     command: u64,
@@ -54,7 +63,7 @@ pub(crate) async fn run(
     // Cancel-safe: whoever brings the input after that keeps it, and stops it.
     let input = tokio::select! {
         () = over.cancelled() => None,
-        input = inputs.want(command, FIRST_FRAME_PATIENCE) => input,
+        input = inputs.want(command) => input,
     };
     let Some(mut input) = input else {
         return;
@@ -75,14 +84,20 @@ pub(crate) async fn run(
     }
 }
 
-/// The end of the stream, its reset and the loss of the connection all end the input.
+/// Only the end of the stream ends the input. What broke off, by a reset or with the connection, is
+/// not all there is: the command must not take it for that, and waits until it is ended.
 async fn copy(input: &mut Input, mut pipe: pipe::Sender) -> io::Result<()> {
     pipe.write_all(&std::mem::take(&mut input.first)).await?;
-    while let Ok(Some(chunk)) = input.stream.read_chunk(READ_BYTES, true).await {
-        let mut bytes: Bytes = chunk.bytes;
-        pipe.write_all_buf(&mut bytes).await?;
+    loop {
+        match input.stream.read_chunk(READ_BYTES, true).await {
+            Ok(Some(chunk)) => {
+                let mut bytes: Bytes = chunk.bytes;
+                pipe.write_all_buf(&mut bytes).await?;
+            }
+            Ok(None) => return Ok(()),
+            Err(_) => return pending().await,
+        }
     }
-    Ok(())
 }
 
 fn stop(stream: &mut RecvStream, code: StreamCode) {

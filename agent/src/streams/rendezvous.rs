@@ -1,7 +1,7 @@
 //! Where a one-way stream and the command that it belongs to meet: either may come first.
 //!
-//! Bounded by the streams that a client may open: each one waits here at most once, and not for
-//! ever.
+//! Bounded by the streams that a client may open, and by the commands that may run: each one waits
+//! here at most once, and who stops waiting leaves nothing behind.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -65,28 +65,57 @@ impl<K: Eq + Hash + Copy, V> Rendezvous<K, V> {
         }
     }
 
-    /// Waits for something to be brought; `None` if it does not come in time.
-    pub(crate) async fn want(&self, key: K, patience: Duration) -> Option<V> {
+    /// Takes what was brought, if it was.
+    pub(crate) fn take(&self, key: K) -> Option<V> {
+        taken(&mut self.lock(), key)
+    }
+
+    /// Waits for something to be brought. Cancel-safe: who brings it after that keeps it.
+    pub(crate) async fn want(&self, key: K) -> Option<V> {
         let brought = {
             let mut waiting = self.lock();
-            if let Some(Waiting::Brought(value, tell)) = waiting.remove(&key) {
-                // They may have stopped waiting a moment ago, and see that it is gone.
-                let _too_late = tell.send(());
+            if let Some(value) = taken(&mut waiting, key) {
                 return Some(value);
             }
             let (wanted, brought) = oneshot::channel();
             waiting.insert(key, Waiting::Wanted(wanted));
             brought
         };
-        if let Ok(value) = timeout(patience, brought).await {
-            return value.ok();
-        }
-        self.lock().remove(&key);
-        None
+        let _forgotten = Forget { rendezvous: self, key };
+        brought.await.ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Waiting<V>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn taken<K: Eq + Hash, V>(waiting: &mut HashMap<K, Waiting<V>>, key: K) -> Option<V> {
+    match waiting.remove(&key)? {
+        Waiting::Brought(value, tell) => {
+            // They may have stopped waiting a moment ago, and see that it is gone.
+            let _too_late = tell.send(());
+            Some(value)
+        }
+        other @ Waiting::Wanted(_) => {
+            waiting.insert(key, other);
+            None
+        }
+    }
+}
+
+/// Forgets who wanted something, once they do not any more.
+struct Forget<'a, K: Eq + Hash + Copy, V> {
+    rendezvous: &'a Rendezvous<K, V>,
+    key: K,
+}
+
+impl<K: Eq + Hash + Copy, V> Drop for Forget<'_, K, V> {
+    fn drop(&mut self) {
+        let mut waiting = self.rendezvous.lock();
+        if matches!(waiting.get(&self.key), Some(Waiting::Wanted(_))) {
+            waiting.remove(&self.key);
+        }
     }
 }
 
@@ -100,9 +129,9 @@ mod tests {
     #[tokio::test]
     async fn they_meet_whoever_comes_first() {
         let rendezvous = Rendezvous::new();
-        let (brought, got) = tokio::join!(rendezvous.bring(1, "a", LONG), rendezvous.want(1, LONG));
+        let (brought, got) = tokio::join!(rendezvous.bring(1, "a", LONG), rendezvous.want(1));
         assert_eq!((brought, got), (Ok(()), Some("a")));
-        let (got, brought) = tokio::join!(rendezvous.want(2, LONG), rendezvous.bring(2, "b", LONG));
+        let (got, brought) = tokio::join!(rendezvous.want(2), rendezvous.bring(2, "b", LONG));
         assert_eq!((brought, got), (Ok(()), Some("b")));
         assert!(rendezvous.lock().is_empty());
     }
@@ -111,7 +140,8 @@ mod tests {
     async fn who_is_alone_leaves_nothing_behind() {
         let rendezvous = Rendezvous::new();
         assert_eq!(rendezvous.bring(1, "a", SHORT).await, Err("a"));
-        assert_eq!(rendezvous.want(1, SHORT).await, None);
+        timeout(SHORT, rendezvous.want(1)).await.expect_err("nobody brings it");
+        assert_eq!(rendezvous.take(1), None);
         assert!(rendezvous.lock().is_empty());
     }
 
@@ -121,7 +151,7 @@ mod tests {
         let (first, second, got) =
             tokio::join!(rendezvous.bring(1, "a", LONG), rendezvous.bring(1, "b", LONG), async {
                 tokio::task::yield_now().await;
-                rendezvous.want(1, LONG).await
+                rendezvous.want(1).await
             });
         assert_eq!((first, second, got), (Ok(()), Err("b"), Some("a")));
     }

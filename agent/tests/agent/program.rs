@@ -194,3 +194,26 @@ fn what_the_help_promises_is_there() {
     }
     assert_eq!(vault_agent::limits::TERMINATION_GRACE, Duration::from_secs(5));
 }
+
+#[tokio::test]
+async fn many_commands_leave_no_descriptor_and_no_process_behind() {
+    let platform = Platform::start(Answer::Token);
+    let program = Program::start(&platform, |command| {
+        command.env("VAULT_LOG", "vault_agent=info");
+    });
+    let descriptors = || {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", program.child.id()));
+        folder.expect("readable").count()
+    };
+    let before = descriptors();
+    let mut client = Client::connect(program.address).await;
+    client.prove().await;
+    for _ in 0..2000 {
+        assert_eq!(client.run(exec(&["true"])).await.exit, code(0));
+    }
+    eventually("their descriptors are closed", || descriptors() <= before).await;
+    let tasks = format!("task/{}/children", program.child.id());
+    assert_eq!(String::from_utf8(program.proc(&tasks)).expect("UTF-8"), "", "no zombies");
+    client.connection.close(0_u32.into(), b"");
+    program.end().await;
+}

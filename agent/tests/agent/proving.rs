@@ -158,6 +158,18 @@ async fn a_source_with_many_wrong_proofs_is_turned_away() {
 }
 
 #[tokio::test]
+async fn who_shares_a_proven_source_cannot_lock_its_operators_out() {
+    let fixture = Fixture::start();
+    fixture.operator().await;
+    for _ in 0..10 {
+        refusal(&fixture, |proof| proof.value[0] ^= 1).await;
+    }
+    fixture.operator().await;
+    let counts = fixture.agent.counts();
+    assert_eq!((counts.refused_proofs, counts.turned_away), (10, 0));
+}
+
+#[tokio::test]
 async fn no_stream_but_the_control_stream_before_the_proof() {
     let fixture = Fixture::start();
     let mut client = fixture.client().await;

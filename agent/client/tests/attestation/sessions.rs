@@ -250,3 +250,14 @@ async fn a_closed_session_is_closed_for_all() {
     let error = soon(other.exec(Command::new(["say"]))).await.expect_err("is closed");
     assert!(matches!(error, ExecError::NotSent(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn leaving_takes_no_longer_than_a_word() {
+    let fixture = start().await;
+    let began = tokio::time::Instant::now();
+    soon(fixture.session.leave()).await;
+    assert!(fixture.session.is_closed());
+    // The least that QUIC stays to repeat it is 75 ms (RFC 9000 §10.2: three times the PTO).
+    assert!(began.elapsed() < std::time::Duration::from_millis(60), "{:?}", began.elapsed());
+    soon(fixture.session.leave()).await;
+}
