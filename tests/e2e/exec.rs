@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vault_tests::program::Output;
 use vault_tests::world::World;
@@ -160,6 +161,42 @@ async fn an_agent_that_dies_under_a_command_is_noticed() -> anyhow::Result<()> {
     assert!(output.stderr.contains("it is unknown"), "{output}");
     // The next agent said so, with a stateless reset: silence would have been a timeout.
     assert!(output.stderr.contains("reset by peer"), "{output}");
+    world.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_an_input_is_not_taken_for_all_of_it() -> anyhow::Result<()> {
+    let world = acme().await?;
+    // A folder opens, but cannot be read.
+    let mut child = world
+        .vaultctl_command(&["exec", "acme", "--", "sh", "-c", "cat && echo whole"])?
+        .stdin(std::fs::File::open("/")?)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdout = String::new();
+    child.stdout.take().expect("piped").read_to_string(&mut stdout).await?;
+    assert_eq!(child.wait().await?.code(), Some(OWN_FAILURE));
+    assert_eq!(stdout, "");
+    world.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_ends_us_even_while_nobody_reads_our_output() -> anyhow::Result<()> {
+    let world = acme().await?;
+    let mut child = world
+        .vaultctl_command(&["exec", "acme", "-n", "--", "head", "-c", "3000000", "/dev/zero"])?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut stdout = child.stdout.take().expect("piped");
+    stdout.read_exact(&mut [0; 1]).await?;
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    kill_process(pid.expect("it runs"), Signal::TERM)?;
+    // The command may have ended by itself already, or not yet.
+    let code = tokio::time::timeout(Duration::from_secs(30), child.wait()).await??.code();
+    assert_eq!(code, Some(128 + 15));
+    drop(stdout);
     world.finish().await
 }
 

@@ -36,6 +36,11 @@ impl Deadline {
     pub(crate) fn after(limit: Duration) -> Self {
         Self(Instant::now() + limit)
     }
+
+    /// How much time is left.
+    pub(crate) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
 }
 
 /// A pause before asking again that grows to [`LONGEST_PAUSE`].

@@ -28,6 +28,8 @@ use crate::poll::{Deadline, Pauses};
 /// How long the first try may take before the controller is asked again where the machine is: more
 /// than a cold connection across an ocean with a token fetched on the way. It doubles with each try.
 const FIRST_TRY: Duration = Duration::from_secs(2);
+/// The least that a try may take: even `--connect-timeout 0` tries once.
+const SHORTEST_TRY: Duration = Duration::from_secs(1);
 
 /// Whose machine, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +87,8 @@ pub(crate) async fn session(
     let mut pauses = Pauses::new();
     let mut patience = FIRST_TRY;
     loop {
-        let (reason, hint) = match attempt(controller, agents, name, patience).await {
+        let limit = patience.min(deadline.left()).max(SHORTEST_TRY);
+        let (reason, hint) = match attempt(controller, agents, name, limit).await {
             Ok(session) => return Ok(session),
             Err(Missed::Never(error)) => return Err(error),
             Err(Missed::NotYet { reason, hint }) => (reason, hint),
@@ -114,6 +117,11 @@ async fn attempt(
         // 503: the machine is not there yet, or not started. The controller says which.
         ClientError::Refused(status) if status.code == 503 => {
             Missed::NotYet { reason: error.to_string(), hint: None }
+        }
+        // 422: it has several machines, or none of this name. The controller lists them.
+        ClientError::Refused(status) if status.code == 422 => {
+            let failure = Failure::new(Exit::BadInput, error.to_string());
+            Missed::Never(failure.hint(format!("write {}/GROUP-INDEX", name.tenant)).into())
         }
         _ => Missed::Never(error.into()),
     })?;

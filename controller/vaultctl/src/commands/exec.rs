@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use vault_client::exec::shell_code;
 use vault_client::protocol::message::ExecFailedReason;
 use vault_client::{
-    Client as AgentClient, Command, Control, Exec, ExecError, Output as Channel, Stdin,
+    Client as AgentClient, Command, Control, Exec, ExecError, Output as Channel, Session, Stdin,
 };
 
 use crate::cli::Globals;
@@ -113,18 +113,50 @@ async fn exec(args: Args, globals: &Globals, output: &mut Output) -> anyhow::Res
         number = signals.next() => return Ok(SIGNALLED + number),
     };
     drop(progress);
-    let code = match session.exec(args.command()).await {
-        Ok(running) => attend(running, &mut signals).await?,
+    let outcome = converse(&session, args.command(), &mut signals, output).await;
+    // The agent is told that we are done; should the word be lost, it notices the silence.
+    let farewell = async {
+        match outcome {
+            Ok(Outcome::Over(_)) => session.leave().await,
+            // A command may still run, so the word is repeated.
+            Ok(Outcome::Left(_)) | Err(_) => {
+                session.close();
+                agents.wait_idle().await;
+            }
+        }
+    };
+    drop(timeout(FAREWELL, farewell).await);
+    match outcome? {
+        Outcome::Over(code) | Outcome::Left(code) => Ok(code),
+    }
+}
+
+/// What to exit with.
+enum Outcome {
+    /// The command has ended, or never ran.
+    Over(u8),
+    /// A signal made us leave, whatever becomes of the command.
+    Left(u8),
+}
+
+async fn converse(
+    session: &Session,
+    command: Command,
+    signals: &mut Signals,
+    output: &mut Output,
+) -> anyhow::Result<Outcome> {
+    let started = tokio::select! {
+        started = session.exec(command) => started,
+        number = signals.next() => return Ok(Outcome::Left(SIGNALLED + number)),
+    };
+    match started {
+        Ok(running) => attend(running, signals).await,
         Err(ExecError::NotRun { reason, message }) if not_started(reason).is_some() => {
             output.note(&format!("error: {message}"));
-            not_started(reason).unwrap_or(OWN_FAILURE)
+            Ok(Outcome::Over(not_started(reason).unwrap_or(OWN_FAILURE)))
         }
-        Err(error) => return Err(error.into()),
-    };
-    session.close();
-    // The agent is told that we are done; should the word be lost, it notices the silence.
-    drop(timeout(FAREWELL, agents.wait_idle()).await);
-    Ok(code)
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Args {
@@ -151,7 +183,7 @@ fn not_started(reason: ExecFailedReason) -> Option<u8> {
 }
 
 /// Carries the streams to and fro until the command has ended and all its output is written.
-async fn attend(running: Exec, signals: &mut Signals) -> anyhow::Result<u8> {
+async fn attend(running: Exec, signals: &mut Signals) -> anyhow::Result<Outcome> {
     let Exec { stdin, stdout, stderr, mut control, .. } = running;
     // Not waited for: reading standard input cannot be given up, and a command may end without it.
     let mut feeding = JoinSet::new();
@@ -160,28 +192,30 @@ async fn attend(running: Exec, signals: &mut Signals) -> anyhow::Result<u8> {
     }
     let outputs = async { tokio::try_join!(print(stdout, io::stdout), print(stderr, io::stderr)) };
     tokio::pin!(outputs);
-    let mut printed = false;
-    let mut interrupts = 0;
-    let exit = loop {
+    let (mut printed, mut exit, mut interrupts) = (false, None, 0);
+    while !printed || exit.is_none() {
+        // All arms are cancel-safe, or stay.
         tokio::select! {
             result = &mut outputs, if !printed => match result {
                 Ok(_) => printed = true,
                 Err(error) => return Err(lost(control, error).await),
             },
-            exit = control.wait() => break exit?,
+            Some(fed) = feeding.join_next(), if exit.is_none() => {
+                fed?.context("could not read standard input")?;
+            }
+            ended = control.wait(), if exit.is_none() => exit = Some(ended?),
             number = signals.next() => {
                 interrupts += usize::from(number == SIGINT);
-                if interrupts > PATIENT_INTERRUPTS {
-                    return Ok(SIGNALLED + number);
+                // Without a command it can only be meant for us, who wait for our own reader.
+                if exit.is_some() || interrupts > PATIENT_INTERRUPTS {
+                    return Ok(Outcome::Left(SIGNALLED + number));
                 }
-                control.signal(number).await?;
+                // It fails if the command has just ended, or the connection, and we are told which.
+                drop(control.signal(number).await);
             }
         }
-    };
-    if !printed {
-        outputs.await.context("could not pass on the command's output")?;
     }
-    Ok(shell_code(&exit))
+    Ok(Outcome::Over(exit.map_or(OWN_FAILURE, |exit| shell_code(&exit))))
 }
 
 /// Why the command's output ended too early: with the whole connection, or by itself.
@@ -193,7 +227,7 @@ async fn lost(mut control: Control, error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Passes on standard input to its end. A command that reads no more of it is no error.
-async fn feed(mut stdin: Stdin) {
+async fn feed(mut stdin: Stdin) -> io::Result<()> {
     let mut buffer = vec![0; STDIN_CHUNK_BYTES];
     loop {
         let reading = spawn_blocking(move || {
@@ -201,15 +235,25 @@ async fn feed(mut stdin: Stdin) {
             (buffer, count)
         });
         match reading.await {
-            Ok((_, Ok(0))) => return stdin.finish(),
+            Ok((_, Ok(0))) => {
+                stdin.finish();
+                return Ok(());
+            }
             Ok((read, Ok(count))) => {
                 if stdin.write_all(&read[..count]).await.is_err() {
-                    return;
+                    return Ok(());
                 }
                 buffer = read;
             }
             // The command must not take half of its input for all of it.
-            Ok((_, Err(_))) | Err(_) => return stdin.abort(),
+            Ok((_, Err(error))) => {
+                stdin.abort();
+                return Err(error);
+            }
+            Err(error) => {
+                stdin.abort();
+                return Err(error.into());
+            }
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Ending {
 struct Standing {
     ready: usize,
     total: usize,
+    /// The tenant to name in examples; none without tenants.
+    example: Option<String>,
     waiting_for: BTreeSet<String>,
     problems: usize,
 }
@@ -41,6 +43,7 @@ impl Standing {
             folder.tenants.difference(&view.ready).cloned().collect();
         Some(Self {
             ready: folder.tenants.len() - waiting_for.len(),
+            example: folder.tenants.first().cloned(),
             total: folder.tenants.len(),
             waiting_for,
             problems: folder.problems.len(),
@@ -186,7 +189,10 @@ fn greet(
         // As it was called: on a fresh machine it is not on the path.
         let program = std::env::args().next().unwrap_or_else(|| "vaultctl".to_owned());
         lines.push(format!("  {context}{program} get tenants -o wide"));
-        lines.push(format!("  {context}{program} get tenant acme -o yaml"));
+        if let Some(tenant) = &standing.example {
+            lines.push(format!("  {context}{program} exec {tenant} -- uname -a"));
+            lines.push(format!("  {context}{program} describe tenant {tenant}"));
+        }
         lines.push(format!("  {context}{program} diff --plan -f {folder}"));
         lines.push(format!("  kubectl --kubeconfig {data_dir}/kubeconfig get --raw /status"));
         lines.push(format!("Edit a manifest in {folder}: the change is carried out at once."));
