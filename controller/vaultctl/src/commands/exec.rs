@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use vault_client::exec::shell_code;
 use vault_client::protocol::message::ExecFailedReason;
 use vault_client::{
@@ -36,6 +36,10 @@ const STDIN_CHUNK_BYTES: usize = 64 << 10;
 /// How much of an output is passed on at once: many packets, so that a fast output does not cost a
 /// system call for each.
 const OUTPUT_CHUNK_BYTES: usize = 256 << 10;
+
+/// How long our own reader may take for what is left, once a command has ended to which we passed
+/// on a signal.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The signal of Ctrl-C.
 const SIGINT: u8 = 2;
@@ -192,7 +196,7 @@ async fn attend(running: Exec, signals: &mut Signals) -> anyhow::Result<Outcome>
     }
     let outputs = async { tokio::try_join!(print(stdout, io::stdout), print(stderr, io::stderr)) };
     tokio::pin!(outputs);
-    let (mut printed, mut exit, mut interrupts) = (false, None, 0);
+    let (mut printed, mut exit, mut interrupts, mut passed_on) = (false, None, 0, None);
     while !printed || exit.is_none() {
         // All arms are cancel-safe, or stay.
         tokio::select! {
@@ -212,6 +216,12 @@ async fn attend(running: Exec, signals: &mut Signals) -> anyhow::Result<Outcome>
                 }
                 // It fails if the command has just ended, or the connection, and we are told which.
                 drop(control.signal(number).await);
+                passed_on = Some(number);
+            }
+            // Whoever ended the command did not mean to wait for a reader that takes nothing.
+            () = sleep(READER_PATIENCE), if exit.is_some() && passed_on.is_some() => {
+                let number = passed_on.unwrap_or_default();
+                return Ok(Outcome::Left(SIGNALLED + number));
             }
         }
     }
