@@ -145,9 +145,9 @@ impl Attested {
         let result = self.send_proof(key).await;
         close_on_error(&self.connection, &result);
         result?;
-        let Self { connection, frames, software, .. } = self;
+        let Self { connection, frames, .. } = self;
         transport::open_up(&connection);
-        Ok(Session::begin(connection, frames, software))
+        Ok(Session::begin(connection, frames))
     }
 
     async fn ask_for_health(&mut self) -> Result<Health, ConnectError> {

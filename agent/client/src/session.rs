@@ -33,7 +33,6 @@ pub struct Session {
 pub(crate) struct Shared {
     pub(crate) connection: Connection,
     pub(crate) waiting: Arc<Waiting>,
-    software: String,
     /// The control stream. Nothing more is said on it, but its end would be the client's.
     _control: Frames,
     /// The task that hands out the agent's streams; ends with this.
@@ -41,14 +40,12 @@ pub(crate) struct Shared {
 }
 
 impl Session {
-    pub(crate) fn begin(connection: Connection, control: Frames, software: String) -> Self {
+    pub(crate) fn begin(connection: Connection, control: Frames) -> Self {
         let waiting = Arc::new(Waiting::default());
         let mut tasks = JoinSet::new();
         tasks.spawn(hand_out(connection.clone(), waiting.clone()));
         let tasks = Mutex::new(tasks);
-        Self {
-            shared: Arc::new(Shared { connection, waiting, software, tasks, _control: control }),
-        }
+        Self { shared: Arc::new(Shared { connection, waiting, tasks, _control: control }) }
     }
 
     /// Runs a command. Returns when it runs, or is known not to.
@@ -59,22 +56,10 @@ impl Session {
         Exec::begin(self.shared.clone(), command).await
     }
 
-    /// What the agent calls itself. Its own claim, not the platform's.
-    #[must_use]
-    pub fn software(&self) -> &str {
-        &self.shared.software
-    }
-
     /// The agent's address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.shared.connection.remote_address()
-    }
-
-    /// How long a packet and its acknowledgement take, as measured.
-    #[must_use]
-    pub fn round_trip_time(&self) -> Duration {
-        self.shared.connection.rtt()
     }
 
     /// Closes the connection, for all clones. Commands that still run get a hang-up.
