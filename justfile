@@ -27,4 +27,4 @@ generate:
 
 # Benchmarks; see BENCHMARKS.md
 bench:
-    cargo bench -p vault-plan --bench plan
+    cargo bench --workspace --bench plan --bench exec
