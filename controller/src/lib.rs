@@ -16,6 +16,7 @@ mod chain;
 pub mod clock;
 pub mod identity;
 pub mod platform;
+pub mod select;
 pub mod source;
 
 pub mod accept;

@@ -9,9 +9,11 @@
 //! SQL stands only below this module.
 
 mod events;
+mod history;
 mod journal;
 mod migrations;
 mod objects;
+mod pages;
 mod secrets;
 mod sqlite;
 mod writer;
@@ -20,6 +22,7 @@ use std::future::Future;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
+use tokio::sync::watch;
 use ulid::Ulid;
 use vault_plan::action::ActionKind;
 use vault_plan::observed::SecretState;
@@ -27,7 +30,9 @@ use vault_plan::time::UnixMillis;
 
 use crate::events::Event;
 use crate::source::Source;
-pub use events::EventSeries;
+pub use events::{EventChanges, EventSeries};
+pub use history::{Change, Changes};
+pub use pages::{Page, PageQuery};
 pub use sqlite::SqliteStore;
 
 /// Why the store did not do what it was asked.
@@ -74,7 +79,9 @@ pub enum StoreError {
 }
 
 /// The kinds of object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Kind {
     /// `Tenant`
     Tenant,
@@ -103,7 +110,7 @@ impl Kind {
 }
 
 /// An object as it is stored: the spec as written, the rest kept by the controller.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StoredObject {
     /// Tenant or class.
     pub kind: Kind,
@@ -245,6 +252,37 @@ pub trait Store: Clone + Send + Sync + 'static {
         kind: Kind,
         name: &str,
     ) -> impl Future<Output = Result<Option<StoredObject>, StoreError>> + Send;
+
+    /// Some objects of one kind, in the order of their names, with the state of the whole at that
+    /// moment.
+    fn page(
+        &self,
+        kind: Kind,
+        query: PageQuery,
+    ) -> impl Future<Output = Result<Page, StoreError>> + Send;
+
+    /// What happened to the objects of one kind after version `after`, at most `limit` changes, the
+    /// oldest first, with the labels that were replaced after version `since`. Whoever reads in
+    /// several steps stays with one `since`.
+    fn changes(
+        &self,
+        kind: Kind,
+        since: i64,
+        after: i64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Changes, StoreError>> + Send;
+
+    /// The series of events that grew after version `after`, at most `limit` of them, in the order
+    /// in which they did.
+    fn event_changes(
+        &self,
+        after: i64,
+        limit: usize,
+    ) -> impl Future<Output = Result<EventChanges, StoreError>> + Send;
+
+    /// A number that grows whenever objects or events have been changed, after that has reached the
+    /// disk.
+    fn commits(&self) -> watch::Receiver<u64>;
 
     /// Writes an object. `expected` is the resourceVersion that it must have now; `None` means that
     /// it must not exist. Answers the object with its new resourceVersion.

@@ -11,6 +11,7 @@ use super::StoreError;
 const STEPS: &[&str] = &[
     include_str!("migrations/0001_objects_journal_events.sql"),
     include_str!("migrations/0002_secrets.sql"),
+    include_str!("migrations/0003_watch.sql"),
 ];
 
 /// Brings a database to the newest schema.
@@ -31,6 +32,8 @@ pub(super) fn migrate(connection: &mut Connection, now_ms: i64) -> Result<(), St
         // Begun at the time of making, the counter of a new database stands above all that an older
         // one gave out, so that resourceVersions never run back.
         transaction.execute("INSERT INTO counter (value) VALUES (?1)", [now_ms << 16])?;
+        // What an older database gave out lies beyond what this one knows.
+        transaction.execute("UPDATE horizon SET version = ?1", [now_ms << 16])?;
     }
     transaction.commit()?;
     Ok(())

@@ -1,12 +1,12 @@
 //! Tenants and classes: the `object` table and the counter of resourceVersions.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use vault_plan::time::UnixMillis;
 
-use super::{Kind, StoreError, StoredObject};
+use super::{Kind, StoreError, StoredObject, history};
 
-const COLUMNS: &str = "name, uid, generation, resource_version, created_at, deleted_at, source, \
+pub(super) const COLUMNS: &str = "name, uid, generation, resource_version, created_at, deleted_at, source, \
                        metadata, spec, status";
 
 pub(super) fn list(connection: &Connection, kind: Kind) -> Result<Vec<StoredObject>, StoreError> {
@@ -36,15 +36,21 @@ pub(super) fn put(
     mut object: StoredObject,
     expected: Option<i64>,
 ) -> Result<StoredObject, StoreError> {
-    if version_of(connection, object.kind, &object.name)? != expected {
+    let before = before(connection, object.kind, &object.name)?;
+    if before.as_ref().map(|before| before.version) != expected {
         return Err(StoreError::Conflict);
     }
     object.resource_version = next_version(connection)?;
+    let created_version =
+        before.as_ref().map_or(object.resource_version, |before| before.created_version);
+    if let Some(before) = before {
+        history::relabelled(connection, &object, &before.metadata)?;
+    }
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO object (kind, name, uid, generation, resource_version, \
-             created_at, deleted_at, source, metadata, spec, status) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             created_at, deleted_at, source, metadata, spec, status, created_version) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             object.kind.word(),
@@ -58,6 +64,7 @@ pub(super) fn put(
             serde_json::to_string(&object.metadata)?,
             serde_json::to_string(&object.spec)?,
             object.status.as_ref().map(Value::to_string),
+            created_version,
         ])?;
     Ok(object)
 }
@@ -68,15 +75,15 @@ pub(super) fn remove(
     name: &str,
     expected: i64,
 ) -> Result<(), StoreError> {
-    let removed = connection
+    let found = one(connection, kind, name)?.filter(|found| found.resource_version == expected);
+    let mut object = found.ok_or(StoreError::Conflict)?;
+    let created_version = connection
         .prepare_cached(
-            "DELETE FROM object WHERE kind = ?1 AND name = ?2 AND resource_version = ?3",
+            "DELETE FROM object WHERE kind = ?1 AND name = ?2 RETURNING created_version",
         )?
-        .execute(params![kind.word(), name, expected])?;
-    if removed == 0 {
-        return Err(StoreError::Conflict);
-    }
-    next_version(connection).map(|_| ())
+        .query_row(params![kind.word(), name], |row| row.get(0))?;
+    object.resource_version = next_version(connection)?;
+    history::removed(connection, &object, created_version)
 }
 
 pub(super) fn put_statuses(
@@ -97,20 +104,42 @@ pub(super) fn resource_version(connection: &Connection) -> Result<i64, StoreErro
     Ok(connection.query_row("SELECT value FROM counter", [], |row| row.get(0))?)
 }
 
-fn next_version(connection: &Connection) -> Result<i64, StoreError> {
+pub(super) fn next_version(connection: &Connection) -> Result<i64, StoreError> {
     Ok(connection
         .prepare_cached("UPDATE counter SET value = value + 1 RETURNING value")?
         .query_row([], |row| row.get(0))?)
 }
 
-fn version_of(connection: &Connection, kind: Kind, name: &str) -> Result<Option<i64>, StoreError> {
-    Ok(connection
-        .prepare_cached("SELECT resource_version FROM object WHERE kind = ?1 AND name = ?2")?
-        .query_row([kind.word(), name], |row| row.get(0))
-        .optional()?)
+/// A number of rows in SQL's words.
+pub(super) fn rows_max(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-fn decode(kind: Kind, row: &Row<'_>) -> Result<StoredObject, StoreError> {
+/// What a write has to know of the row that it replaces.
+struct Before {
+    version: i64,
+    created_version: i64,
+    metadata: Map<String, Value>,
+}
+
+fn before(connection: &Connection, kind: Kind, name: &str) -> Result<Option<Before>, StoreError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT resource_version, created_version, metadata FROM object \
+             WHERE kind = ?1 AND name = ?2",
+        )?
+        .query_row([kind.word(), name], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
+        })
+        .optional()?;
+    found
+        .map(|(version, created_version, metadata)| {
+            Ok(Before { version, created_version, metadata: serde_json::from_str(&metadata)? })
+        })
+        .transpose()
+}
+
+pub(super) fn decode(kind: Kind, row: &Row<'_>) -> Result<StoredObject, StoreError> {
     let status: Option<String> = row.get(9)?;
     Ok(StoredObject {
         kind,

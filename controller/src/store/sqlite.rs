@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
+use tokio::sync::watch;
 use ulid::Ulid;
 use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    EventSeries, Intent, Kind, Settlement, Store, StoreError, StoredObject, StoredSecret, events,
-    journal, migrations, objects, secrets,
+    Changes, EventChanges, EventSeries, Intent, Kind, Page, PageQuery, Settlement, Store,
+    StoreError, StoredObject, StoredSecret, events, history, journal, migrations, objects, pages,
+    secrets,
 };
 use crate::events::Event;
 
@@ -100,18 +102,40 @@ impl Store for SqliteStore {
         self.read(move |connection| objects::one(connection, kind, &name)).await
     }
 
+    async fn page(&self, kind: Kind, query: PageQuery) -> Result<Page, StoreError> {
+        self.read(move |connection| pages::read(connection, kind, &query)).await
+    }
+
+    async fn changes(
+        &self,
+        kind: Kind,
+        since: i64,
+        after: i64,
+        limit: usize,
+    ) -> Result<Changes, StoreError> {
+        self.read(move |connection| history::changes(connection, kind, since, after, limit)).await
+    }
+
+    async fn event_changes(&self, after: i64, limit: usize) -> Result<EventChanges, StoreError> {
+        self.read(move |connection| events::changes(connection, after, limit)).await
+    }
+
+    fn commits(&self) -> watch::Receiver<u64> {
+        self.writer.commits()
+    }
+
     async fn put_object(
         &self,
         object: StoredObject,
         expected: Option<i64>,
     ) -> Result<StoredObject, StoreError> {
-        self.writer.write(move |connection| objects::put(connection, object, expected)).await
+        self.writer.change(move |connection| objects::put(connection, object, expected)).await
     }
 
     async fn remove_object(&self, kind: Kind, name: &str, expected: i64) -> Result<(), StoreError> {
         let name = name.to_owned();
         self.writer
-            .write(move |connection| objects::remove(connection, kind, &name, expected))
+            .change(move |connection| objects::remove(connection, kind, &name, expected))
             .await
     }
 
@@ -119,7 +143,7 @@ impl Store for SqliteStore {
         if statuses.is_empty() {
             return Ok(());
         }
-        self.writer.write(move |connection| objects::put_statuses(connection, &statuses)).await
+        self.writer.change(move |connection| objects::put_statuses(connection, &statuses)).await
     }
 
     async fn resource_version(&self) -> Result<i64, StoreError> {
@@ -176,7 +200,7 @@ impl Store for SqliteStore {
         if events.is_empty() {
             return Ok(());
         }
-        self.writer.write(move |connection| events::append(connection, &events)).await
+        self.writer.change(move |connection| events::append(connection, &events)).await
     }
 
     async fn events(&self, tenant: Option<&str>) -> Result<Vec<EventSeries>, StoreError> {

@@ -7,7 +7,7 @@
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::StoreError;
 
@@ -20,6 +20,8 @@ const GROUP_MAX: usize = 64;
 /// A request: runs inside the transaction, and is told afterwards whether that was committed.
 trait Job: Send {
     fn run(&mut self, connection: &Connection) -> bool;
+    /// Whether it has changed what is watched.
+    fn is_news(&self) -> bool;
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -27,16 +29,23 @@ trait Job: Send {
 #[derive(Clone)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Box<dyn Job>>,
+    commits: watch::Receiver<u64>,
 }
 
 impl Writer {
     /// Gives the connection to a new thread.
     pub(super) fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (queue, requests) = mpsc::channel(QUEUE_LENGTH_MAX);
+        let (told, commits) = watch::channel(0);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || serve(connection, requests))?;
-        Ok((Self { queue }, thread))
+            .spawn(move || serve(connection, requests, &told))?;
+        Ok((Self { queue, commits }, thread))
+    }
+
+    /// Grows after each commit that changed what is watched.
+    pub(super) fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.clone()
     }
 
     /// Runs `verb` on the writer thread and waits until its effect is on the disk.
@@ -45,8 +54,26 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        self.ask(verb, false).await
+    }
+
+    /// The same for a verb that changes objects or events; those who watch them are told.
+    pub(super) async fn change<T, F>(&self, verb: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.ask(verb, true).await
+    }
+
+    async fn ask<T, F>(&self, verb: F, watched: bool) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
-        let job: Box<dyn Job> = Box::new(Request { verb: Some(verb), result: None, answer });
+        let job: Box<dyn Job> =
+            Box::new(Request { verb: Some(verb), watched, result: None, answer });
         self.queue.send(job).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
@@ -54,6 +81,7 @@ impl Writer {
 
 struct Request<T, F> {
     verb: Option<F>,
+    watched: bool,
     result: Option<Result<T, StoreError>>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -70,6 +98,10 @@ where
         worked
     }
 
+    fn is_news(&self) -> bool {
+        self.watched && matches!(self.result, Some(Ok(_)))
+    }
+
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
         let result = match (self.result, committed) {
             (Some(Ok(value)), Ok(())) => Ok(value),
@@ -82,7 +114,11 @@ where
     }
 }
 
-fn serve(mut connection: Connection, mut requests: mpsc::Receiver<Box<dyn Job>>) {
+fn serve(
+    mut connection: Connection,
+    mut requests: mpsc::Receiver<Box<dyn Job>>,
+    told: &watch::Sender<u64>,
+) {
     while let Some(first) = requests.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP_MAX
@@ -91,6 +127,9 @@ fn serve(mut connection: Connection, mut requests: mpsc::Receiver<Box<dyn Job>>)
             group.push(next);
         }
         let committed = commit(&mut connection, &mut group);
+        if committed.is_ok() && group.iter().any(|job| job.is_news()) {
+            told.send_modify(|commits| *commits += 1);
+        }
         for job in group {
             // An error of SQLite cannot be copied; each request of the group gets its text.
             let outcome = committed.as_ref().copied().map_err(|error| {

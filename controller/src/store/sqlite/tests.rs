@@ -410,3 +410,105 @@ fn a_database_of_the_first_version_gets_the_table_of_secrets() {
     assert_eq!(count("SELECT count(*) FROM secret"), 0);
     assert_eq!(count("SELECT value FROM counter"), 5);
 }
+
+fn labelled(name: &str, tier: &str) -> StoredObject {
+    let labels = json!({ "tier": tier });
+    StoredObject { metadata: Map::from_iter([("labels".to_owned(), labels)]), ..object(name) }
+}
+
+#[tokio::test]
+async fn changes_tell_what_was_written_and_what_went() {
+    let (_folder, store) = store();
+    let acme = store.put_object(labelled("acme", "pro"), None).await.unwrap();
+    let start = acme.resource_version;
+    let umbra = store.put_object(labelled("umbra", "pro"), None).await.unwrap();
+    let relabelled = store.put_object(labelled("acme", "free"), Some(start)).await.unwrap();
+    store.remove_object(Kind::Tenant, "umbra", umbra.resource_version).await.unwrap();
+    store.put_statuses(vec![("acme".to_owned(), json!({}))]).await.unwrap();
+
+    let found = store.changes(Kind::Tenant, start, start, 10).await.unwrap();
+    assert!(found.complete && found.horizon <= start);
+    let told: Vec<_> = found
+        .changes
+        .iter()
+        .map(|change| (change.object.name.as_str(), change.removed, change.created_version > start))
+        .collect();
+    assert_eq!(told, [("umbra", true, true), ("acme", false, false)]);
+    let before = json!({ "tier": "pro" }).as_object().unwrap().clone();
+    assert_eq!(found.changes[1].relabelled, [(relabelled.resource_version, before)]);
+    assert_eq!(found.changes[0].object.metadata["labels"]["tier"], "pro");
+    assert_eq!(found.changes[0].object.resource_version, found.changes[0].version);
+    assert_eq!(found.newest, found.changes[1].version);
+
+    // In steps of one: labels that were replaced long before the last status are still told.
+    let first = store.changes(Kind::Tenant, start, start, 1).await.unwrap();
+    assert_eq!((first.complete, &first.changes[..]), (false, &found.changes[..1]));
+    let next = store.changes(Kind::Tenant, start, first.changes[0].version, 2).await.unwrap();
+    assert_eq!((next.complete, &next.changes[..]), (true, &found.changes[1..]));
+    assert_eq!(store.changes(Kind::TenantClass, 0, 0, 10).await.unwrap().changes, []);
+}
+
+#[tokio::test]
+async fn the_past_is_bounded_and_says_where_it_begins() {
+    let (_folder, store) = store();
+    let first = store.put_object(labelled("acme", "a"), None).await.unwrap().resource_version;
+    assert!(store.changes(Kind::Tenant, first, first, 1).await.unwrap().horizon <= first);
+    let mut last = first;
+    for number in 0..4_200 {
+        let object = labelled("acme", &number.to_string());
+        last = store.put_object(object, Some(last)).await.unwrap().resource_version;
+    }
+    let found = store.changes(Kind::Tenant, first, first, 10).await.unwrap();
+    assert!(found.horizon > first && found.horizon < last, "{}", found.horizon);
+    assert_eq!(found.changes[0].relabelled.len(), 4_096);
+}
+
+#[tokio::test]
+async fn pages_hold_what_was_asked_for_and_tell_what_follows() {
+    let (_folder, store) = store();
+    for (name, tier) in [("a", "pro"), ("b", "free"), ("c", "pro"), ("d", "pro"), ("e", "free")] {
+        store.put_object(labelled(name, tier), None).await.unwrap();
+    }
+    let pro: crate::select::labels::LabelSelector = "tier=pro".parse().unwrap();
+    let everything = PageQuery { limit: 2, count: true, ..PageQuery::default() };
+    let selected = PageQuery { labels: pro, ..everything.clone() };
+    let after =
+        |query: &PageQuery, name: &str| PageQuery { after: Some(name.to_owned()), ..query.clone() };
+    let table = [
+        (everything.clone(), "ab", Some(3)),
+        (after(&everything, "b"), "cd", Some(1)),
+        (after(&everything, "d"), "e", None),
+        (selected.clone(), "ac", Some(2)),
+        (after(&selected, "c"), "d", None),
+        (PageQuery { name: Some("c".to_owned()), ..everything.clone() }, "c", None),
+    ];
+    for (query, names, remaining) in table {
+        let page = store.page(Kind::Tenant, query.clone()).await.unwrap();
+        let found: String = page.objects.iter().map(|object| object.name.as_str()).collect();
+        assert_eq!((found.as_str(), page.more), (names, remaining.is_some()), "{query:?}");
+        assert_eq!(page.remaining, remaining, "{query:?}");
+        assert_eq!(page.version, page.changed_at);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_is_told_after_it_can_be_read() {
+    let (_folder, store) = store();
+    let mut commits = store.commits();
+    commits.mark_unchanged();
+    store.plan_intents(vec![intent(Ulid::from_parts(1, 1))]).await.unwrap();
+    assert!(!commits.has_changed().unwrap(), "intents are not watched");
+    store.put_object(object("acme"), None).await.unwrap();
+    assert!(commits.has_changed().unwrap());
+    commits.mark_unchanged();
+    assert!(store.put_object(object("acme"), None).await.is_err());
+    assert!(!commits.has_changed().unwrap(), "nothing changed");
+    let event = Event::normal(NOW, "acme", "Made", "it is there");
+    store.append_events(vec![event.clone(), event]).await.unwrap();
+    assert!(commits.has_changed().unwrap());
+    let found = store.event_changes(0, 10).await.unwrap();
+    assert_eq!((found.series.len(), found.series[0].count, found.complete), (1, 2, true));
+    assert_eq!(found.series[0].version, found.newest);
+    assert_eq!(found.series[0].first_version, found.newest - 1);
+    assert_eq!(store.event_changes(found.newest, 10).await.unwrap().series, []);
+}
