@@ -3,20 +3,30 @@
 //! | Routes | Who |
 //! | --- | --- |
 //! | `/livez`, `/readyz`, `/healthz` | everyone |
-//! | `/version`, `/status`, `/apis/vaultctl.dev/v1/…`, `/api/v1/events`, and paths that there are not | the operator token |
+//! | `/version`, `/status`, `/api…`, `/apis…`, `/openapi/v3…`, and paths that there are not | the operator token |
 //!
 //! Handlers never call the platform to change something: they change what is desired and wake the
 //! reconciler. The `plan` subresource looks at the platform, and only looks; the `connect`
 //! subresource tells what the last pass saw.
 
 mod auth;
+mod columns;
 mod connect;
+mod discovery;
 mod error;
 mod events;
+mod forms;
 mod health;
+mod list;
+mod namespaces;
 mod objects;
+mod openapi;
+mod options;
 mod plan;
+mod reading;
 mod request;
+mod resources;
+mod watching;
 
 use std::sync::Arc;
 
@@ -35,6 +45,7 @@ use crate::store::{Kind, Store};
 use crate::view::View;
 
 pub use auth::TokenDigest;
+pub use watching::{Feeds, Topic};
 
 /// What handlers share.
 pub struct App<P, S, C> {
@@ -59,6 +70,8 @@ pub struct App<P, S, C> {
     pub writing: Arc<Mutex<()>>,
     /// Whether objects may stand in a watched folder.
     pub watches_folder: bool,
+    /// Tell watchers what happens.
+    pub feeds: Feeds,
 }
 
 /// The whole route table.
@@ -77,12 +90,36 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
             get(plan::current::<P, S, C>).post(plan::hypothetical::<P, S, C>),
         )
         .route("/apis/vaultctl.dev/v1/tenants/{name}/connect", post(connect::create::<P, S, C>))
-        .route("/api/v1/events", get(events::list::<P, S, C>))
+        .merge(discovery_routes())
+        .merge(core_routes::<P, S, C>())
         .fallback(error::no_such_path)
         .layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX))
         .layer(from_fn(error::in_our_shape))
         .layer(from_fn_with_state(Arc::clone(&app), auth::require_operator::<P, S, C>));
     open.merge(operator).with_state(app)
+}
+
+/// What clients find the resources by.
+fn discovery_routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/api", get(discovery::core))
+        .route("/api/v1", get(discovery::core_resources))
+        .route("/apis", get(discovery::groups))
+        .route("/apis/{group}", get(discovery::group))
+        .route("/apis/vaultctl.dev/v1", get(discovery::our_resources))
+        .route("/openapi/v3", get(openapi::index))
+        .route("/openapi/v3/api/v1", get(openapi::core))
+        .route("/openapi/v3/apis/vaultctl.dev/v1", get(openapi::ours))
+}
+
+/// The core group, read-only.
+fn core_routes<P: Platform, S: Store, C: Clock>() -> Router<Arc<App<P, S, C>>> {
+    Router::new()
+        .route("/api/v1/events", get(events::list::<P, S, C>))
+        .route("/api/v1/namespaces", get(namespaces::list::<P, S, C>))
+        .route("/api/v1/namespaces/{namespace}", get(namespaces::read::<P, S, C>))
+        .route("/api/v1/namespaces/{namespace}/events", get(events::list_in_namespace::<P, S, C>))
+        .route("/api/v1/namespaces/{namespace}/events/{name}", get(events::read::<P, S, C>))
 }
 
 /// The verbs of one kind.
@@ -92,22 +129,25 @@ fn resource<P: Platform, S: Store, C: Clock>(kind: Kind) -> Router<Arc<App<P, S,
     Router::new()
         .route(
             &collection,
-            get(move |state| objects::list::<P, S, C>(kind, state)).post(
-                move |state, query, body| objects::create::<P, S, C>(kind, state, query, body),
-            ),
+            get(move |state, query, headers| reading::list::<P, S, C>(kind, state, query, headers))
+                .post(move |state, query, body| {
+                    objects::create::<P, S, C>(kind, state, query, body)
+                }),
         )
         .route(
             &object,
-            get(move |state, name| objects::read::<P, S, C>(kind, state, name))
-                .put(move |state, name, query, body| {
-                    objects::replace::<P, S, C>(kind, state, name, query, body)
-                })
-                .patch(move |state, name, query, headers, body| {
-                    objects::patch::<P, S, C>(kind, state, name, query, headers, body)
-                })
-                .delete(move |state, name, query, body| {
-                    objects::delete::<P, S, C>(kind, state, name, query, body)
-                }),
+            get(move |state, name, query, headers| {
+                reading::read::<P, S, C>(kind, state, name, query, headers)
+            })
+            .put(move |state, name, query, body| {
+                objects::replace::<P, S, C>(kind, state, name, query, body)
+            })
+            .patch(move |state, name, query, headers, body| {
+                objects::patch::<P, S, C>(kind, state, name, query, headers, body)
+            })
+            .delete(move |state, name, query, body| {
+                objects::delete::<P, S, C>(kind, state, name, query, body)
+            }),
         )
 }
 

@@ -5,6 +5,7 @@
 //!   HTTP server                                   (all of them wake the same pass)
 //!   event keeper ─▶ store, log, listeners
 //!   looks at agents ─▶ wake, if there is news
+//!   feeds ─▶ watchers                             (one task per kind: what changed)
 //! ```
 //!
 //! If one of the tasks ends, the controller ends: there is no half of it that goes on alone.
@@ -34,7 +35,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::context::{self, Tls, TlsError};
 use crate::events::Event;
 use crate::folder::{Folder, FolderError};
-use crate::http::{App, TokenDigest, router};
+use crate::http::{App, Feeds, TokenDigest, router};
 use crate::identity::{IdentityError, MasterKey};
 use crate::platform::FlyPlatform;
 use crate::store::{Kind, SqliteStore, Store, StoreError};
@@ -186,6 +187,13 @@ impl Controller {
         let reconciler = Arc::new(OnceCell::new());
         let token = key.operator_token();
         let writing = Arc::new(Mutex::new(()));
+        let feeds = Feeds::new(stop.clone());
+        for task in feeds.tasks(&store, key.controller_id()) {
+            tasks.spawn(async move {
+                task.await;
+                Ok(())
+            });
+        }
         let app = Arc::new(App {
             store: store.clone(),
             clock,
@@ -197,6 +205,7 @@ impl Controller {
             stale_after_ms: stale_after_ms(config.interval),
             writing: Arc::clone(&writing),
             watches_folder: folder.is_some(),
+            feeds,
         });
         tasks.spawn(server::serve(listener, serving.config, router(app), stop.clone()));
         let (agents, requests) = Agents::new();

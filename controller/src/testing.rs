@@ -116,6 +116,33 @@ impl Clock for ManualClock {
     }
 }
 
+/// A clock on which whoever sleeps waits until it is moved far enough.
+#[derive(Clone)]
+pub(crate) struct SteppedClock(tokio::sync::watch::Sender<i64>);
+
+impl SteppedClock {
+    pub(crate) fn new() -> Self {
+        Self(tokio::sync::watch::Sender::new(NOW.0))
+    }
+
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.0.send_modify(|now| *now += i64::try_from(duration.as_millis()).unwrap());
+    }
+}
+
+impl Clock for SteppedClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(*self.0.borrow())
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let until = self.now().plus_ms(i64::try_from(duration.as_millis()).unwrap());
+        let mut moved = self.0.subscribe();
+        // The sender lives as long as this clock.
+        moved.wait_for(|now| *now >= until.0).await.unwrap();
+    }
+}
+
 /// What exists, and what the lists show of it.
 #[derive(Default)]
 pub(crate) struct World {

@@ -16,6 +16,8 @@ use crate::store::{Kind, StoreError};
 
 /// The HTTP library's refusals are single sentences.
 const REFUSAL_BYTES_MAX: usize = 4_096;
+/// When it is worth to try again after a watch was turned away.
+const WATCH_RETRY_SECONDS: u32 = 10;
 
 /// Why a request was not carried out.
 #[derive(Debug)]
@@ -36,6 +38,25 @@ pub(super) enum ApiError {
     Raced(Kind, String),
     /// The object has problems.
     Invalid(Kind, String, Vec<Problem>),
+    /// There is no such object of a kind that is not stored; its plural and name.
+    NoSuchItem(&'static str, String),
+    /// The path is not in the table.
+    NoSuchPath,
+    /// No form of the answer is one that the client takes.
+    NotAcceptable,
+    /// An option of a list or a watch has a value that it cannot have.
+    InvalidOption(String),
+    /// What was asked for is not known any more: list again.
+    Expired(&'static str),
+    /// The version that was asked for has not been given out yet.
+    TooLargeVersion {
+        /// What was asked for.
+        wanted: i64,
+        /// The newest.
+        newest: i64,
+    },
+    /// Too many clients watch.
+    TooManyWatches,
     /// Not yet: try again.
     Unavailable(String),
     /// A machine of a tenant is not there yet: try again soon.
@@ -107,6 +128,30 @@ impl IntoResponse for ApiError {
             Self::NotYet { name, message, retry_after_seconds } => {
                 return not_yet(&name, message, retry_after_seconds);
             }
+            Self::NoSuchItem(plural, name) => {
+                let mut status =
+                    Status::failure(404, "NotFound", format!("{plural} {name:?} not found"))
+                        .about(plural, &name);
+                if let Some(details) = &mut status.details {
+                    details.group.clear();
+                }
+                status
+            }
+            Self::NoSuchPath => nowhere(),
+            Self::NotAcceptable => {
+                let message = "only application/json is answered, and as Table or \
+                               PartialObjectMetadata of meta.k8s.io/v1";
+                Status::failure(406, "NotAcceptable", message)
+            }
+            Self::InvalidOption(message) => {
+                let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {message}");
+                Status::failure(422, "Invalid", message)
+            }
+            Self::Expired(message) => Status::failure(410, "Expired", message),
+            Self::TooLargeVersion { wanted, newest } => {
+                return too_large_version(wanted, newest);
+            }
+            Self::TooManyWatches => return too_many_watches(),
             Self::Unavailable(message) => Status::failure(503, "ServiceUnavailable", message),
             Self::Store(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the store refused");
@@ -128,10 +173,34 @@ fn not_yet(name: &str, message: String, retry_after_seconds: u32) -> Response {
 }
 
 /// The answer to a path that is not in the table.
-pub(super) async fn no_such_path() -> Response {
-    let status =
-        Status::failure(404, "NotFound", "the server could not find the requested resource");
-    (StatusCode::NOT_FOUND, Json(status)).into_response()
+pub(super) async fn no_such_path() -> ApiError {
+    ApiError::NoSuchPath
+}
+
+fn nowhere() -> Status {
+    Status::failure(404, "NotFound", "the server could not find the requested resource")
+}
+
+/// In the shape by which client libraries know that they have to list anew.
+fn too_large_version(wanted: i64, newest: i64) -> Response {
+    let message = format!("Too large resource version: {wanted}, current: {newest}");
+    let mut status = serde_json::json!(Status::failure(504, "Timeout", message));
+    status["details"] = serde_json::json!({
+        "causes": [{
+            "reason": "ResourceVersionTooLarge", "message": "Too large resource version",
+        }],
+        "retryAfterSeconds": 1,
+    });
+    let header = [(RETRY_AFTER, "1")];
+    (StatusCode::GATEWAY_TIMEOUT, header, Json(status)).into_response()
+}
+
+fn too_many_watches() -> Response {
+    let message = "too many clients watch: try again later";
+    let mut status = serde_json::json!(Status::failure(429, "TooManyRequests", message));
+    status["details"] = serde_json::json!({ "retryAfterSeconds": WATCH_RETRY_SECONDS });
+    let header = [(RETRY_AFTER, WATCH_RETRY_SECONDS.to_string())];
+    (StatusCode::TOO_MANY_REQUESTS, header, Json(status)).into_response()
 }
 
 /// Puts the refusals of the HTTP library (no such verb, a body over the cap, a query that cannot be

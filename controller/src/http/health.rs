@@ -57,6 +57,12 @@ pub(super) async fn version() -> Json<Value> {
         "major": numbers.next(),
         "minor": numbers.next(),
         "gitVersion": format!("v{version}"),
+        // Clients want these as strings; what is not known is empty.
+        "gitCommit": "",
+        "gitTreeState": "",
+        "buildDate": "",
+        "goVersion": "",
+        "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     }))
 }

@@ -8,9 +8,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 use vault_api::check::Document;
-use vault_api::object::{API_VERSION, Status};
+use vault_api::object::Status;
 use vault_api::set::check_set;
 
 use super::App;
@@ -27,30 +27,6 @@ use crate::store::{Kind, Store, StoredObject};
 const WRITES_MAX: usize = 5;
 
 type Shared<P, S, C> = State<Arc<App<P, S, C>>>;
-
-pub(super) async fn list<P: Platform, S: Store, C: Clock>(
-    kind: Kind,
-    State(app): Shared<P, S, C>,
-) -> Result<Json<Value>, ApiError> {
-    // Read before the objects: a version that is too old makes a watcher see something twice, one
-    // that is too new would make it miss something.
-    let version = app.store.resource_version().await?;
-    let items: Vec<Value> = app.store.objects(kind).await?.iter().map(to_json).collect();
-    Ok(Json(json!({
-        "apiVersion": API_VERSION,
-        "kind": format!("{}List", kind.word()),
-        "metadata": { "resourceVersion": version.to_string() },
-        "items": items,
-    })))
-}
-
-pub(super) async fn read<P: Platform, S: Store, C: Clock>(
-    kind: Kind,
-    State(app): Shared<P, S, C>,
-    Path(name): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    Ok(Json(to_json(&existing(&app, kind, &name).await?)))
-}
 
 pub(super) async fn create<P: Platform, S: Store, C: Clock>(
     kind: Kind,
@@ -268,7 +244,7 @@ async fn check_against_others<P: Platform, S: Store, C: Clock>(
     }
 }
 
-async fn existing<P, S: Store, C>(
+pub(super) async fn existing<P, S: Store, C>(
     app: &App<P, S, C>,
     kind: Kind,
     name: &str,

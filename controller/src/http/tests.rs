@@ -1,11 +1,15 @@
 mod connect;
 mod events;
+mod reading;
+mod watching;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use vault_plan::policy::Policy;
 
@@ -14,7 +18,7 @@ use crate::reconcile::ReconcileConfig;
 use crate::source::Source;
 use crate::store::SqliteStore;
 use crate::testing::{
-    FakePlatform, ManualClock, NOW, ORG, class, controller, open, put, tenant, tenant_secrets,
+    FakePlatform, NOW, ORG, SteppedClock, class, controller, open, put, tenant, tenant_secrets,
 };
 
 const TOKEN: &str = "vop1_test";
@@ -23,6 +27,9 @@ const CLASSES: &str = "/apis/vaultctl.dev/v1/tenantclasses";
 
 struct Stage {
     _folder: TempDir,
+    _tasks: JoinSet<()>,
+    clock: SteppedClock,
+    stop: CancellationToken,
     store: SqliteStore,
     publish: watch::Sender<View>,
     router: Router,
@@ -43,12 +50,18 @@ impl Stage {
             oidc_issuer: "https://oidc.example".to_owned(),
         };
         let platform = Arc::new(FakePlatform::default());
-        let clock = ManualClock::new();
+        let clock = SteppedClock::new();
+        let stop = CancellationToken::new();
+        let feeds = Feeds::new(stop.clone());
+        let mut tasks = JoinSet::new();
+        for task in feeds.tasks(&store, controller()) {
+            tasks.spawn(task);
+        }
         let reconciler =
             Reconciler::new(platform, store.clone(), clock.clone(), config, Arc::new(|_| {}));
         let app = App {
             store: store.clone(),
-            clock,
+            clock: clock.clone(),
             controller: controller(),
             reconciler: Arc::new(OnceCell::new_with(Some(reconciler))),
             operator: TokenDigest::of(&SecretString::from(TOKEN)),
@@ -57,8 +70,10 @@ impl Stage {
             stale_after_ms: 30_000,
             writing: Arc::default(),
             watches_folder: true,
+            feeds,
         };
-        Self { _folder: folder, store, publish, router: router(Arc::new(app)) }
+        let router = router(Arc::new(app));
+        Self { _folder: folder, _tasks: tasks, clock, stop, store, publish, router }
     }
 
     async fn send(&self, request: Request<Body>) -> (StatusCode, String) {
