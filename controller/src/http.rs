@@ -3,7 +3,7 @@
 //! | Routes | Who |
 //! | --- | --- |
 //! | `/livez`, `/readyz`, `/healthz` | everyone |
-//! | `/version`, `/status`, `/api…`, `/apis…`, `/openapi/v3…`, and paths that there are not | the operator token |
+//! | `/version`, `/status`, `/api…`, `/apis…`, `/openapi/…`, and paths that there are not | the operator token |
 //!
 //! Handlers never call the platform to change something: they change what is desired and wake the
 //! reconciler. The `plan` subresource looks at the platform, and only looks; the `connect`
@@ -107,6 +107,7 @@ fn discovery_routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/apis", get(discovery::groups))
         .route("/apis/{group}", get(discovery::group))
         .route("/apis/vaultctl.dev/v1", get(discovery::our_resources))
+        .route("/openapi/v2", get(openapi::v2::document))
         .route("/openapi/v3", get(openapi::index))
         .route("/openapi/v3/api/v1", get(openapi::core))
         .route("/openapi/v3/apis/vaultctl.dev/v1", get(openapi::ours))

@@ -5,6 +5,7 @@
 
 mod convert;
 mod paths;
+pub(super) mod v2;
 
 use std::sync::LazyLock;
 
@@ -17,6 +18,9 @@ use vault_api::object::GROUP;
 use vault_api::schema;
 
 use super::resources::{NAMESPACES, Resource, VERSION};
+
+/// What all documents are called.
+const TITLE: &str = "vaultctl";
 
 /// A document that is made once.
 struct Document {
@@ -78,7 +82,7 @@ fn document(group: &'static str, mut schemas: Map<String, Value>) -> Document {
     }
     Document::new(&json!({
         "openapi": "3.0.0",
-        "info": { "title": "vaultctl", "version": env!("CARGO_PKG_VERSION") },
+        "info": { "title": TITLE, "version": env!("CARGO_PKG_VERSION") },
         "paths": all_paths,
         "components": {
             "schemas": schemas,

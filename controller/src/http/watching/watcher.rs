@@ -57,9 +57,14 @@ pub(super) enum Begin {
 
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Runs from now on, not from when somebody first waits for it.
 fn timer<C: Clock>(clock: &C, duration: Duration) -> Timer {
+    let until = clock.now().plus_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
     let clock = clock.clone();
-    Box::pin(async move { clock.sleep(duration).await })
+    Box::pin(async move {
+        let left = until.since_ms(clock.now());
+        clock.sleep(Duration::from_millis(u64::try_from(left).unwrap_or_default())).await;
+    })
 }
 
 /// When a watch ends at the latest, and the seat that is free again after that.
