@@ -13,6 +13,7 @@ pub(crate) mod at;
 mod config;
 mod semantics;
 mod structure;
+mod unknown;
 mod unsupported;
 pub(crate) mod words;
 
@@ -24,6 +25,7 @@ use crate::object::{API_VERSION, ObjectMeta};
 use crate::problem::Problem;
 use crate::tenant::{Tenant, TenantClass};
 use at::At;
+pub use unknown::{UnknownField, remove_field, unknown_fields};
 
 /// Deepest nesting of a document. Ours need about ten levels, Fly's machine config a few more;
 /// everything that walks a document may rely on it.
@@ -125,18 +127,20 @@ pub fn check(value: &Value) -> Result<Document, Vec<Problem>> {
 pub(crate) struct Placed {
     pub(crate) problem: Problem,
     pub(crate) at_key: bool,
+    /// For a field that no schema knows: what may have been meant, or nothing.
+    pub(crate) unknown: Option<String>,
 }
 
 impl Placed {
     /// A problem with the key itself.
     pub(crate) fn key(problem: Problem) -> Self {
-        Self { problem, at_key: true }
+        Self { problem, at_key: true, unknown: None }
     }
 }
 
 impl From<Problem> for Placed {
     fn from(problem: Problem) -> Self {
-        Self { problem, at_key: false }
+        Self { problem, at_key: false, unknown: None }
     }
 }
 

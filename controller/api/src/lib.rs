@@ -19,8 +19,10 @@ pub mod object;
 pub mod status;
 pub mod tenant;
 
+pub mod audit;
 pub mod connect;
 pub mod context;
+pub mod operator;
 pub mod plan;
 
 // What may be written, piece by piece.
@@ -28,6 +30,7 @@ pub mod problem;
 
 pub mod names;
 pub mod regions;
+pub mod selector;
 pub mod template;
 
 // Whole documents: one alone, a tenant with its class, several together, files.

@@ -17,9 +17,11 @@ mod located;
 mod scalar;
 mod source;
 mod tree;
+mod value;
 
 pub use folder::{FolderProblem, check_folder};
 pub use located::{LocatedDocument, LocatedProblem, Location};
+pub use value::read_value;
 
 use std::collections::HashSet;
 
@@ -161,7 +163,7 @@ fn list_items(node: &Node) -> Option<&[Node]> {
 }
 
 fn locate(source: &Source, root: &Node, placed: &Placed) -> LocatedProblem {
-    let Placed { problem, at_key } = placed;
+    let Placed { problem, at_key, .. } = placed;
     let location =
         if *at_key { root.locate_key(&problem.path) } else { root.locate(&problem.path) };
     source.problem(location, problem.message.clone())

@@ -145,11 +145,12 @@ fn is_identity(path: &FieldPath) -> bool {
 
 fn unknown_field(parent: &FieldPath, name: &str, known: &[&str]) -> Placed {
     let mut hint = did_you_mean(name, known.iter().copied());
+    let near = hint.clone();
     if hint.is_empty() && !known.is_empty() {
         hint = format!("; known here are {}", known.join(", "));
     }
     let message = format!("unknown field `{}`{hint}", shorten(name));
-    Placed::key(Problem::invalid(parent.field(name), message))
+    Placed { unknown: Some(near), ..Placed::key(Problem::invalid(parent.field(name), message)) }
 }
 
 fn message(path: &FieldPath, kind: &ValidationErrorKind, found: &Value) -> String {
