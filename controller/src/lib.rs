@@ -33,6 +33,7 @@ pub mod status;
 
 pub mod agents;
 pub mod args;
+pub mod audit;
 pub mod connect;
 pub mod context;
 pub mod events;

@@ -8,11 +8,13 @@
 //!
 //! SQL stands only below this module.
 
+mod audit;
 mod events;
 mod history;
 mod journal;
 mod migrations;
 mod objects;
+mod operators;
 mod pages;
 mod secrets;
 mod sqlite;
@@ -28,10 +30,12 @@ use vault_plan::action::ActionKind;
 use vault_plan::observed::SecretState;
 use vault_plan::time::UnixMillis;
 
+use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
 use crate::source::Source;
 pub use events::{EventChanges, EventSeries};
 pub use history::{Change, Changes};
+pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
 pub use sqlite::SqliteStore;
 
@@ -128,7 +132,7 @@ pub struct StoredObject {
     pub deleted_at: Option<UnixMillis>,
     /// Who owns the spec.
     pub source: Source,
-    /// `labels` and `annotations`.
+    /// `labels`, `annotations`, `finalizers`; and what the file set last (`accept::layers`).
     pub metadata: Map<String, Value>,
     /// As written.
     pub spec: Map<String, Value>,
@@ -366,6 +370,59 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         tenant: Option<&str>,
     ) -> impl Future<Output = Result<Vec<EventSeries>, StoreError>> + Send;
+
+    /// As [`Store::put_object`], with the record of the request that asked for it: both or neither.
+    fn put_object_audited(
+        &self,
+        object: StoredObject,
+        expected: Option<i64>,
+        record: AuditRecord,
+    ) -> impl Future<Output = Result<StoredObject, StoreError>> + Send;
+
+    /// As [`Store::remove_object`], with the record of the request that asked for it.
+    fn remove_object_audited(
+        &self,
+        kind: Kind,
+        name: &str,
+        expected: i64,
+        record: AuditRecord,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Keeps the record of a request that changed nothing.
+    fn append_audit(
+        &self,
+        record: AuditRecord,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The records that are wanted, the newest last.
+    fn audit(
+        &self,
+        query: AuditQuery,
+    ) -> impl Future<Output = Result<Vec<AuditRecord>, StoreError>> + Send;
+
+    /// All operator tokens, in the order of their names.
+    fn operators(&self) -> impl Future<Output = Result<Vec<StoredOperator>, StoreError>> + Send;
+
+    /// Keeps a new operator token; [`StoreError::Conflict`] if there is one of that name.
+    fn insert_operator(
+        &self,
+        operator: StoredOperator,
+        record: AuditRecord,
+    ) -> impl Future<Output = Result<StoredOperator, StoreError>> + Send;
+
+    /// Forgets an operator token; [`StoreError::Conflict`] if there is none of that name.
+    fn remove_operator(
+        &self,
+        name: &str,
+        record: AuditRecord,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Notes that an operator token was used at `now`.
+    fn touch_operator(
+        &self,
+        name: &str,
+        now: UnixMillis,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// A stored word that this version does not know.

@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0001_objects_journal_events.sql"),
     include_str!("migrations/0002_secrets.sql"),
     include_str!("migrations/0003_watch.sql"),
+    include_str!("migrations/0004_operators.sql"),
 ];
 
 /// Brings a database to the newest schema.

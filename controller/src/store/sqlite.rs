@@ -16,9 +16,10 @@ use vault_plan::time::UnixMillis;
 use super::writer::Writer;
 use super::{
     Changes, EventChanges, EventSeries, Intent, Kind, Page, PageQuery, Settlement, Store,
-    StoreError, StoredObject, StoredSecret, events, history, journal, migrations, objects, pages,
-    secrets,
+    StoreError, StoredObject, StoredOperator, StoredSecret, audit, events, history, journal,
+    migrations, objects, operators, pages, secrets,
 };
+use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
 
 /// How long SQLite waits for a lock of its own; the writer is alone, so this is never reached but
@@ -206,6 +207,72 @@ impl Store for SqliteStore {
     async fn events(&self, tenant: Option<&str>) -> Result<Vec<EventSeries>, StoreError> {
         let tenant = tenant.map(str::to_owned);
         self.read(move |connection| events::list(connection, tenant.as_deref())).await
+    }
+
+    async fn put_object_audited(
+        &self,
+        object: StoredObject,
+        expected: Option<i64>,
+        record: AuditRecord,
+    ) -> Result<StoredObject, StoreError> {
+        let verb = move |connection: &Connection| {
+            audit::append(connection, &record)?;
+            objects::put(connection, object, expected)
+        };
+        self.writer.write(verb).await
+    }
+
+    async fn remove_object_audited(
+        &self,
+        kind: Kind,
+        name: &str,
+        expected: i64,
+        record: AuditRecord,
+    ) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        let verb = move |connection: &Connection| {
+            audit::append(connection, &record)?;
+            objects::remove(connection, kind, &name, expected)
+        };
+        self.writer.write(verb).await
+    }
+
+    async fn append_audit(&self, record: AuditRecord) -> Result<(), StoreError> {
+        self.writer.write(move |connection| audit::append(connection, &record)).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
+        self.read(move |connection| audit::list(connection, &query)).await
+    }
+
+    async fn operators(&self) -> Result<Vec<StoredOperator>, StoreError> {
+        self.read(operators::list).await
+    }
+
+    async fn insert_operator(
+        &self,
+        operator: StoredOperator,
+        record: AuditRecord,
+    ) -> Result<StoredOperator, StoreError> {
+        let verb = move |connection: &Connection| {
+            audit::append(connection, &record)?;
+            operators::insert(connection, operator)
+        };
+        self.writer.write(verb).await
+    }
+
+    async fn remove_operator(&self, name: &str, record: AuditRecord) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        let verb = move |connection: &Connection| {
+            audit::append(connection, &record)?;
+            operators::remove(connection, &name)
+        };
+        self.writer.write(verb).await
+    }
+
+    async fn touch_operator(&self, name: &str, now: UnixMillis) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.writer.write(move |connection| operators::touch(connection, &name, now)).await
     }
 }
 
