@@ -5,11 +5,18 @@
 //!                           ├─▶ decide ─▶ Create | Change | Keep | refusal
 //!   what is stored ─────────┘
 //! ```
+//!
+//! Labels and annotations belong to nobody alone: what a file says of them is laid over what others
+//! wrote ([`layers`]). Finalizers are the API's and the controller's ([`finalizers`]).
+
+pub mod finalizers;
+mod layers;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 use vault_api::check::Document;
 use vault_api::object::API_VERSION;
+use vault_api::problem::Problem;
 use vault_plan::identity::ControllerId;
 use vault_plan::time::UnixMillis;
 
@@ -37,6 +44,16 @@ pub enum Refusal {
         kind: &'static str,
         /// The object's name.
         name: String,
+    },
+    /// The finalizers cannot be so.
+    #[error("{kind} {name}: metadata.finalizers: {}", .problem.message)]
+    Finalizers {
+        /// The kind's name.
+        kind: &'static str,
+        /// The object's name.
+        name: String,
+        /// Why, at `metadata.finalizers`.
+        problem: Problem,
     },
 }
 
@@ -75,7 +92,8 @@ pub struct Writer<'a> {
 /// Decides about a checked document, given what is stored under its name.
 ///
 /// # Errors
-/// If this write would change the spec and somebody else owns it, or the object is being deleted.
+/// If this write would change the spec and somebody else owns it, or the object is being deleted;
+/// or if its finalizers cannot be so.
 pub fn decide(
     document: &Document,
     stored: Option<&StoredObject>,
@@ -83,12 +101,13 @@ pub fn decide(
     controller: &ControllerId,
     now: UnixMillis,
 ) -> Result<Decision, Refusal> {
-    let written = Written::read(document);
+    let mut written = Written::read(document);
+    let (kind, name) = (written.kind.word(), written.name.clone());
+    let bad_finalizers = |problem| Refusal::Finalizers { kind, name: name.clone(), problem };
+    finalizers::settle(&mut written.metadata, stored, writer.source).map_err(bad_finalizers)?;
     let Some(stored) = stored else {
         return Ok(Decision::Create(written.into_new(writer.source, controller, now)));
     };
-    let kind = stored.kind.word();
-    let name = stored.name.clone();
     let spec_changes = stored.spec != written.spec;
     if spec_changes && stored.deleted_at.is_some() && !writer.rehearsal {
         return Err(Refusal::Deleting { kind, name });
@@ -98,7 +117,11 @@ pub fn decide(
         return Err(Refusal::Owned { kind, name, owner: stored.source.clone() });
     }
     let mut object = stored.clone();
-    object.metadata = written.metadata;
+    object.metadata = match writer.source {
+        Source::Folder { .. } => layers::over(&stored.metadata, written.metadata),
+        Source::Api if writer.take_ownership => written.metadata,
+        Source::Api => layers::kept(&stored.metadata, written.metadata),
+    };
     if spec_changes {
         object.spec = written.spec;
         object.generation += 1;
@@ -141,10 +164,17 @@ impl Written {
                 metadata.insert(key.to_owned(), Value::Object(object(value)));
             }
         }
+        if !meta.finalizers.is_empty() {
+            metadata.insert(finalizers::KEY.to_owned(), meta.finalizers.clone().into());
+        }
         Self { kind, name: meta.name.clone(), metadata, spec }
     }
 
     fn into_new(self, source: &Source, controller: &ControllerId, now: UnixMillis) -> StoredObject {
+        let metadata = match source {
+            Source::Folder { .. } => layers::over(&Map::new(), self.metadata),
+            Source::Api => self.metadata,
+        };
         let uid = match self.kind {
             Kind::Tenant => controller.tenant_uid(&self.name).to_string(),
             Kind::TenantClass => controller.object_uid(self.kind.word(), &self.name).to_string(),
@@ -158,7 +188,7 @@ impl Written {
             created_at: now,
             deleted_at: None,
             source: source.clone(),
-            metadata: self.metadata,
+            metadata,
             spec: self.spec,
             status: None,
         }
@@ -169,6 +199,7 @@ impl Written {
 #[must_use]
 pub fn to_json(object: &StoredObject) -> Value {
     let mut metadata = object.metadata.clone();
+    metadata.remove(layers::KEY);
     let mut set = |key: &str, value: Value| drop(metadata.insert(key.to_owned(), value));
     set("name", object.name.clone().into());
     set("uid", object.uid.clone().into());

@@ -23,7 +23,7 @@ use vault_api::manifest::{MANIFEST_BYTES_MAX, ManifestReading, check_folder, rea
 use vault_plan::identity::ControllerId;
 use vault_plan::time::UnixMillis;
 
-use crate::accept::{Decision, Refusal, Writer, decide, to_document};
+use crate::accept::{Decision, Refusal, Writer, decide, finalizers, to_document};
 use crate::source::Source;
 use crate::store::{Kind, Store, StoreError, StoredObject};
 
@@ -346,9 +346,7 @@ impl Intake<'_> {
         let due: Vec<Change> = missing
             .into_iter()
             .filter(|(_, since)| self.now.since_ms(*since) >= PRUNE_AFTER_MS)
-            .map(|(object, _)| {
-                (StoredObject { deleted_at: Some(self.now), ..object.clone() }, "pruned")
-            })
+            .map(|(object, _)| (finalizers::deleted(object, self.now), "pruned"))
             .collect();
         let later = due.len() < count;
         (due, later)

@@ -18,6 +18,7 @@ use vault_plan::policy::Policy;
 use vault_plan::report::{NoteReason, Stray};
 use vault_plan::time::UnixMillis;
 
+use crate::accept::finalizers;
 use crate::agents::Agents;
 use crate::clock::Clock;
 use crate::events::Event;
@@ -37,6 +38,9 @@ use secrets::SecretLooks;
 /// How many passes must have found nothing of a deleted tenant before it is forgotten: one list
 /// may lie.
 const ABSENT_PASSES: u32 = 2;
+
+/// What is told when a tenant is gone.
+pub(crate) const DELETED: &str = "the tenant is deleted; its volumes and its app are kept";
 
 /// What a reconciler needs to know besides its seams.
 #[derive(Clone, Debug)]
@@ -274,7 +278,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 pass.tenants -= 1;
                 continue;
             }
-            pass.waiting |= report.gone || report.notes.iter().any(|note| is_passing(note.reason));
+            let torn_down = object.deleted_at.is_some() && !finalizers::is_held_by_us(object);
+            pass.waiting |= report.gone && !torn_down
+                || report.notes.iter().any(|note| is_passing(note.reason));
             let facts = Facts {
                 desired,
                 report,
@@ -304,14 +310,33 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         Ok(pass)
     }
 
-    /// Removes a deleted tenant of which nothing is left; whether it is gone.
+    /// Removes a deleted tenant of which nothing is left, or, while finalizers of others stand on
+    /// it, takes our own away; whether it is gone.
     async fn forget(&self, object: &StoredObject) -> Result<bool, PassError> {
-        match self.store.remove_object(Kind::Tenant, &object.name, object.resource_version).await {
-            Ok(()) => {
+        let rest = finalizers::torn_down(object);
+        let tell = |reason, message: String| {
+            (self.tell)(Event::normal(self.clock.now(), &object.name, reason, message));
+        };
+        let version = object.resource_version;
+        let written = match finalizers::may_go(&rest) {
+            true => {
+                self.store.remove_object(Kind::Tenant, &object.name, version).await.map(|()| true)
+            }
+            false if rest == *object => return Ok(false),
+            false => self.store.put_object(rest.clone(), Some(version)).await.map(|_| false),
+        };
+        match written {
+            Ok(true) => {
                 self.memory().absent.remove(&object.name);
-                let message = "the tenant is deleted; its volumes and its app are kept";
-                (self.tell)(Event::normal(self.clock.now(), &object.name, "Deleted", message));
+                tell("Deleted", DELETED.to_owned());
                 Ok(true)
+            }
+            Ok(false) => {
+                let names: Vec<&str> = finalizers::of(&rest).collect();
+                let names = names.join(", ");
+                tell("TornDown", format!("its machines are gone; it waits for {names}"));
+                // Its status is of the version before; the next pass writes it.
+                Ok(false)
             }
             // It was written in the meantime; the next pass looks again.
             Err(StoreError::Conflict) => Ok(false),
