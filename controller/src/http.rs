@@ -3,29 +3,39 @@
 //! | Routes | Who |
 //! | --- | --- |
 //! | `/livez`, `/readyz`, `/healthz` | everyone |
-//! | `/version`, `/status`, `/api…`, `/apis…`, `/openapi/…`, and paths that there are not | the operator token |
+//! | all others, and paths that there are not | bearers of operator tokens, as [`roles`] says |
 //!
 //! Handlers never call the platform to change something: they change what is desired and wake the
 //! reconciler. The `plan` subresource looks at the platform, and only looks; the `connect`
 //! subresource tells what the last pass saw.
 
+mod audit;
 mod auth;
+mod body;
+mod caller;
 mod columns;
 mod connect;
+mod delete;
 mod discovery;
 mod error;
 mod events;
+mod fields;
 mod forms;
 mod health;
 mod list;
 mod namespaces;
 mod objects;
 mod openapi;
+mod operator_tokens;
+mod operators;
 mod options;
+mod patch;
 mod plan;
 mod reading;
 mod request;
 mod resources;
+mod roles;
+mod tenant_status;
 mod watching;
 
 use std::sync::Arc;
@@ -44,7 +54,8 @@ use crate::reconcile::Reconciler;
 use crate::store::{Kind, Store};
 use crate::view::View;
 
-pub use auth::TokenDigest;
+pub use caller::Caller;
+pub use operators::Operators;
 pub use watching::{Feeds, Topic};
 
 /// What handlers share.
@@ -57,8 +68,8 @@ pub struct App<P, S, C> {
     pub controller: ControllerId,
     /// There once the platform has been reached for the first time.
     pub reconciler: Arc<OnceCell<Reconciler<P, S, C>>>,
-    /// The one operator token.
-    pub operator: TokenDigest,
+    /// The tokens that are known.
+    pub operators: Operators,
     /// Wakes the reconciler.
     pub wake: Arc<Notify>,
     /// What the controller says of itself.
@@ -92,10 +103,30 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
         .route("/apis/vaultctl.dev/v1/tenants/{name}/connect", post(connect::create::<P, S, C>))
         .merge(discovery_routes())
         .merge(core_routes::<P, S, C>())
+        .route(
+            "/apis/vaultctl.dev/v1/tenants/{name}/status",
+            get(|state, caller, name, query, headers| {
+                reading::read::<P, S, C>(Kind::Tenant, state, caller, name, query, headers)
+            })
+            .put(tenant_status::replace::<P, S, C>)
+            .patch(tenant_status::patch::<P, S, C>),
+        )
+        .route(
+            "/apis/vaultctl.dev/v1/operatortokens",
+            get(operator_tokens::list::<P, S, C>).post(operator_tokens::create::<P, S, C>),
+        )
+        .route(
+            "/apis/vaultctl.dev/v1/operatortokens/{name}",
+            get(operator_tokens::read::<P, S, C>).delete(operator_tokens::delete::<P, S, C>),
+        )
+        .route("/audit-log", get(audit::list::<P, S, C>))
         .fallback(error::no_such_path)
         .layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX))
+        // From here on, a request meets what stands last first.
+        .layer(from_fn_with_state(Arc::clone(&app), roles::authorize::<P, S, C>))
         .layer(from_fn(error::in_our_shape))
-        .layer(from_fn_with_state(Arc::clone(&app), auth::require_operator::<P, S, C>));
+        .layer(from_fn_with_state(Arc::clone(&app), audit::keep::<P, S, C>))
+        .layer(from_fn_with_state(Arc::clone(&app), auth::authenticate::<P, S, C>));
     open.merge(operator).with_state(app)
 }
 
@@ -130,24 +161,24 @@ fn resource<P: Platform, S: Store, C: Clock>(kind: Kind) -> Router<Arc<App<P, S,
     Router::new()
         .route(
             &collection,
-            get(move |state, query, headers| reading::list::<P, S, C>(kind, state, query, headers))
-                .post(move |state, query, body| {
-                    objects::create::<P, S, C>(kind, state, query, body)
-                }),
+            get(move |state, caller, query, headers| {
+                reading::list::<P, S, C>(kind, state, caller, query, headers)
+            })
+            .post(move |state, request| objects::create::<P, S, C>(kind, state, request)),
         )
         .route(
             &object,
-            get(move |state, name, query, headers| {
-                reading::read::<P, S, C>(kind, state, name, query, headers)
+            get(move |state, caller, name, query, headers| {
+                reading::read::<P, S, C>(kind, state, caller, name, query, headers)
             })
-            .put(move |state, name, query, body| {
-                objects::replace::<P, S, C>(kind, state, name, query, body)
+            .put(move |state, name, request| {
+                objects::replace::<P, S, C>(kind, state, name, request)
             })
-            .patch(move |state, name, query, headers, body| {
-                objects::patch::<P, S, C>(kind, state, name, query, headers, body)
+            .patch(move |state, name, request| {
+                objects::patch::<P, S, C>(kind, state, name, request)
             })
-            .delete(move |state, name, query, body| {
-                objects::delete::<P, S, C>(kind, state, name, query, body)
+            .delete(move |state, name, request| {
+                delete::delete::<P, S, C>(kind, state, name, request)
             }),
         )
 }

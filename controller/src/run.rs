@@ -35,7 +35,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::context::{self, Tls, TlsError};
 use crate::events::Event;
 use crate::folder::{Folder, FolderError};
-use crate::http::{App, Feeds, TokenDigest, router};
+use crate::http::{App, Feeds, Operators, router};
 use crate::identity::{IdentityError, MasterKey};
 use crate::platform::FlyPlatform;
 use crate::store::{Kind, SqliteStore, Store, StoreError};
@@ -199,7 +199,7 @@ impl Controller {
             clock,
             controller: key.controller_id(),
             reconciler: Arc::clone(&reconciler),
-            operator: TokenDigest::of(&token),
+            operators: Operators::load(&token, &store).await?,
             wake: Arc::clone(&wake),
             view: view.clone(),
             stale_after_ms: stale_after_ms(config.interval),

@@ -1,4 +1,4 @@
-//! Who may use the API: bearers of the operator token.
+//! Who may use the API at all: bearers of a known operator token.
 
 use std::sync::Arc;
 
@@ -6,50 +6,41 @@ use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::Response;
-use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use super::App;
 use super::error::ApiError;
+use super::operators::Found;
+use crate::clock::Clock;
+use crate::platform::Platform;
+use crate::store::Store;
 
-/// The digest of a token: comparing digests in constant time tells nothing about the token, not
-/// even its length.
-#[derive(Clone)]
-pub struct TokenDigest([u8; 32]);
-
-impl TokenDigest {
-    /// Digests a token.
-    #[must_use]
-    pub fn of(token: &SecretString) -> Self {
-        Self(Sha256::digest(token.expose_secret().as_bytes()).into())
-    }
-
-    fn matches(&self, presented: &str) -> bool {
-        let presented: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
-        self.0.ct_eq(&presented).into()
-    }
-}
-
-/// Lets a request through if it carries the operator token; its body is not read before.
-pub(super) async fn require_operator<P, S, C>(
+/// Lets a request through if it carries a known token, and says whose it is in a
+/// [`Caller`](super::Caller); its body is not read before.
+pub(super) async fn authenticate<P: Platform, S: Store, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
-    request: Request,
+    mut request: Request,
     next: Next,
-) -> Result<Response, ApiError>
-where
-    P: Send + Sync + 'static,
-    S: Send + Sync + 'static,
-    C: Send + Sync + 'static,
-{
+) -> Result<Response, ApiError> {
     let presented = request
         .headers()
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "));
-    match presented {
-        Some(token) if app.operator.matches(token.trim()) => Ok(next.run(request).await),
-        Some(_) => Err(ApiError::Unauthorized("the token is not this controller's")),
-        None => Err(ApiError::Unauthorized("send the operator token as Authorization: Bearer …")),
+    let Some(presented) = presented else {
+        app.operators.count_unknown();
+        return Err(ApiError::Unauthorized("send an operator token as Authorization: Bearer …"));
+    };
+    let now = app.clock.now();
+    match app.operators.find(presented.trim(), now) {
+        Found::Known { caller, stale_use } => {
+            if stale_use && let Err(error) = app.store.touch_operator(caller.name(), now).await {
+                // Worth less than the request itself.
+                tracing::warn!(error = &error as &dyn std::error::Error, "a use is not noted");
+            }
+            request.extensions_mut().insert(caller);
+            Ok(next.run(request).await)
+        }
+        Found::Expired => Err(ApiError::Unauthorized("the token has expired")),
+        Found::Unknown => Err(ApiError::Unauthorized("the token is not one of this controller's")),
     }
 }

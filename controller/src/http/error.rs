@@ -36,6 +36,16 @@ pub(super) enum ApiError {
     Conflict(Kind, String, String),
     /// Somebody else wrote the object between our read and our write.
     Raced(Kind, String),
+    /// The writer has read an older version.
+    Stale(Kind, String),
+    /// There is one already, which is being deleted.
+    Deleting(Kind, String),
+    /// Anything else that is refused, in the words of the answer.
+    Refused(Box<Status>),
+    /// The request is too large in what it asks for.
+    TooLarge(String),
+    /// The request is well-formed and does not fit the object.
+    Unprocessable(String),
     /// The object has problems.
     Invalid(Kind, String, Vec<Problem>),
     /// There is no such object of a kind that is not stored; its plural and name.
@@ -74,8 +84,31 @@ pub(super) enum ApiError {
 
 impl ApiError {
     /// Names the object that a refusal is about.
-    pub(super) fn refused(kind: Kind, name: &str, refusal: &Refusal) -> Self {
-        Self::Conflict(kind, name.to_owned(), refusal.to_string())
+    pub(super) fn refused(kind: Kind, name: &str, refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Finalizers { problem, .. } => {
+                Self::Invalid(kind, name.to_owned(), vec![problem])
+            }
+            refusal => Self::Conflict(kind, name.to_owned(), refusal.to_string()),
+        }
+    }
+
+    /// What the caller may not do: `path` is a route, or a resource.
+    pub(super) fn forbidden(path: &str, name: Option<&str>, why: &str) -> Self {
+        let mut parts = path.strip_prefix("/apis/vaultctl.dev/v1/").unwrap_or(path).split('/');
+        let resource = parts.next().filter(|part| !part.is_empty());
+        let status = match (resource, name) {
+            (Some(resource), Some(name)) => {
+                let message = format!("{resource}.vaultctl.dev {name:?} is forbidden: {why}");
+                Status::failure(403, "Forbidden", message).about(resource, name)
+            }
+            (Some(resource), None) => {
+                let message = format!("{resource}.vaultctl.dev is forbidden: {why}");
+                Status::failure(403, "Forbidden", message).about(resource, "")
+            }
+            (None, _) => Status::failure(403, "Forbidden", format!("{path} is forbidden: {why}")),
+        };
+        Self::Refused(Box::new(status))
     }
 
     /// Names the object that a store error is about.
@@ -120,8 +153,23 @@ impl IntoResponse for ApiError {
             Self::Conflict(kind, name, message) => {
                 Status::failure(409, "Conflict", message).about(kind.plural(), &name)
             }
-            Self::Raced(kind, name) => {
-                let message = StoreError::Conflict.to_string();
+            Self::Deleting(kind, name) => {
+                let plural = kind.plural();
+                let message = format!(
+                    "object is being deleted: {plural}.vaultctl.dev {name:?} already exists; it \
+                     can be made again once it is gone"
+                );
+                Status::failure(409, "AlreadyExists", message).about(plural, &name)
+            }
+            Self::Refused(status) => *status,
+            Self::TooLarge(message) => Status::failure(413, "RequestEntityTooLarge", message),
+            Self::Unprocessable(message) => Status::failure(422, "Invalid", message),
+            Self::Raced(kind, name) | Self::Stale(kind, name) => {
+                let message = format!(
+                    "Operation cannot be fulfilled on {}.vaultctl.dev {name:?}: the object has \
+                     been modified; please apply your changes to the latest version and try again",
+                    kind.plural()
+                );
                 Status::failure(409, "Conflict", message).about(kind.plural(), &name)
             }
             Self::Invalid(kind, name, problems) => Status::invalid(kind.plural(), &name, &problems),
@@ -159,8 +207,19 @@ impl IntoResponse for ApiError {
             }
         };
         let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (code, Json(status)).into_response()
+        answer(code, status)
     }
+}
+
+/// What the audit log tells of an answer that refuses: an extension of the answer.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome(pub(super) String);
+
+fn answer(code: StatusCode, status: Status) -> Response {
+    let outcome = Outcome(status.message.clone());
+    let mut response = (code, Json(status)).into_response();
+    response.extensions_mut().insert(outcome);
+    response
 }
 
 /// Says twice how soon to try again: as Kubernetes does, and as HTTP does.
@@ -234,7 +293,7 @@ pub(super) async fn in_our_shape(request: Request, next: Next) -> Response {
     parts.headers.remove(CONTENT_TYPE);
     parts.headers.remove(CONTENT_LENGTH);
     let status = Status::failure(code.as_u16(), reason, message);
-    let mut response = (code, Json(status)).into_response();
+    let mut response = answer(code, status);
     // Such as `Allow`.
     response.headers_mut().extend(parts.headers);
     response

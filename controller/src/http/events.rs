@@ -3,8 +3,10 @@
 //! Events that say the same of the same object are one Event with a count, as Kubernetes' own
 //! recorder makes them. How far back they go is the store's business.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -13,6 +15,7 @@ use vault_api::object::API_VERSION;
 use vault_plan::identity::ControllerId;
 
 use super::App;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::list;
 use super::namespaces::DEFAULT;
@@ -32,15 +35,17 @@ const CONTROLLER_KIND: &str = "Controller";
 /// The events that were kept, those that happened last at the end; or those that happen.
 pub(super) async fn list<P: Platform, S: Store, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
+    Extension(caller): Extension<Caller>,
     Query(options): Query<ListOptions>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if options.is_watch()? {
-        return watching::answer(&app, Topic::Events, &headers, &options).await;
+        return watching::answer(&app, &caller, Topic::Events, &headers, &options).await;
     }
     let selection = options.selection(&EVENTS)?;
     let version = app.store.resource_version().await?;
-    let series = app.store.events(tenant(&selection)).await?;
+    let mut series = app.store.events(tenant(&selection)).await?;
+    keep_seen(&app, &caller, &mut series).await?;
     let events = series.iter().map(|series| to_json(&app.controller, series));
     list::whole(&EVENTS, &headers, &options, version, events, app.clock.now())
 }
@@ -48,12 +53,13 @@ pub(super) async fn list<P: Platform, S: Store, C: Clock>(
 /// The same of one namespace; all events lie in one.
 pub(super) async fn list_in_namespace<P: Platform, S: Store, C: Clock>(
     state: State<Arc<App<P, S, C>>>,
+    caller: Extension<Caller>,
     Path(namespace): Path<String>,
     query: Query<ListOptions>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if namespace == DEFAULT {
-        return list(state, query, headers).await;
+        return list(state, caller, query, headers).await;
     }
     let State(app) = state;
     if query.is_watch()? {
@@ -67,15 +73,36 @@ pub(super) async fn list_in_namespace<P: Platform, S: Store, C: Clock>(
 /// One event, by the name that it has in lists.
 pub(super) async fn read<P: Platform, S: Store, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
+    Extension(caller): Extension<Caller>,
     Path((namespace, name)): Path<(String, String)>,
     Query(options): Query<ListOptions>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let series = app.store.events(None).await?;
+    let mut series = app.store.events(None).await?;
+    keep_seen(&app, &caller, &mut series).await?;
     let mut events = series.iter().map(|series| to_json(&app.controller, series));
     let found = events.find(|event| namespace == DEFAULT && event["metadata"]["name"] == *name);
     let event = found.ok_or(ApiError::NoSuchItem(EVENTS.plural, name))?;
     list::single(&EVENTS, &headers, &options, event, app.clock.now())
+}
+
+/// Leaves only the events of tenants that exist for this caller.
+async fn keep_seen<P, S: Store, C>(
+    app: &App<P, S, C>,
+    caller: &Caller,
+    series: &mut Vec<EventSeries>,
+) -> Result<(), ApiError> {
+    if caller.limit().is_none() {
+        return Ok(());
+    }
+    let tenants = app.store.objects(Kind::Tenant).await?;
+    let seen: HashSet<&str> = tenants
+        .iter()
+        .filter(|tenant| caller.sees(tenant))
+        .map(|tenant| tenant.name.as_str())
+        .collect();
+    series.retain(|series| seen.contains(series.event.tenant.as_str()));
+    Ok(())
 }
 
 /// The one tenant that can be selected events of, so that the store reads no others.

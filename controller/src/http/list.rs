@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use vault_plan::time::UnixMillis;
 
 use super::App;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::forms::Form;
 use super::options::{Freshness, ListOptions};
@@ -40,13 +41,14 @@ const TOKEN_BYTES_MAX: usize = 1_024;
 /// Answers one page of the objects of a kind.
 pub(super) async fn objects<P, S: Store, C: Clock>(
     app: &Arc<App<P, S, C>>,
+    caller: &Caller,
     kind: Kind,
     headers: &HeaderMap,
     options: &ListOptions,
 ) -> Result<Response, ApiError> {
     let resource = Resource::of(kind);
     let form = Form::choose(headers, &options.include_object)?;
-    let selection = options.selection(resource)?;
+    let selection = caller.narrow(kind, options.selection(resource)?);
     let freshness = options.freshness()?;
     let limit = options.limit()?;
     let token = options.continuation().map(|text| Token::read(text, kind)).transpose()?;

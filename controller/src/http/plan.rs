@@ -86,7 +86,7 @@ fn apply<P, S, C: Clock>(
     let writer = Writer { source: &Source::Api, take_ownership: false, rehearsal: true };
     let object = stored.map(|stored| &stored.object);
     let decision = decide(&document, object, writer, &app.controller, app.clock.now())
-        .map_err(|refusal| ApiError::refused(Kind::Tenant, name, &refusal))?;
+        .map_err(|refusal| ApiError::refused(Kind::Tenant, name, refusal))?;
     let changed = TenantObject {
         object: decision.object().clone(),
         spec: tenant.spec.clone(),

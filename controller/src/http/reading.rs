@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::App;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::options::ListOptions;
 use super::resources::Resource;
@@ -21,12 +23,13 @@ use crate::store::{Kind, Store};
 pub(super) async fn list<P: Platform, S: Store, C: Clock>(
     kind: Kind,
     State(app): State<Arc<App<P, S, C>>>,
+    Extension(caller): Extension<Caller>,
     Query(options): Query<ListOptions>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     match options.is_watch()? {
-        true => watching::answer(&app, Topic::Objects(kind), &headers, &options).await,
-        false => list::objects(&app, kind, &headers, &options).await,
+        true => watching::answer(&app, &caller, Topic::Objects(kind), &headers, &options).await,
+        false => list::objects(&app, &caller, kind, &headers, &options).await,
     }
 }
 
@@ -34,10 +37,11 @@ pub(super) async fn list<P: Platform, S: Store, C: Clock>(
 pub(super) async fn read<P: Platform, S: Store, C: Clock>(
     kind: Kind,
     State(app): State<Arc<App<P, S, C>>>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     Query(options): Query<ListOptions>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let object = to_json(&objects::existing(&app, kind, &name).await?);
+    let object = to_json(&objects::existing(&app, &caller, kind, &name).await?);
     list::single(Resource::of(kind), &headers, &options, object, app.clock.now())
 }

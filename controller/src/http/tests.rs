@@ -36,7 +36,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Self {
+    async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let (publish, view) = watch::channel(View::default());
@@ -64,7 +64,7 @@ impl Stage {
             clock: clock.clone(),
             controller: controller(),
             reconciler: Arc::new(OnceCell::new_with(Some(reconciler))),
-            operator: TokenDigest::of(&SecretString::from(TOKEN)),
+            operators: Operators::load(&SecretString::from(TOKEN), &store).await.unwrap(),
             wake: Arc::new(Notify::new()),
             view,
             stale_after_ms: 30_000,
@@ -110,7 +110,7 @@ fn acme() -> String {
 
 #[tokio::test]
 async fn only_health_is_open() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let paths = [TENANTS, CLASSES, "/status", "/version", "/apis", "/nowhere", &acme()];
     let wrong =
         ["", "Bearer", "Bearer ", "Bearer vop1_tes", "Bearer vop1_test1", "Basic vop1_test"];
@@ -128,7 +128,7 @@ async fn only_health_is_open() {
 
 #[tokio::test]
 async fn a_body_is_not_read_before_the_token_and_is_capped_after_it() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     // A body that never ends: whoever read it would not answer.
     let endless =
         Body::from_stream(futures_util::stream::repeat(Ok::<_, std::convert::Infallible>("a")));
@@ -141,7 +141,7 @@ async fn a_body_is_not_read_before_the_token_and_is_capped_after_it() {
 
 #[tokio::test]
 async fn refusals_have_the_shape_of_a_status() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let created = stage.ask(Method::POST, TENANTS, tenant("acme", "nginx:1")).await;
     assert_eq!(created.0, 201);
     let mut unknown_field = tenant("beta", "nginx:1");
@@ -154,7 +154,20 @@ async fn refusals_have_the_shape_of_a_status() {
         (Method::POST, acme(), json!({}), 405, "MethodNotAllowed"),
         (Method::POST, TENANTS.to_owned(), tenant("acme", "nginx:1"), 409, "AlreadyExists"),
         (Method::PUT, acme(), stale, 409, "Conflict"),
-        (Method::POST, TENANTS.to_owned(), unknown_field, 422, "Invalid"),
+        (
+            Method::POST,
+            format!("{TENANTS}?fieldValidation=Strict"),
+            unknown_field,
+            400,
+            "BadRequest",
+        ),
+        (
+            Method::POST,
+            format!("{TENANTS}?fieldValidation=strict"),
+            tenant("beta", "b"),
+            400,
+            "BadRequest",
+        ),
         (Method::POST, TENANTS.to_owned(), class("dev"), 400, "BadRequest"),
         (Method::PUT, acme(), tenant("beta", "nginx:1"), 400, "BadRequest"),
         (Method::PUT, format!("{}?dryRun=Some", acme()), tenant("acme", "b"), 400, "BadRequest"),
@@ -175,15 +188,15 @@ async fn refusals_have_the_shape_of_a_status() {
         .method(Method::PATCH)
         .uri(acme())
         .header("authorization", format!("Bearer {TOKEN}"))
-        .header("content-type", "application/json-patch+json");
-    let (code, _) = stage.send(request.body(Body::from("[]")).unwrap()).await;
+        .header("content-type", "application/apply-patch+yaml");
+    let (code, _) = stage.send(request.body(Body::from("{}")).unwrap()).await;
     assert_eq!(code, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(stage.get(&acme()).await.1, created.1);
 }
 
 #[tokio::test]
 async fn a_rehearsal_changes_nothing_and_shows_the_old_version_and_generation() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let (code, shown) =
         stage.ask(Method::POST, &format!("{TENANTS}?dryRun=All"), tenant("acme", "nginx:1")).await;
     assert_eq!((code, &shown["metadata"].get("resourceVersion")), (201, &None));
@@ -210,7 +223,7 @@ async fn a_rehearsal_changes_nothing_and_shows_the_old_version_and_generation() 
 
 #[tokio::test]
 async fn a_merge_patch_changes_what_it_names_and_survives_a_pass_between() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let before = stage.ask(Method::POST, TENANTS, tenant("acme", "nginx:1")).await.1;
     stage
         .store
@@ -235,7 +248,7 @@ async fn a_merge_patch_changes_what_it_names_and_survives_a_pass_between() {
 
 #[tokio::test]
 async fn the_options_of_a_delete_stand_in_its_body() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     stage.ask(Method::POST, TENANTS, tenant("acme", "nginx:1")).await;
     let (code, shown) = stage.ask(Method::DELETE, &acme(), json!({ "dryRun": ["All"] })).await;
     assert_eq!(code, 200);
@@ -248,7 +261,7 @@ async fn the_options_of_a_delete_stand_in_its_body() {
 
 #[tokio::test]
 async fn what_stands_in_a_file_or_is_used_is_not_deleted() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let source = Source::Folder { file: "a.yaml".to_owned() };
     put(&stage.store, &class("dev"), Source::Api).await;
     let mut member = tenant("acme", "nginx:1");
@@ -268,7 +281,7 @@ async fn what_stands_in_a_file_or_is_used_is_not_deleted() {
 
 #[tokio::test]
 async fn a_plan_tells_what_is_and_what_would_be() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let path = format!("{}/plan", acme());
     assert_eq!(stage.get(&path).await.0, 404);
     let body = json!({ "items": [tenant("acme", "nginx:1")] });
@@ -292,7 +305,7 @@ async fn a_plan_tells_what_is_and_what_would_be() {
 
 #[tokio::test]
 async fn readiness_names_what_fails() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let ask = || Request::builder().uri("/readyz?verbose").body(Body::empty()).unwrap();
     let (code, text) = stage.send(ask()).await;
     assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);

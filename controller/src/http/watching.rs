@@ -27,9 +27,11 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use vault_api::object::Status;
 use vault_plan::identity::ControllerId;
 
 use super::App;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::forms::Form;
 use super::options::{ListOptions, Start};
@@ -104,6 +106,7 @@ impl Feeds {
 /// Answers a watch.
 pub(super) async fn answer<P, S: Store, C: Clock>(
     app: &Arc<App<P, S, C>>,
+    caller: &Caller,
     topic: Topic,
     headers: &HeaderMap,
     options: &ListOptions,
@@ -111,6 +114,12 @@ pub(super) async fn answer<P, S: Store, C: Clock>(
     let resource = topic.resource();
     let form = Form::choose(headers, &options.include_object)?;
     let selection = options.selection(resource)?;
+    let selection = match topic {
+        Topic::Objects(kind) => caller.narrow(kind, selection),
+        // Whose tenant an event is about can change while it is on its way.
+        Topic::Events if caller.limit().is_some() => return Err(limited()),
+        Topic::Events => selection,
+    };
     let start = options.start()?;
     let not_older_than = options.not_older_than()?;
     let room = Arc::clone(&app.feeds.room);
@@ -138,6 +147,12 @@ pub(super) async fn answer<P, S: Store, C: Clock>(
         watcher::End::new(&app.clock, timeout(options)?, app.feeds.stop.clone(), seat),
     );
     Ok(stream_of(watcher))
+}
+
+/// The refusal of a watch that cannot be limited.
+fn limited() -> ApiError {
+    let message = "a token that is limited to some tenants cannot watch events: list them";
+    ApiError::Refused(Box::new(Status::failure(403, "Forbidden", message)))
 }
 
 /// Answers a watch of something that nothing ever happens to.

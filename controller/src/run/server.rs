@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -52,7 +52,8 @@ pub(super) async fn serve(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX);
     let room = Room(Arc::new(Semaphore::new(CONNECTIONS_MAX)));
-    let service = router.into_make_service();
+    // The audit log names the address that a request came from.
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving = async move {
         match tls {
             Some(config) => {

@@ -45,6 +45,13 @@ impl LabelSelector {
         self.0.is_empty()
     }
 
+    /// What this selector and another one select both.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.0.extend_from_slice(&other.0);
+        self
+    }
+
     /// Whether these labels are selected; `None` is an object without labels.
     #[must_use]
     pub fn matches(&self, labels: Option<&Labels>) -> bool {

@@ -13,7 +13,7 @@ fn request(spec: Value) -> Value {
 
 /// A stored tenant whose machine was last seen in this state.
 async fn staged(state: &str) -> Stage {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     put(&stage.store, &tenant("acme", "registry.fly.io/x/agent:1"), Source::Api).await;
     let machine = json!({
         "name": "acme-box-0", "id": "m1", "state": state, "region": "ord",

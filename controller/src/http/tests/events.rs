@@ -10,7 +10,7 @@ fn at(milliseconds: i64) -> vault_plan::time::UnixMillis {
 }
 
 async fn staged() -> Stage {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let happened = vec![
         Event::normal(at(0), "acme", "CreateApp", "app acme-x created"),
         Event::warning(at(1_000), "acme", "Waiting", "no capacity"),
