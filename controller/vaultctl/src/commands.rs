@@ -1,6 +1,7 @@
 //! One file per command: `Args`, whose doc comment is the help text, and `run`.
 
 pub(crate) mod apply;
+pub(crate) mod audit_log;
 pub(crate) mod completion;
 pub(crate) mod delete;
 pub(crate) mod describe;
@@ -11,6 +12,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod get;
 mod select;
+pub(crate) mod token;
 pub(crate) mod version;
 pub(crate) mod wait;
 
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Exec(exec::Args),
     Delete(delete::Args),
     Wait(wait::Args),
+    Token(token::Args),
+    AuditLog(audit_log::Args),
     Completion(completion::Args),
     Version(version::Args),
 }
@@ -64,6 +68,8 @@ impl Command {
             Self::Events(args) => events::run(args, globals, output).await,
             Self::Delete(args) => delete::run(args, globals, output).await,
             Self::Wait(args) => wait::run(args, globals, output).await,
+            Self::Token(args) => token::run(args, globals, output).await,
+            Self::AuditLog(args) => audit_log::run(args, globals, output).await,
             Self::Completion(args) => completion::run(&args, output),
             Self::Version(args) => version::run(args, globals, output).await,
         };
