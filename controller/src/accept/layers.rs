@@ -101,7 +101,7 @@ mod tests {
             set(&mut metadata, KEY, labels(&last));
             let merged = over(&metadata, labels(&now));
             assert_eq!(
-                merged.get("labels").cloned().unwrap_or(json!({})),
+                merged.get("labels").cloned().unwrap_or_else(|| json!({})),
                 expected,
                 "{last} {stored} {now}"
             );

@@ -1,7 +1,9 @@
 mod connect;
 mod events;
 mod reading;
+mod roles;
 mod watching;
+mod writing;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
@@ -97,6 +99,26 @@ impl Stage {
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let (code, text) = self.send(request.body(body).unwrap()).await;
         (code.as_u16(), serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}")))
+    }
+
+    /// A request with any token and body; the answer's code, headers and JSON come back.
+    async fn raw(
+        &self,
+        token: &str,
+        (method, path): (Method, &str),
+        (form, body): (&str, String),
+    ) -> (u16, axum::http::HeaderMap, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", form)
+            .body(Body::from(body))
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (code, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = to_bytes(response.into_body(), 10_000_000).await.unwrap();
+        (code, headers, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {

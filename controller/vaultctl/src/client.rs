@@ -415,7 +415,9 @@ fn events_selector(reference: &Reference) -> String {
     selector
 }
 
+/// A field that the controller does not know is an error here, never dropped.
 fn with_options(mut url: Url, options: WriteOptions) -> Url {
+    url.query_pairs_mut().append_pair("fieldValidation", "Strict");
     if options.dry_run {
         url.query_pairs_mut().append_pair("dryRun", "All");
     }
@@ -463,7 +465,7 @@ mod tests {
         let options = WriteOptions { dry_run: true, take_ownership: true };
         assert_eq!(
             with_options(client.collection(Resource::TenantClass), options).as_str(),
-            "http://127.0.0.1:8844/vault/apis/vaultctl.dev/v1/tenantclasses?dryRun=All&takeOwnership=true"
+            "http://127.0.0.1:8844/vault/apis/vaultctl.dev/v1/tenantclasses?fieldValidation=Strict&dryRun=All&takeOwnership=true"
         );
     }
 
