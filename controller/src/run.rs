@@ -38,13 +38,15 @@ use crate::folder::{Folder, FolderError};
 use crate::http::{App, Feeds, Operators, router};
 use crate::identity::{IdentityError, MasterKey};
 use crate::platform::FlyPlatform;
-use crate::store::{Kind, SqliteStore, Store, StoreError};
+use crate::store::{Kind, PageQuery, SqliteStore, Store, StoreError, StoredObject};
 use crate::view::View;
 use main_loop::MainLoop;
 
 /// How many events may wait for the keeper: a first convergence of a thousand tenants makes some
 /// thousands within seconds.
 const EVENT_QUEUE_MAX: usize = 8_192;
+/// How many tenants are looked at together at the start: some megabytes of documents.
+const TENANTS_PER_PAGE: usize = 500;
 
 /// What a controller needs to know.
 #[derive(Clone, Debug)]
@@ -298,10 +300,19 @@ async fn must_be_ours(
     store: &SqliteStore,
     controller: &ControllerId,
 ) -> Result<(), ControllerError> {
-    let tenants = store.objects(Kind::Tenant).await?;
-    let ours =
-        tenants.iter().all(|tenant| tenant.uid == controller.tenant_uid(&tenant.name).to_string());
-    ours.then_some(()).ok_or(ControllerError::OtherKey)
+    let mut query = PageQuery { limit: TENANTS_PER_PAGE, ..PageQuery::default() };
+    loop {
+        let page = store.page(Kind::Tenant, query.clone()).await?;
+        let is_ours =
+            |tenant: &StoredObject| tenant.uid == controller.tenant_uid(&tenant.name).to_string();
+        if !page.objects.iter().all(is_ours) {
+            return Err(ControllerError::OtherKey);
+        }
+        match page.objects.last() {
+            Some(last) if page.more => query.after = Some(last.name.clone()),
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Makes a folder that only its owner may look into; one that is there is left as it is.
