@@ -1,4 +1,4 @@
-//! Lists: written out while they are read, a few hundred rows at a time, so that ten thousand
+//! Lists: written out while they are read, a hundred rows at a time, so that ten thousand
 //! objects take no more memory than some hundred.
 //!
 //! ```text
@@ -33,8 +33,8 @@ use crate::clock::Clock;
 use crate::select::{Selection, labels_of};
 use crate::store::{Kind, Page, PageQuery, Store, StoreError};
 
-/// How many rows are read at a time: a megabyte or two of documents.
-const ROWS_MAX: usize = 500;
+/// How many rows are read at a time: decoded, they take ten times the memory of their text.
+const ROWS_MAX: usize = 100;
 /// How long a token may be: the name in it has at most 63 letters.
 const TOKEN_BYTES_MAX: usize = 1_024;
 
