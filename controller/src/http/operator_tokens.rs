@@ -155,6 +155,9 @@ fn wanted(body: Value, now: UnixMillis) -> Result<StoredOperator, String> {
         return Err(format!("metadata.name: {OWN_NAME:?} is the controller's own token"));
     }
     let OperatorTokenSpec { role, selector, ttl, expires_at } = token.spec;
+    if selector.as_deref().is_some_and(|selector| selector.trim().is_empty()) {
+        return Err("spec.selector: is empty; a token without a limit has none".to_owned());
+    }
     Caller::new(&name, role, selector.as_deref())
         .map_err(|error| format!("spec.selector: {error}"))?;
     let expires_at = match (ttl, expires_at) {

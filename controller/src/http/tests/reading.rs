@@ -24,7 +24,7 @@ impl Stage {
 
     /// Tenants with the labels of a tier each.
     async fn with_tenants(names: &[(&str, &str)]) -> Self {
-        let stage = Self::new();
+        let stage = Self::new().await;
         for (name, tier) in names {
             let mut document = tenant(name, "nginx:1");
             document["metadata"]["labels"] = json!({ "tier": tier });
@@ -41,7 +41,7 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn discovery_tells_the_same_in_both_forms() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     for (path, legacy_kind, group) in
         [("/api", "APIVersions", ""), ("/apis", "APIGroupList", "vaultctl.dev")]
     {
@@ -217,7 +217,7 @@ async fn pages_together_are_the_whole_list() {
 
 #[tokio::test]
 async fn a_long_list_is_written_in_pieces_and_is_whole() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let mut expected = Vec::new();
     let made: Vec<String> = (0..1_203).map(|number| format!("t{number:05}")).collect();
     for chunk in made.chunks(64) {
@@ -264,7 +264,7 @@ async fn versions_that_cannot_be_shown_are_refused_as_clients_expect() {
 
 #[tokio::test]
 async fn there_is_one_namespace_and_events_lie_in_it() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let list = stage.get("/api/v1/namespaces").await.1;
     assert_eq!((names(&list), &list["kind"]), (vec!["default"], &json!("NamespaceList")));
     assert_eq!(stage.get("/api/v1/namespaces/default").await.1["status"]["phase"], "Active");
@@ -290,7 +290,7 @@ async fn there_is_one_namespace_and_events_lie_in_it() {
 
 #[tokio::test]
 async fn openapi_is_found_by_its_index() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let index = stage.get("/openapi/v3").await.1;
     let paths = index["paths"].as_object().unwrap();
     assert_eq!(paths.keys().collect::<Vec<_>>(), ["api/v1", "apis/vaultctl.dev/v1"]);

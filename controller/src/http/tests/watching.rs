@@ -76,7 +76,7 @@ impl Stage {
 
 #[tokio::test]
 async fn a_watch_tells_what_happens_from_a_version_on() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let acme = stage.make("acme", "pro").await;
     let since = stage.version().await;
     let acme = stage.write(&acme, "free").await;
@@ -105,7 +105,7 @@ async fn a_watch_tells_what_happens_from_a_version_on() {
 
 #[tokio::test]
 async fn what_enters_and_leaves_a_selection_is_added_and_deleted() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let acme = stage.make("acme", "pro").await;
     let since = stage.version().await;
     let selected = format!("resourceVersion={since}&labelSelector=tier%3Dfree");
@@ -134,7 +134,7 @@ async fn what_enters_and_leaves_a_selection_is_added_and_deleted() {
 
 #[tokio::test]
 async fn an_initial_list_ends_with_a_bookmark() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     for name in ["a", "b", "c"] {
         stage.make(name, "pro").await;
     }
@@ -157,7 +157,7 @@ async fn an_initial_list_ends_with_a_bookmark() {
 
 #[tokio::test]
 async fn bookmarks_come_now_and_then_and_the_time_is_kept() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let since = stage.version().await;
     let path = format!("resourceVersion={since}&timeoutSeconds=100");
     let mut plain = stage.watch(&path).await;
@@ -179,7 +179,7 @@ async fn bookmarks_come_now_and_then_and_the_time_is_kept() {
 
 #[tokio::test]
 async fn the_end_of_the_controller_ends_watches() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let mut lines = stage.watch("").await;
     stage.make("acme", "pro").await;
     lines.expect("ADDED", "acme").await;
@@ -189,7 +189,7 @@ async fn the_end_of_the_controller_ends_watches() {
 
 #[tokio::test]
 async fn a_version_that_is_not_known_is_gone() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let acme = stage.make("acme", "0").await;
     let newest = stage.version().await;
     for version in [1, newest + 1] {
@@ -213,7 +213,7 @@ async fn a_version_that_is_not_known_is_gone() {
 
 #[tokio::test]
 async fn who_falls_behind_misses_nothing() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let since = stage.version().await;
     let mut slow = stage.watch(&format!("resourceVersion={since}")).await;
     stage.make("first", "pro").await;
@@ -235,7 +235,7 @@ async fn who_falls_behind_misses_nothing() {
 
 #[tokio::test]
 async fn watches_are_tables_for_those_who_ask() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
     let mut lines = stage.watch_as(&format!("{TENANTS}?watch=true"), table).await;
     stage.make("acme", "pro").await;
@@ -247,7 +247,7 @@ async fn watches_are_tables_for_those_who_ask() {
 
 #[tokio::test]
 async fn there_is_room_for_so_many_watches_and_no_more() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let mut open = Vec::new();
     for _ in 0..512 {
         open.push(stage.watch("").await);
@@ -261,7 +261,7 @@ async fn there_is_room_for_so_many_watches_and_no_more() {
 
 #[tokio::test]
 async fn events_are_watched_as_they_happen() {
-    let stage = Stage::new();
+    let stage = Stage::new().await;
     let since = stage.version().await;
     let about = "fieldSelector=involvedObject.name%3Dacme,involvedObject.kind%3DTenant";
     let path =
