@@ -84,6 +84,6 @@ fn row(record: &AuditRecord) -> Vec<String> {
         record.verb.clone(),
         format!("{}/{}{subresource}", record.kind.to_lowercase(), record.name),
         record.code.to_string(),
-        format!("{}{dry_run}", record.message),
+        format!("{}{dry_run}", record.message).trim_start().to_owned(),
     ]
 }
