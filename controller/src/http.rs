@@ -3,7 +3,7 @@
 //! | Routes | Who |
 //! | --- | --- |
 //! | `/livez`, `/readyz`, `/healthz` | everyone |
-//! | `/version`, `/status`, `/apis/vaultctl.dev/v1/…`, `/api/v1/events`, and paths that there are not | the operator token |
+//! | `/version`, `/status`, `/apis/vaultctl.dev/v1/…`, `/api/v1/events`, `/usage-facts`, and paths that there are not | the operator token |
 //!
 //! Handlers never call the platform to change something: they change what is desired and wake the
 //! reconciler. The `plan` subresource looks at the platform, and only looks; the `connect`
@@ -17,8 +17,10 @@ mod health;
 mod objects;
 mod plan;
 mod request;
+mod usage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -59,6 +61,8 @@ pub struct App<P, S, C> {
     pub writing: Arc<Mutex<()>>,
     /// Whether objects may stand in a watched folder.
     pub watches_folder: bool,
+    /// How long deleted machines stay in the usage facts.
+    pub usage_retention: Duration,
 }
 
 /// The whole route table.
@@ -78,6 +82,7 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
         )
         .route("/apis/vaultctl.dev/v1/tenants/{name}/connect", post(connect::create::<P, S, C>))
         .route("/api/v1/events", get(events::list::<P, S, C>))
+        .route("/usage-facts", get(usage::list::<P, S, C>))
         .fallback(error::no_such_path)
         .layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX))
         .layer(from_fn(error::in_our_shape))

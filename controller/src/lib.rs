@@ -29,6 +29,7 @@ pub mod secrets;
 pub mod setback;
 pub mod settle;
 pub mod status;
+pub mod usage;
 
 pub mod agents;
 pub mod args;

@@ -3,6 +3,7 @@
 mod agents;
 mod objects;
 mod secrets;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,9 +31,10 @@ use crate::setback::Setbacks;
 use crate::settle::settle;
 use crate::source::Source;
 use crate::status::{self, Facts};
-use crate::store::{Kind, Store, StoreError, StoredObject};
+use crate::store::{Kind, LiveUsage, Store, StoreError, StoredObject};
 pub use objects::{Objects, TenantObject};
 use secrets::SecretLooks;
+pub use usage::retained_since;
 
 /// How many passes must have found nothing of a deleted tenant before it is forgotten: one list
 /// may lie.
@@ -55,6 +57,8 @@ pub struct ReconcileConfig {
     pub agents: Arc<Agents>,
     /// The address of the issuer of machines' identities, without the organization.
     pub oidc_issuer: String,
+    /// How long deleted machines stay in the usage facts.
+    pub usage_retention: Duration,
 }
 
 /// Why a pass did not come to its end.
@@ -197,7 +201,12 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             desired.tenants.iter().map(|tenant| tenant.organization.to_string()).collect();
         organizations.insert(self.config.organization.clone());
         organizations.extend(intents.iter().map(|intent| intent.organization.clone()));
-        let known = objects.known(&intents, &self.memory().gone);
+        let usage = match settle_mode {
+            Settle::Write => self.store.live_usage().await?,
+            Settle::Only => LiveUsage::default(),
+        };
+        let mut known = objects.known(&intents, &self.memory().gone);
+        usage::add_known(&mut known, &usage, &self.memory().gone);
         let look = observe(&*self.platform, &organizations, &known).await;
         self.remember_gone(objects, look.gone, &look.organizations);
         let now = self.clock.now();
@@ -205,6 +214,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let mut secrets = self.store.secrets().await?;
         if settle_mode == Settle::Write {
             self.store.settle_intents(settled.settlements).await?;
+            self.keep_usage(usage, &look.organizations, now).await?;
             self.look_at_secrets(&desired, &look.organizations, &mut secrets, now).await?;
         }
         let revisions = objects

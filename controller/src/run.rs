@@ -45,6 +45,10 @@ use main_loop::MainLoop;
 /// thousands within seconds.
 const EVENT_QUEUE_MAX: usize = 8_192;
 
+/// How long deleted machines stay in the usage facts if nobody says otherwise: a quarter, and so
+/// every bill that is made by the month or by the quarter.
+pub const USAGE_RETENTION: Duration = Duration::from_secs(90 * 86_400);
+
 /// What a controller needs to know.
 #[derive(Clone, Debug)]
 pub struct ControllerConfig {
@@ -75,6 +79,8 @@ pub struct ControllerConfig {
     pub settle_after: Duration,
     /// The planner's limits.
     pub policy: Policy,
+    /// How long deleted machines stay in the usage facts.
+    pub usage_retention: Duration,
 }
 
 /// Why a controller did not start, or ended.
@@ -197,6 +203,7 @@ impl Controller {
             stale_after_ms: stale_after_ms(config.interval),
             writing: Arc::clone(&writing),
             watches_folder: folder.is_some(),
+            usage_retention: config.usage_retention,
         });
         tasks.spawn(server::serve(listener, serving.config, router(app), stop.clone()));
         let (agents, requests) = Agents::new();

@@ -14,6 +14,7 @@ mod migrations;
 mod objects;
 mod secrets;
 mod sqlite;
+mod usage;
 mod writer;
 
 use std::future::Future;
@@ -27,8 +28,10 @@ use vault_plan::time::UnixMillis;
 
 use crate::events::Event;
 use crate::source::Source;
+use crate::usage::UsageFact;
 pub use events::EventSeries;
 pub use sqlite::SqliteStore;
+pub use usage::{LiveUsage, UsagePage};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Error)]
@@ -328,6 +331,29 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         tenant: Option<&str>,
     ) -> impl Future<Output = Result<Vec<EventSeries>, StoreError>> + Send;
+
+    /// The usage facts of all machines that are not deleted.
+    fn live_usage(&self) -> impl Future<Output = Result<LiveUsage, StoreError>> + Send;
+
+    /// The usage facts of these machines, as far as there are any, deleted or not.
+    fn usage_of(
+        &self,
+        machines: Vec<String>,
+    ) -> impl Future<Output = Result<Vec<UsageFact>, StoreError>> + Send;
+
+    /// One page of usage facts, in the order of the machines' ids.
+    fn usage_page(
+        &self,
+        page: UsagePage,
+    ) -> impl Future<Output = Result<Vec<UsageFact>, StoreError>> + Send;
+
+    /// Keeps usage facts, and forgets machines that were deleted before `deleted_since`; the oldest
+    /// beyond a cap are forgotten too.
+    fn put_usage(
+        &self,
+        facts: Vec<UsageFact>,
+        deleted_since: UnixMillis,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// A stored word that this version does not know.

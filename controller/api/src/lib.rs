@@ -22,6 +22,7 @@ pub mod tenant;
 pub mod connect;
 pub mod context;
 pub mod plan;
+pub mod usage;
 
 // What may be written, piece by piece.
 pub mod problem;

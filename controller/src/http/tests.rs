@@ -1,5 +1,6 @@
 mod connect;
 mod events;
+mod usage;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
@@ -41,6 +42,7 @@ impl Stage {
             secrets: tenant_secrets(),
             agents: crate::agents::Agents::new().0,
             oidc_issuer: "https://oidc.example".to_owned(),
+            usage_retention: std::time::Duration::from_secs(90 * 86_400),
         };
         let platform = Arc::new(FakePlatform::default());
         let clock = ManualClock::new();
@@ -57,6 +59,7 @@ impl Stage {
             stale_after_ms: 30_000,
             writing: Arc::default(),
             watches_folder: true,
+            usage_retention: std::time::Duration::from_secs(90 * 86_400),
         };
         Self { _folder: folder, store, publish, router: router(Arc::new(app)) }
     }

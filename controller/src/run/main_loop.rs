@@ -144,6 +144,7 @@ impl MainLoop {
             secrets: Arc::clone(&self.secrets),
             agents: Arc::clone(&self.agents),
             oidc_issuer: self.oidc_issuer.clone(),
+            usage_retention: self.config.usage_retention,
         };
         let make = || async {
             let (platform, store) = (Arc::clone(&self.platform), self.store.clone());

@@ -11,6 +11,7 @@ use super::StoreError;
 const STEPS: &[&str] = &[
     include_str!("migrations/0001_objects_journal_events.sql"),
     include_str!("migrations/0002_secrets.sql"),
+    include_str!("migrations/0005_usage.sql"),
 ];
 
 /// Brings a database to the newest schema.

@@ -14,10 +14,11 @@ use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    EventSeries, Intent, Kind, Settlement, Store, StoreError, StoredObject, StoredSecret, events,
-    journal, migrations, objects, secrets,
+    EventSeries, Intent, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject,
+    StoredSecret, UsagePage, events, journal, migrations, objects, secrets, usage,
 };
 use crate::events::Event;
+use crate::usage::UsageFact;
 
 /// How long SQLite waits for a lock of its own; the writer is alone, so this is never reached but
 /// by a backup tool.
@@ -182,6 +183,26 @@ impl Store for SqliteStore {
     async fn events(&self, tenant: Option<&str>) -> Result<Vec<EventSeries>, StoreError> {
         let tenant = tenant.map(str::to_owned);
         self.read(move |connection| events::list(connection, tenant.as_deref())).await
+    }
+
+    async fn live_usage(&self) -> Result<LiveUsage, StoreError> {
+        self.read(usage::live).await
+    }
+
+    async fn usage_of(&self, machines: Vec<String>) -> Result<Vec<UsageFact>, StoreError> {
+        self.read(move |connection| usage::of_machines(connection, &machines)).await
+    }
+
+    async fn usage_page(&self, page: UsagePage) -> Result<Vec<UsageFact>, StoreError> {
+        self.read(move |connection| usage::page(connection, &page)).await
+    }
+
+    async fn put_usage(
+        &self,
+        facts: Vec<UsageFact>,
+        deleted_since: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.writer.write(move |connection| usage::put(connection, &facts, deleted_since)).await
     }
 }
 

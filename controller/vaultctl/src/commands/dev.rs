@@ -19,7 +19,9 @@ use vault_controller::args::duration;
 use vault_controller::context::Tls;
 use vault_controller::folder::FolderError;
 use vault_controller::policy::Policy;
-use vault_controller::run::{Controller, ControllerConfig, ControllerError, private_folder};
+use vault_controller::run::{
+    Controller, ControllerConfig, ControllerError, USAGE_RETENTION, private_folder,
+};
 use vault_emulator::{AgentCommand, Emulator, EmulatorConfig, MachinesMode};
 
 use crate::error::{Exit, Failure};
@@ -175,6 +177,7 @@ async fn start_controller(
         // The emulator acts before it answers, so nothing is under way once a connection is gone.
         settle_after: Duration::from_secs(1),
         policy: Policy::default(),
+        usage_retention: USAGE_RETENTION,
     })
     .await
 }
