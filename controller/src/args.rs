@@ -39,6 +39,10 @@ pub struct Args {
     /// PLATFORM-URL/oidc if the platform is on this machine]
     #[arg(long, value_name = "URL")]
     oidc_issuer: Option<String>,
+    /// Address of the log API [default: https://api.fly.io, or PLATFORM-URL if that is not
+    /// https://api.machines.dev]
+    #[arg(long, value_name = "URL", env = "FLY_LOGS_URL")]
+    logs_url: Option<String>,
     /// Organization of tenants that name none [default: the only one that the token sees]
     #[arg(long, value_name = "SLUG")]
     org: Option<String>,
@@ -100,6 +104,7 @@ impl Args {
             platform_url,
             token,
             oidc_issuer,
+            logs_url,
             org,
             manifests,
             prune,
@@ -122,6 +127,7 @@ impl Args {
             platform_url,
             platform_token: token,
             oidc_issuer,
+            logs_url,
             organization: org,
             manifests,
             prune,

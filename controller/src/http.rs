@@ -6,11 +6,12 @@
 //! | `/version`, `/status`, `/apis/vaultctl.dev/v1/…`, `/api/v1/events`, `/usage-facts`, and paths that there are not | the operator token |
 //!
 //! Handlers never call the platform to change something: they change what is desired and wake the
-//! reconciler. The `plan` subresource looks at the platform, and only looks; the `connect`
-//! subresource tells what the last pass saw.
+//! reconciler. The `plan` and `diagnosis` subresources look at the platform, and only look; the
+//! `connect` subresource tells what the last pass saw.
 
 mod auth;
 mod connect;
+mod diagnosis;
 mod error;
 mod events;
 mod health;
@@ -26,7 +27,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use tokio::sync::{Mutex, Notify, OnceCell, watch};
+use tokio::sync::{Mutex, Notify, OnceCell, Semaphore, watch};
 use vault_api::manifest::MANIFEST_BYTES_MAX;
 use vault_plan::identity::ControllerId;
 
@@ -37,6 +38,7 @@ use crate::store::{Kind, Store};
 use crate::view::View;
 
 pub use auth::TokenDigest;
+pub use diagnosis::DIAGNOSES_MAX;
 
 /// What handlers share.
 pub struct App<P, S, C> {
@@ -63,6 +65,8 @@ pub struct App<P, S, C> {
     pub watches_folder: bool,
     /// How long deleted machines stay in the usage facts.
     pub usage_retention: Duration,
+    /// A permit per diagnosis that is made.
+    pub diagnoses: Semaphore,
 }
 
 /// The whole route table.
@@ -81,6 +85,7 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
             get(plan::current::<P, S, C>).post(plan::hypothetical::<P, S, C>),
         )
         .route("/apis/vaultctl.dev/v1/tenants/{name}/connect", post(connect::create::<P, S, C>))
+        .route("/apis/vaultctl.dev/v1/tenants/{name}/diagnosis", get(diagnosis::read::<P, S, C>))
         .route("/api/v1/events", get(events::list::<P, S, C>))
         .route("/usage-facts", get(usage::list::<P, S, C>))
         .fallback(error::no_such_path)

@@ -35,6 +35,7 @@ pub mod agents;
 pub mod args;
 pub mod connect;
 pub mod context;
+pub mod diagnosis;
 pub mod events;
 pub mod http;
 pub mod run;

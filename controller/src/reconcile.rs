@@ -140,6 +140,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         Self { platform, store, clock, config, tell, memory: Mutex::new(Memory::default()) }
     }
 
+    /// The platform, to look at.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
     /// The settings.
     pub fn config(&self) -> &ReconcileConfig {
         &self.config

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use thiserror::Error;
-use tokio::sync::{Mutex, Notify, OnceCell, broadcast, watch};
+use tokio::sync::{Mutex, Notify, OnceCell, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vault_cloud::machines::{ClientConfig, ClientError};
@@ -34,7 +34,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::context::{self, Tls, TlsError};
 use crate::events::Event;
 use crate::folder::{Folder, FolderError};
-use crate::http::{App, TokenDigest, router};
+use crate::http::{App, DIAGNOSES_MAX, TokenDigest, router};
 use crate::identity::{IdentityError, MasterKey};
 use crate::platform::FlyPlatform;
 use crate::store::{Kind, SqliteStore, Store, StoreError};
@@ -59,6 +59,9 @@ pub struct ControllerConfig {
     /// Who signs machines' identities, without the organization; Fly if absent, or the emulator if
     /// the platform is on this machine.
     pub oidc_issuer: Option<String>,
+    /// Where machines' logs are; the log API of Fly if absent, or the platform's own address if the
+    /// platform is not Fly's public one.
+    pub logs_url: Option<String>,
     /// The organization of tenants that name none; the only one that the token sees if absent.
     pub organization: Option<String>,
     /// The folder to watch; none if absent.
@@ -174,7 +177,8 @@ impl Controller {
         let mut client =
             ClientConfig::new(config.platform_url.clone(), config.platform_token.clone());
         client.user_agent = concat!("vaultctl/", env!("CARGO_PKG_VERSION")).to_owned();
-        let platform = Arc::new(FlyPlatform::new(client)?);
+        let logs_url = config.logs_url.clone().unwrap_or_else(|| logs_url(&config.platform_url));
+        let platform = Arc::new(FlyPlatform::new(client, logs_url)?);
         let listener = listen(config.listen)?;
         let address = listener
             .local_addr()
@@ -204,6 +208,7 @@ impl Controller {
             writing: Arc::clone(&writing),
             watches_folder: folder.is_some(),
             usage_retention: config.usage_retention,
+            diagnoses: Semaphore::new(DIAGNOSES_MAX),
         });
         tasks.spawn(server::serve(listener, serving.config, router(app), stop.clone()));
         let (agents, requests) = Agents::new();
@@ -324,6 +329,15 @@ fn oidc_issuer(platform_url: &str) -> String {
     }
 }
 
+/// Where machines' logs are: Fly serves them from another host than machines, everybody else who
+/// stands in for it from the same.
+fn logs_url(platform_url: &str) -> String {
+    match platform_url.trim_end_matches('/') {
+        "https://api.machines.dev" => "https://api.fly.io".to_owned(),
+        elsewhere => elsewhere.to_owned(),
+    }
+}
+
 /// Three intervals without a pass, and at least half a minute: one slow pass is no outage.
 fn stale_after_ms(interval: Duration) -> i64 {
     i64::try_from((interval * 3).as_millis()).unwrap_or(i64::MAX).max(30_000)
@@ -339,6 +353,18 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ControllerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_are_at_fly_only_if_the_platform_is_flys_public_one() {
+        for (platform, logs) in [
+            ("https://api.machines.dev", "https://api.fly.io"),
+            ("https://api.machines.dev/", "https://api.fly.io"),
+            ("http://127.0.0.1:4280", "http://127.0.0.1:4280"),
+            ("https://api.machines.dev.example", "https://api.machines.dev.example"),
+        ] {
+            assert_eq!(logs_url(platform), logs);
+        }
+    }
 
     #[test]
     fn the_issuer_is_flys_unless_the_platform_is_on_this_machine() {

@@ -21,6 +21,7 @@ pub mod tenant;
 
 pub mod connect;
 pub mod context;
+pub mod diagnosis;
 pub mod plan;
 pub mod usage;
 

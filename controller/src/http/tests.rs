@@ -1,4 +1,5 @@
 mod connect;
+mod diagnosis;
 mod events;
 mod usage;
 
@@ -26,6 +27,8 @@ struct Stage {
     _folder: TempDir,
     store: SqliteStore,
     publish: watch::Sender<View>,
+    platform: Arc<FakePlatform>,
+    app: Arc<App<FakePlatform, SqliteStore, ManualClock>>,
     router: Router,
 }
 
@@ -46,8 +49,13 @@ impl Stage {
         };
         let platform = Arc::new(FakePlatform::default());
         let clock = ManualClock::new();
-        let reconciler =
-            Reconciler::new(platform, store.clone(), clock.clone(), config, Arc::new(|_| {}));
+        let reconciler = Reconciler::new(
+            Arc::clone(&platform),
+            store.clone(),
+            clock.clone(),
+            config,
+            Arc::new(|_| {}),
+        );
         let app = App {
             store: store.clone(),
             clock,
@@ -60,8 +68,11 @@ impl Stage {
             writing: Arc::default(),
             watches_folder: true,
             usage_retention: std::time::Duration::from_secs(90 * 86_400),
+            diagnoses: Semaphore::new(DIAGNOSES_MAX),
         };
-        Self { _folder: folder, store, publish, router: router(Arc::new(app)) }
+        let app = Arc::new(app);
+        let router = router(Arc::clone(&app));
+        Self { _folder: folder, store, publish, platform, app, router }
     }
 
     async fn send(&self, request: Request<Body>) -> (StatusCode, String) {

@@ -166,6 +166,7 @@ async fn start_controller(
         platform_url: emulator.url(),
         platform_token: SecretString::from(emulator.operator_token()),
         oidc_issuer: None,
+        logs_url: None,
         organization: None,
         manifests: Some(args.manifests.clone()),
         prune: args.prune,
