@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use vault_plan::policy::Policy;
 
 use crate::context::Tls;
-use crate::run::{Controller, ControllerConfig};
+use crate::run::{Controller, ControllerConfig, METRICS_TENANTS_MAX};
 use crate::telemetry;
 
 /// Keep tenants on Fly.io as their manifests declare them.
@@ -79,6 +79,9 @@ pub struct Args {
     /// How long deleted machines stay in the usage facts
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = days)]
     usage_retention: Duration,
+    /// Give each tenant series of its own in /metrics if there are at most so many (0: never)
+    #[arg(long, value_name = "COUNT", default_value_t = METRICS_TENANTS_MAX)]
+    metrics_tenants: usize,
 }
 
 impl Args {
@@ -117,6 +120,7 @@ impl Args {
             interval,
             settle_after,
             usage_retention,
+            metrics_tenants,
         } = self;
         let tls = match (tls.as_str(), tls_cert, tls_key) {
             ("off", _, _) => Tls::Off,
@@ -139,6 +143,7 @@ impl Args {
             settle_after,
             policy: Policy::default(),
             usage_retention,
+            metrics_tenants_max: metrics_tenants,
         }
     }
 }

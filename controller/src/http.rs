@@ -3,7 +3,7 @@
 //! | Routes | Who |
 //! | --- | --- |
 //! | `/livez`, `/readyz`, `/healthz` | everyone |
-//! | `/version`, `/status`, `/apis/vaultctl.dev/v1/…`, `/api/v1/events`, `/usage-facts`, and paths that there are not | the operator token |
+//! | `/version`, `/status`, `/metrics`, `/apis/vaultctl.dev/v1/…`, `/api/v1/events`, `/usage-facts`, and paths that there are not | the operator token |
 //!
 //! Handlers never call the platform to change something: they change what is desired and wake the
 //! reconciler. The `plan` and `diagnosis` subresources look at the platform, and only look; the
@@ -15,9 +15,11 @@ mod diagnosis;
 mod error;
 mod events;
 mod health;
+mod metrics;
 mod objects;
 mod plan;
 mod request;
+mod status;
 mod usage;
 
 use std::sync::Arc;
@@ -30,8 +32,10 @@ use axum::routing::{get, post};
 use tokio::sync::{Mutex, Notify, OnceCell, Semaphore, watch};
 use vault_api::manifest::MANIFEST_BYTES_MAX;
 use vault_plan::identity::ControllerId;
+use vault_plan::time::UnixMillis;
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::platform::Platform;
 use crate::reconcile::Reconciler;
 use crate::store::{Kind, Store};
@@ -67,6 +71,12 @@ pub struct App<P, S, C> {
     pub usage_retention: Duration,
     /// A permit per diagnosis that is made.
     pub diagnoses: Semaphore,
+    /// What is counted while the controller runs.
+    pub metrics: Arc<Metrics>,
+    /// The most tenants for which there are series of their own.
+    pub metrics_tenants_max: usize,
+    /// When the controller was started.
+    pub started_at: UnixMillis,
 }
 
 /// The whole route table.
@@ -77,7 +87,7 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
         .route("/readyz", get(health::ready::<P, S, C>));
     let operator = Router::new()
         .route("/version", get(health::version))
-        .route("/status", get(health::status::<P, S, C>))
+        .route("/status", get(status::read::<P, S, C>))
         .merge(resource::<P, S, C>(Kind::Tenant))
         .merge(resource::<P, S, C>(Kind::TenantClass))
         .route(
@@ -87,6 +97,7 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
         .route("/apis/vaultctl.dev/v1/tenants/{name}/connect", post(connect::create::<P, S, C>))
         .route("/apis/vaultctl.dev/v1/tenants/{name}/diagnosis", get(diagnosis::read::<P, S, C>))
         .route("/api/v1/events", get(events::list::<P, S, C>))
+        .route("/metrics", get(metrics::read::<P, S, C>))
         .route("/usage-facts", get(usage::list::<P, S, C>))
         .fallback(error::no_such_path)
         .layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX))

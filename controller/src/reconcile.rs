@@ -23,7 +23,9 @@ use crate::agents::Agents;
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::execute::{Turn, execute};
+use crate::fleet::Fleet;
 use crate::identity::TenantSecrets;
+use crate::metrics::{Metrics, PassResult};
 use crate::observe::{ObserveError, observe};
 use crate::platform::{Calls, Platform};
 use crate::secrets::observed as observed_secrets;
@@ -59,6 +61,8 @@ pub struct ReconcileConfig {
     pub oidc_issuer: String,
     /// How long deleted machines stay in the usage facts.
     pub usage_retention: Duration,
+    /// What is counted of turns.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why a pass did not come to its end.
@@ -90,6 +94,22 @@ pub struct Pass {
     pub strays: Vec<Stray>,
     /// The calls that it made.
     pub calls: Calls,
+    /// The fleet as it saw it.
+    pub fleet: Fleet,
+}
+
+impl Pass {
+    /// How it ended, for those who count.
+    #[must_use]
+    pub fn result(&self) -> PassResult {
+        if self.failures > 0 || !self.unread.is_empty() {
+            return PassResult::Error;
+        }
+        match self.waiting || self.actions > 0 {
+            true => PassResult::RequeueAfter,
+            false => PassResult::Success,
+        }
+    }
 }
 
 /// Runs passes over three seams.
@@ -159,6 +179,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let objects = Objects::load(&self.store).await?;
         let planned = self.look_and_plan(&objects, Settle::Write).await?;
         let mut pass = self.publish(&objects, &planned, missing).await?;
+        let controller = self.config.controller.to_string();
+        pass.fleet.add_observed(&planned.observed.organizations, &controller);
         let Planned { plan, unread, .. } = planned;
         pass.unread = unread;
         pass.actions = plan.actions.len();
@@ -184,7 +206,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
 
     async fn execute(&self, plan: Plan) -> Result<Vec<Turn>, StoreError> {
         let secrets = &self.config.secrets;
-        execute(&self.platform, &self.store, &self.clock, secrets, plan, &self.tell).await
+        let queue = self.config.metrics.queue();
+        execute(&self.platform, &self.store, &self.clock, secrets, plan, &self.tell, queue).await
     }
 
     /// Plans for `objects` as if they were stored; changes nothing.
@@ -304,6 +327,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             let mut status = status::fold(&facts, now);
             let ready = status::is_ready(&status, object.generation);
             self.add_agents(desired, tenant.status.as_ref(), &mut status, ready, now);
+            pass.fleet.add_tenant(&object.name, &status, ready);
             if ready {
                 pass.ready.insert(object.name.clone());
             }

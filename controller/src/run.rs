@@ -36,6 +36,7 @@ use crate::events::Event;
 use crate::folder::{Folder, FolderError};
 use crate::http::{App, DIAGNOSES_MAX, TokenDigest, router};
 use crate::identity::{IdentityError, MasterKey};
+use crate::metrics::Metrics;
 use crate::platform::FlyPlatform;
 use crate::store::{Kind, SqliteStore, Store, StoreError};
 use crate::view::View;
@@ -48,6 +49,10 @@ const EVENT_QUEUE_MAX: usize = 8_192;
 /// How long deleted machines stay in the usage facts if nobody says otherwise: a quarter, and so
 /// every bill that is made by the month or by the quarter.
 pub const USAGE_RETENTION: Duration = Duration::from_secs(90 * 86_400);
+
+/// For how many tenants `/metrics` has series of their own if nobody says otherwise: two series
+/// each, which every collector of metrics takes.
+pub const METRICS_TENANTS_MAX: usize = 1_000;
 
 /// What a controller needs to know.
 #[derive(Clone, Debug)]
@@ -84,6 +89,8 @@ pub struct ControllerConfig {
     pub policy: Policy,
     /// How long deleted machines stay in the usage facts.
     pub usage_retention: Duration,
+    /// The most tenants for which `/metrics` has series of their own.
+    pub metrics_tenants_max: usize,
 }
 
 /// Why a controller did not start, or ended.
@@ -178,6 +185,8 @@ impl Controller {
             ClientConfig::new(config.platform_url.clone(), config.platform_token.clone());
         client.user_agent = concat!("vaultctl/", env!("CARGO_PKG_VERSION")).to_owned();
         let logs_url = config.logs_url.clone().unwrap_or_else(|| logs_url(&config.platform_url));
+        let metrics = Arc::new(Metrics::default());
+        client.observer = Some(Arc::clone(&metrics) as _);
         let platform = Arc::new(FlyPlatform::new(client, logs_url)?);
         let listener = listen(config.listen)?;
         let address = listener
@@ -209,6 +218,9 @@ impl Controller {
             watches_folder: folder.is_some(),
             usage_retention: config.usage_retention,
             diagnoses: Semaphore::new(DIAGNOSES_MAX),
+            metrics: Arc::clone(&metrics),
+            metrics_tenants_max: config.metrics_tenants_max,
+            started_at: clock.now(),
         });
         tasks.spawn(server::serve(listener, serving.config, router(app), stop.clone()));
         let (agents, requests) = Agents::new();
@@ -237,6 +249,7 @@ impl Controller {
                 .oidc_issuer
                 .clone()
                 .unwrap_or_else(|| oidc_issuer(&config.platform_url)),
+            metrics,
             wake,
             publish,
             tell,

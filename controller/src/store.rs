@@ -9,6 +9,7 @@
 //! SQL stands only below this module.
 
 mod events;
+mod figures;
 mod journal;
 mod migrations;
 mod objects;
@@ -30,6 +31,7 @@ use crate::events::Event;
 use crate::source::Source;
 use crate::usage::UsageFact;
 pub use events::EventSeries;
+pub use figures::StoreFigures;
 pub use sqlite::SqliteStore;
 pub use usage::{LiveUsage, UsagePage};
 
@@ -160,7 +162,7 @@ pub struct Intent {
 }
 
 /// How far an intent has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IntentState {
     /// Journaled; the call has not been made.
     Planned,
@@ -331,6 +333,9 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         tenant: Option<&str>,
     ) -> impl Future<Output = Result<Vec<EventSeries>, StoreError>> + Send;
+
+    /// What is in the store, counted.
+    fn figures(&self) -> impl Future<Output = Result<StoreFigures, StoreError>> + Send;
 
     /// The usage facts of all machines that are not deleted.
     fn live_usage(&self) -> impl Future<Output = Result<LiveUsage, StoreError>> + Send;

@@ -22,6 +22,7 @@ pub mod tenant;
 pub mod connect;
 pub mod context;
 pub mod diagnosis;
+pub mod fleet;
 pub mod plan;
 pub mod usage;
 

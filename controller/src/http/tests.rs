@@ -1,6 +1,8 @@
 mod connect;
 mod diagnosis;
 mod events;
+mod fleet;
+mod openmetrics;
 mod usage;
 
 use axum::body::{Body, to_bytes};
@@ -37,6 +39,7 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let (publish, view) = watch::channel(View::default());
+        let metrics = Arc::new(Metrics::default());
         let config = ReconcileConfig {
             controller: controller(),
             organization: ORG.to_owned(),
@@ -46,6 +49,7 @@ impl Stage {
             agents: crate::agents::Agents::new().0,
             oidc_issuer: "https://oidc.example".to_owned(),
             usage_retention: std::time::Duration::from_secs(90 * 86_400),
+            metrics: Arc::clone(&metrics),
         };
         let platform = Arc::new(FakePlatform::default());
         let clock = ManualClock::new();
@@ -69,6 +73,9 @@ impl Stage {
             watches_folder: true,
             usage_retention: std::time::Duration::from_secs(90 * 86_400),
             diagnoses: Semaphore::new(DIAGNOSES_MAX),
+            metrics: Arc::clone(&metrics),
+            metrics_tenants_max: 3,
+            started_at: UnixMillis(NOW.0 - 90_000),
         };
         let app = Arc::new(app);
         let router = router(Arc::clone(&app));
@@ -110,7 +117,17 @@ fn acme() -> String {
 #[tokio::test]
 async fn only_health_is_open() {
     let stage = Stage::new();
-    let paths = [TENANTS, CLASSES, "/status", "/version", "/apis", "/nowhere", &acme()];
+    let paths = [
+        TENANTS,
+        CLASSES,
+        "/status",
+        "/metrics",
+        "/usage-facts",
+        "/version",
+        "/apis",
+        "/nowhere",
+        &acme(),
+    ];
     let wrong =
         ["", "Bearer", "Bearer ", "Bearer vop1_tes", "Bearer vop1_test1", "Basic vop1_test"];
     for path in paths {

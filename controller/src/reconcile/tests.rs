@@ -46,6 +46,7 @@ impl Stage {
             agents: Arc::clone(&agents),
             oidc_issuer: "https://oidc.example".to_owned(),
             usage_retention: Duration::from_secs(90 * 86_400),
+            metrics: Arc::default(),
         };
         let reconciler = Reconciler::new(
             Arc::clone(&platform),

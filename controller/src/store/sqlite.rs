@@ -14,8 +14,9 @@ use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    EventSeries, Intent, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject,
-    StoredSecret, UsagePage, events, journal, migrations, objects, secrets, usage,
+    EventSeries, Intent, Kind, LiveUsage, Settlement, Store, StoreError, StoreFigures,
+    StoredObject, StoredSecret, UsagePage, events, figures, journal, migrations, objects, secrets,
+    usage,
 };
 use crate::events::Event;
 use crate::usage::UsageFact;
@@ -183,6 +184,10 @@ impl Store for SqliteStore {
     async fn events(&self, tenant: Option<&str>) -> Result<Vec<EventSeries>, StoreError> {
         let tenant = tenant.map(str::to_owned);
         self.read(move |connection| events::list(connection, tenant.as_deref())).await
+    }
+
+    async fn figures(&self) -> Result<StoreFigures, StoreError> {
+        self.read(figures::figures).await
     }
 
     async fn live_usage(&self) -> Result<LiveUsage, StoreError> {

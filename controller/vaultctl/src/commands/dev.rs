@@ -20,7 +20,8 @@ use vault_controller::context::Tls;
 use vault_controller::folder::FolderError;
 use vault_controller::policy::Policy;
 use vault_controller::run::{
-    Controller, ControllerConfig, ControllerError, USAGE_RETENTION, private_folder,
+    Controller, ControllerConfig, ControllerError, METRICS_TENANTS_MAX, USAGE_RETENTION,
+    private_folder,
 };
 use vault_emulator::{AgentCommand, Emulator, EmulatorConfig, MachinesMode};
 
@@ -179,6 +180,7 @@ async fn start_controller(
         settle_after: Duration::from_secs(1),
         policy: Policy::default(),
         usage_retention: USAGE_RETENTION,
+        metrics_tenants_max: METRICS_TENANTS_MAX,
     })
     .await
 }
