@@ -10,6 +10,7 @@ use vault_api::connect::{self, ConnectRequest, ConnectSpec, ConnectStatus};
 use vault_api::context::Context;
 use vault_api::object::{API_VERSION, GROUP, ObjectList, Status, VERSION};
 use vault_api::plan::TenantPlan;
+use vault_api::usage::UsageFact;
 
 use crate::object::{Object, Reference, Resource};
 
@@ -252,6 +253,35 @@ impl Client {
         })
     }
 
+    /// When machines ran: of one tenant or of all, deleted ones included.
+    pub(crate) async fn usage_facts(
+        &self,
+        tenant: Option<&str>,
+    ) -> Result<Vec<UsageFact>, ClientError> {
+        self.call(Method::GET, self.usage_facts_url(tenant), None).await
+    }
+
+    /// The same as it comes: the whole of it may be larger than memory has room for.
+    pub(crate) async fn usage_facts_stream(
+        &self,
+        tenant: Option<&str>,
+    ) -> Result<reqwest::Response, ClientError> {
+        let answer = self.send(Method::GET, self.usage_facts_url(tenant), None).await?;
+        let code = answer.status();
+        if code.is_success() {
+            return Ok(answer);
+        }
+        Err(refusal(self.server(), code.as_u16(), &bounded_body(answer).await?))
+    }
+
+    fn usage_facts_url(&self, tenant: Option<&str>) -> Url {
+        let mut url = self.url(&["usage-facts"]);
+        if let Some(tenant) = tenant {
+            url.query_pairs_mut().append_pair("tenant", tenant);
+        }
+        url
+    }
+
     /// What the controller says about its version, in the shape of Kubernetes' `/version`.
     pub(crate) async fn version(&self) -> Result<Value, ClientError> {
         self.call(Method::GET, self.url(&["version"]), None).await
@@ -280,13 +310,12 @@ impl Client {
         url
     }
 
-    async fn call<T: DeserializeOwned>(
+    async fn send(
         &self,
         method: Method,
         url: Url,
         body: Option<&Value>,
-    ) -> Result<T, ClientError> {
-        let request = format!("{method} {}", url.path());
+    ) -> Result<reqwest::Response, ClientError> {
         let mut builder = self
             .http
             .request(method, url)
@@ -295,10 +324,20 @@ impl Client {
         if let Some(body) = body {
             builder = builder.json(body);
         }
-        let answer = builder.send().await.map_err(|source| ClientError::Unreachable {
+        builder.send().await.map_err(|source| ClientError::Unreachable {
             server: self.server().to_owned(),
             source: source.without_url(),
-        })?;
+        })
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> Result<T, ClientError> {
+        let request = format!("{method} {}", url.path());
+        let answer = self.send(method, url, body).await?;
         let code = answer.status();
         let bytes = bounded_body(answer).await?;
         if code.is_success() {

@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod get;
 mod select;
+pub(crate) mod usage_facts;
 pub(crate) mod version;
 pub(crate) mod wait;
 
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Exec(exec::Args),
     Delete(delete::Args),
     Wait(wait::Args),
+    UsageFacts(usage_facts::Args),
     Completion(completion::Args),
     Version(version::Args),
 }
@@ -64,6 +66,7 @@ impl Command {
             Self::Events(args) => events::run(args, globals, output).await,
             Self::Delete(args) => delete::run(args, globals, output).await,
             Self::Wait(args) => wait::run(args, globals, output).await,
+            Self::UsageFacts(args) => usage_facts::run(args, globals, output).await,
             Self::Completion(args) => completion::run(&args, output),
             Self::Version(args) => version::run(args, globals, output).await,
         };
