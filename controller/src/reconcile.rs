@@ -229,14 +229,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             desired.tenants.iter().map(|tenant| tenant.organization.to_string()).collect();
         organizations.insert(self.config.organization.clone());
         organizations.extend(intents.iter().map(|intent| intent.organization.clone()));
-        let usage = match settle_mode {
-            Settle::Write => self.store.live_usage().await?,
-            Settle::Only => LiveUsage::default(),
-        };
+        let usage = self.store.live_usage().await?;
         let mut known = objects.known(&intents, &self.memory().gone);
         usage::add_known(&mut known, &usage, &self.memory().gone);
         let look = observe(&*self.platform, &organizations, &known).await;
-        self.remember_gone(objects, look.gone, &look.organizations);
+        self.remember_gone(objects, &usage, look.gone, &look.organizations);
         let now = self.clock.now();
         let settled = settle(&intents, &look.organizations, self.config.settle_after, now);
         let mut secrets = self.store.secrets().await?;
@@ -261,11 +258,12 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         Ok(Planned { desired, observed, plan, unread, unsettled })
     }
 
-    /// Keeps the ids that the platform called gone, for as long as a status names them and no list
-    /// shows them again.
+    /// Keeps the ids that the platform called gone, for as long as a status or a usage fact names
+    /// them and no list shows them again.
     fn remember_gone(
         &self,
         objects: &Objects,
+        usage: &LiveUsage,
         gone: BTreeSet<String>,
         organizations: &BTreeMap<String, ObservedOrganization>,
     ) {
@@ -274,7 +272,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         if memory.gone.is_empty() {
             return;
         }
-        let named = objects.ids();
+        let mut named = objects.ids();
+        named.extend(usage.facts.iter().map(|fact| fact.machine_id.as_str()));
         memory.gone.retain(|id| named.contains(id.as_str()));
         for organization in organizations.values() {
             for machine in &organization.machines {

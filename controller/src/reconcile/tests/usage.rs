@@ -83,3 +83,31 @@ async fn a_deleted_machine_is_forgotten_after_the_retention_by_a_pass_with_nothi
     stage.pass().await;
     assert_eq!(stage.usage().await, []);
 }
+
+/// More than are asked for by id in one pass, and no status names them.
+#[tokio::test]
+async fn many_that_vanish_at_once_are_believed_after_some_passes_and_block_nobody_for_ever() {
+    let stage = Stage::converged().await;
+    let own = stage.platform.world().machines[0].clone();
+    let stray = |number: usize| {
+        let mut stray = own.clone();
+        stray.id = format!("00000000beef{number:02x}");
+        stray.name = format!("old-box-{number}");
+        stray.metadata.insert("vault_tenant".to_owned(), "old".to_owned());
+        stray
+    };
+    stage.platform.world().machines.extend((0..120).map(stray));
+    stage.pass().await;
+    stage.platform.world().machines.truncate(1);
+    let live = async || stage.store.live_usage().await.unwrap().facts.len();
+    stage.pass().await;
+    assert_eq!(live().await, 121, "so many at once are first taken for a list that lies");
+    for _ in 0..4 {
+        stage.pass().await;
+    }
+    assert_eq!(live().await, 1);
+    stage.platform.world().calls.clear();
+    let pass = stage.pass().await;
+    assert_eq!(pass.calls, Calls { reads: 3, secret_reads: 0, writes: 0 });
+    assert!(pass.ready.contains("acme"));
+}
