@@ -1,5 +1,7 @@
 //! The controller's resource API, over HTTP: one method per verb, errors as Kubernetes states them.
 
+mod usage;
+
 use std::time::Duration;
 
 use reqwest::{Method, Url};
@@ -10,7 +12,6 @@ use vault_api::connect::{self, ConnectRequest, ConnectSpec, ConnectStatus};
 use vault_api::context::Context;
 use vault_api::object::{API_VERSION, GROUP, ObjectList, Status, VERSION};
 use vault_api::plan::TenantPlan;
-use vault_api::usage::UsageFact;
 
 use crate::object::{Object, Reference, Resource};
 
@@ -251,35 +252,6 @@ impl Client {
             request,
             source: serde::de::Error::missing_field("status"),
         })
-    }
-
-    /// When machines ran: of one tenant or of all, deleted ones included.
-    pub(crate) async fn usage_facts(
-        &self,
-        tenant: Option<&str>,
-    ) -> Result<Vec<UsageFact>, ClientError> {
-        self.call(Method::GET, self.usage_facts_url(tenant), None).await
-    }
-
-    /// The same as it comes: the whole of it may be larger than memory has room for.
-    pub(crate) async fn usage_facts_stream(
-        &self,
-        tenant: Option<&str>,
-    ) -> Result<reqwest::Response, ClientError> {
-        let answer = self.send(Method::GET, self.usage_facts_url(tenant), None).await?;
-        let code = answer.status();
-        if code.is_success() {
-            return Ok(answer);
-        }
-        Err(refusal(self.server(), code.as_u16(), &bounded_body(answer).await?))
-    }
-
-    fn usage_facts_url(&self, tenant: Option<&str>) -> Url {
-        let mut url = self.url(&["usage-facts"]);
-        if let Some(tenant) = tenant {
-            url.query_pairs_mut().append_pair("tenant", tenant);
-        }
-        url
     }
 
     /// What the controller says about its version, in the shape of Kubernetes' `/version`.

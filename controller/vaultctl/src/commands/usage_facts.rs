@@ -6,7 +6,6 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use secrecy::SecretString;
 
 use crate::cli::Globals;
@@ -94,14 +93,14 @@ fn token(given: Option<SecretString>, file: Option<&Path>) -> anyhow::Result<Sec
     Ok(token)
 }
 
-/// The first line of a file; an end of line behind it is no part of the token.
-fn read(path: &Path) -> anyhow::Result<SecretString> {
-    let failed = || format!("cannot read the bearer token file {}", path.display());
-    let bad = |error: std::io::Error| {
-        anyhow::Error::from(error).context(Failure::new(Exit::BadInput, failed()))
+/// The token of a file; an end of line behind it is no part of it.
+fn read(path: &Path) -> Result<SecretString, Failure> {
+    let failed = |error: std::io::Error| {
+        let message = format!("cannot read the bearer token file {}: {error}", path.display());
+        Failure::new(Exit::BadInput, message)
     };
-    let file = std::fs::File::open(path).map_err(bad)?;
+    let file = std::fs::File::open(path).map_err(failed)?;
     let mut text = String::new();
-    file.take(TOKEN_BYTES_MAX).read_to_string(&mut text).map_err(bad).with_context(failed)?;
+    file.take(TOKEN_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
     Ok(text.trim_end_matches(['\r', '\n']).into())
 }

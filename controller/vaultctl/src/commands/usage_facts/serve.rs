@@ -62,8 +62,7 @@ pub(super) async fn serve(
     use tokio::signal::unix::{SignalKind, signal};
 
     let listener = TcpListener::bind(address).await.map_err(|error| {
-        let message = format!("cannot listen on {address}");
-        anyhow::Error::from(error).context(Failure::new(Exit::BadInput, message))
+        Failure::new(Exit::BadInput, format!("cannot listen on {address}: {error}"))
     })?;
     let bound = listener.local_addr().context("the listener has no address")?;
     output.line(&format!("serving usage facts at http://{bound}/usage-facts"))?;
