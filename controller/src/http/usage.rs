@@ -33,6 +33,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Options {
+    /// Only of this tenant; of all if it is empty, as selectors are read.
     tenant: Option<String>,
 }
 
@@ -42,7 +43,7 @@ pub(super) async fn list<P: Platform, S: Store, C: Clock>(
     Query(options): Query<Options>,
 ) -> Result<Response, ApiError> {
     let page = UsagePage {
-        tenant: options.tenant,
+        tenant: options.tenant.filter(|tenant| !tenant.is_empty()),
         after: String::new(),
         limit: PAGE,
         deleted_since: retained_since(app.clock.now(), app.usage_retention),

@@ -56,6 +56,7 @@ async fn whatever_their_number_all_come_once_and_only_of_the_tenant_that_is_aske
         };
         let expected: Vec<_> = (0..count).map(|number| format!("{number:014x}")).collect();
         assert_eq!(ids(stage.get("/usage-facts").await), expected);
+        assert_eq!(ids(stage.get("/usage-facts?tenant=").await), expected);
         let even: Vec<_> = expected.iter().step_by(2).cloned().collect();
         assert_eq!(ids(stage.get("/usage-facts?tenant=acme").await), even);
         assert_eq!(stage.get("/usage-facts?tenant=nobody").await, (200, json!([])));

@@ -132,7 +132,7 @@ async fn facts(
         return ([(WWW_AUTHENTICATE, "Bearer")], answer).into_response();
     }
     let asked = match options {
-        Ok(Query(options)) => options.tenant,
+        Ok(Query(options)) => options.tenant.filter(|tenant| !tenant.is_empty()),
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.body_text()),
     };
     let tenant = match (&shared.tenant, asked) {
