@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use vault_plan::policy::Policy;
 
 use crate::context::Tls;
-use crate::run::{Controller, ControllerConfig};
+use crate::run::{Controller, ControllerConfig, METRICS_TENANTS_MAX};
 use crate::telemetry;
 
 /// Keep tenants on Fly.io as their manifests declare them.
@@ -39,6 +39,10 @@ pub struct Args {
     /// PLATFORM-URL/oidc if the platform is on this machine]
     #[arg(long, value_name = "URL")]
     oidc_issuer: Option<String>,
+    /// Address of the log API [default: https://api.fly.io, or PLATFORM-URL if that is not
+    /// https://api.machines.dev]
+    #[arg(long, value_name = "URL", env = "FLY_LOGS_URL")]
+    logs_url: Option<String>,
     /// Organization of tenants that name none [default: the only one that the token sees]
     #[arg(long, value_name = "SLUG")]
     org: Option<String>,
@@ -72,6 +76,12 @@ pub struct Args {
     /// How long a call whose answer was lost may still take effect
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     settle_after: Duration,
+    /// How long deleted machines stay in the usage facts
+    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = days)]
+    usage_retention: Duration,
+    /// Give each tenant series of its own in /metrics if there are at most so many (0: never)
+    #[arg(long, value_name = "COUNT", default_value_t = METRICS_TENANTS_MAX)]
+    metrics_tenants: usize,
 }
 
 impl Args {
@@ -97,6 +107,7 @@ impl Args {
             platform_url,
             token,
             oidc_issuer,
+            logs_url,
             org,
             manifests,
             prune,
@@ -108,6 +119,8 @@ impl Args {
             tls,
             interval,
             settle_after,
+            usage_retention,
+            metrics_tenants,
         } = self;
         let tls = match (tls.as_str(), tls_cert, tls_key) {
             ("off", _, _) => Tls::Off,
@@ -118,6 +131,7 @@ impl Args {
             platform_url,
             platform_token: token,
             oidc_issuer,
+            logs_url,
             organization: org,
             manifests,
             prune,
@@ -128,6 +142,8 @@ impl Args {
             interval,
             settle_after,
             policy: Policy::default(),
+            usage_retention,
+            metrics_tenants_max: metrics_tenants,
         }
     }
 }
@@ -150,6 +166,26 @@ async fn run(config: ControllerConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The longest retention: ten years. More is a slip of the pen, and would outlast any law.
+const DAYS_MAX: u64 = 3_650;
+/// The seconds of a day, as bills count them.
+const DAY_SECONDS: u64 = 86_400;
+
+/// Reads a long duration: days such as `90d`, or what [`duration`] reads.
+///
+/// # Errors
+/// If it is neither, or longer than ten years.
+pub fn days(text: &str) -> Result<Duration, String> {
+    let read = match text.strip_suffix('d').map(str::parse::<u64>) {
+        Some(Ok(days)) => Ok(Duration::from_secs(days.saturating_mul(DAY_SECONDS))),
+        _ => duration(text).map_err(|_| format!("{text:?} is no duration such as 90d or 12h")),
+    }?;
+    match read <= Duration::from_secs(DAYS_MAX * DAY_SECONDS) {
+        true => Ok(read),
+        false => Err(format!("{text:?} is longer than {DAYS_MAX}d")),
+    }
+}
+
 /// Reads a duration such as `10s`, `500ms` or `2m`.
 ///
 /// # Errors
@@ -158,4 +194,21 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration such as 500ms, 10s or 2m");
     let span = jiff::SignedDuration::from_str(text).map_err(|_| wrong())?;
     Duration::try_from(span).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retention_is_days_or_a_duration_and_has_an_end() {
+        assert_eq!(days("90d"), Ok(crate::run::USAGE_RETENTION), "the flag's default");
+        for (text, seconds) in [("90d", 7_776_000), ("0d", 0), ("12h", 43_200), ("30s", 30)] {
+            assert_eq!(days(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "d", "-1d", "1.5d", "90", "3651d", "18446744073709551615d", "90 days ago"]
+        {
+            assert!(days(text).is_err(), "{text}");
+        }
+    }
 }

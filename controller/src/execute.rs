@@ -24,6 +24,7 @@ use vault_plan::time::UnixMillis;
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::identity::TenantSecrets;
+use crate::metrics::WorkQueue;
 use crate::platform::Platform;
 use crate::store::{Intent, IntentState, Settlement, Store, StoreError, StoredSecret};
 use apply::{Applied, Created, Made, apply};
@@ -73,6 +74,7 @@ pub async fn execute<P, S, C>(
     secrets: &Arc<TenantSecrets>,
     plan: Plan,
     tell: &Arc<dyn Fn(Event) + Send + Sync>,
+    queue: &Arc<WorkQueue>,
 ) -> Result<Vec<Turn>, StoreError>
 where
     P: Platform,
@@ -90,12 +92,17 @@ where
             tell: Arc::clone(tell),
         };
         let in_flight = Arc::clone(&in_flight);
+        let mut item = queue.add(clock.now());
         let span = tracing::info_span!("turn", tenant = %actions[0].tenant);
         tasks.spawn(
             async move {
                 // The semaphore is never closed, so this only ever waits.
                 let _permit = in_flight.acquire_owned().await;
-                executor.turn(actions).await
+                item.begin(executor.clock.now());
+                let turn = executor.turn(actions).await;
+                let failed = turn.as_ref().map_or(true, |turn| turn.failure.is_some());
+                item.end(failed, executor.clock.now());
+                turn
             }
             .instrument(span),
         );

@@ -6,8 +6,8 @@
 //! | all others, and paths that there are not | bearers of operator tokens, as [`roles`] says |
 //!
 //! Handlers never call the platform to change something: they change what is desired and wake the
-//! reconciler. The `plan` subresource looks at the platform, and only looks; the `connect`
-//! subresource tells what the last pass saw.
+//! reconciler. The `plan` and `diagnosis` subresources look at the platform, and only look; the
+//! `connect` subresource tells what the last pass saw.
 
 mod audit;
 mod auth;
@@ -16,6 +16,7 @@ mod caller;
 mod columns;
 mod connect;
 mod delete;
+mod diagnosis;
 mod discovery;
 mod error;
 mod events;
@@ -23,6 +24,7 @@ mod fields;
 mod forms;
 mod health;
 mod list;
+mod metrics;
 mod namespaces;
 mod objects;
 mod openapi;
@@ -35,26 +37,32 @@ mod reading;
 mod request;
 mod resources;
 mod roles;
+mod status;
 mod tenant_status;
+mod usage;
 mod watching;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use tokio::sync::{Mutex, Notify, OnceCell, watch};
+use tokio::sync::{Mutex, Notify, OnceCell, Semaphore, watch};
 use vault_api::manifest::MANIFEST_BYTES_MAX;
 use vault_plan::identity::ControllerId;
+use vault_plan::time::UnixMillis;
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::platform::Platform;
 use crate::reconcile::Reconciler;
 use crate::store::{Kind, Store};
 use crate::view::View;
 
 pub use caller::Caller;
+pub use diagnosis::DIAGNOSES_MAX;
 pub use operators::Operators;
 pub use watching::{Feeds, Topic};
 
@@ -83,6 +91,16 @@ pub struct App<P, S, C> {
     pub watches_folder: bool,
     /// Tell watchers what happens.
     pub feeds: Feeds,
+    /// How long deleted machines stay in the usage facts.
+    pub usage_retention: Duration,
+    /// A permit per diagnosis that is made.
+    pub diagnoses: Semaphore,
+    /// What is counted while the controller runs.
+    pub metrics: Arc<Metrics>,
+    /// The most tenants for which there are series of their own.
+    pub metrics_tenants_max: usize,
+    /// When the controller was started.
+    pub started_at: UnixMillis,
 }
 
 /// The whole route table.
@@ -93,7 +111,7 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
         .route("/readyz", get(health::ready::<P, S, C>));
     let operator = Router::new()
         .route("/version", get(health::version))
-        .route("/status", get(health::status::<P, S, C>))
+        .route("/status", get(status::read::<P, S, C>))
         .merge(resource::<P, S, C>(Kind::Tenant))
         .merge(resource::<P, S, C>(Kind::TenantClass))
         .route(
@@ -119,7 +137,10 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
             "/apis/vaultctl.dev/v1/operatortokens/{name}",
             get(operator_tokens::read::<P, S, C>).delete(operator_tokens::delete::<P, S, C>),
         )
+        .route("/apis/vaultctl.dev/v1/tenants/{name}/diagnosis", get(diagnosis::read::<P, S, C>))
         .route("/audit-log", get(audit::list::<P, S, C>))
+        .route("/metrics", get(metrics::read::<P, S, C>))
+        .route("/usage-facts", get(usage::list::<P, S, C>))
         .fallback(error::no_such_path)
         .layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX))
         // From here on, a request meets what stands last first.

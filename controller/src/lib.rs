@@ -30,14 +30,18 @@ pub mod secrets;
 pub mod setback;
 pub mod settle;
 pub mod status;
+pub mod usage;
 
 pub mod agents;
 pub mod args;
 pub mod audit;
 pub mod connect;
 pub mod context;
+pub mod diagnosis;
 pub mod events;
+pub mod fleet;
 pub mod http;
+pub mod metrics;
 pub mod run;
 pub mod telemetry;
 pub mod view;

@@ -6,6 +6,8 @@ use std::future::Future;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use vault_cloud::error::CallError;
+use vault_cloud::logs::Tail;
+use vault_cloud::machines::Exit;
 use vault_plan::observed::{ObservedMachine, ObservedVolume};
 
 mod fly;
@@ -206,6 +208,22 @@ pub trait Platform: Send + Sync + 'static {
         app: &str,
         id: &str,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// How a machine's program ended lately, newest first.
+    fn exits(
+        &self,
+        app: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<Vec<Exit>, CallError>> + Send;
+
+    /// The last `count` lines that a machine printed.
+    fn log_tail(
+        &self,
+        app: &str,
+        id: &str,
+        region: &str,
+        count: usize,
+    ) -> impl Future<Output = Result<Tail, CallError>> + Send;
 
     /// How many calls were made so far.
     fn calls(&self) -> Calls;

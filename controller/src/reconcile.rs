@@ -3,6 +3,7 @@
 mod agents;
 mod objects;
 mod secrets;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,9 @@ use crate::agents::Agents;
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::execute::{Turn, execute};
+use crate::fleet::Fleet;
 use crate::identity::TenantSecrets;
+use crate::metrics::{Metrics, PassResult};
 use crate::observe::{ObserveError, observe};
 use crate::platform::{Calls, Platform};
 use crate::secrets::observed as observed_secrets;
@@ -31,9 +34,10 @@ use crate::setback::Setbacks;
 use crate::settle::settle;
 use crate::source::Source;
 use crate::status::{self, Facts};
-use crate::store::{Kind, Store, StoreError, StoredObject};
+use crate::store::{Kind, LiveUsage, Store, StoreError, StoredObject};
 pub use objects::{Objects, TenantObject};
 use secrets::SecretLooks;
+pub use usage::retained_since;
 
 /// How many passes must have found nothing of a deleted tenant before it is forgotten: one list
 /// may lie.
@@ -59,6 +63,10 @@ pub struct ReconcileConfig {
     pub agents: Arc<Agents>,
     /// The address of the issuer of machines' identities, without the organization.
     pub oidc_issuer: String,
+    /// How long deleted machines stay in the usage facts.
+    pub usage_retention: Duration,
+    /// What is counted of turns.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why a pass did not come to its end.
@@ -90,6 +98,22 @@ pub struct Pass {
     pub strays: Vec<Stray>,
     /// The calls that it made.
     pub calls: Calls,
+    /// The fleet as it saw it.
+    pub fleet: Fleet,
+}
+
+impl Pass {
+    /// How it ended, for those who count.
+    #[must_use]
+    pub fn result(&self) -> PassResult {
+        if self.failures > 0 || !self.unread.is_empty() {
+            return PassResult::Error;
+        }
+        match self.waiting || self.actions > 0 {
+            true => PassResult::RequeueAfter,
+            false => PassResult::Success,
+        }
+    }
 }
 
 /// Runs passes over three seams.
@@ -140,6 +164,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         Self { platform, store, clock, config, tell, memory: Mutex::new(Memory::default()) }
     }
 
+    /// The platform, to look at.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
     /// The settings.
     pub fn config(&self) -> &ReconcileConfig {
         &self.config
@@ -154,6 +183,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let objects = Objects::load(&self.store).await?;
         let planned = self.look_and_plan(&objects, Settle::Write).await?;
         let mut pass = self.publish(&objects, &planned, missing).await?;
+        let controller = self.config.controller.to_string();
+        pass.fleet.add_observed(&planned.observed.organizations, &controller);
         let Planned { plan, unread, .. } = planned;
         pass.unread = unread;
         pass.actions = plan.actions.len();
@@ -179,7 +210,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
 
     async fn execute(&self, plan: Plan) -> Result<Vec<Turn>, StoreError> {
         let secrets = &self.config.secrets;
-        execute(&self.platform, &self.store, &self.clock, secrets, plan, &self.tell).await
+        let queue = self.config.metrics.queue();
+        execute(&self.platform, &self.store, &self.clock, secrets, plan, &self.tell, queue).await
     }
 
     /// Plans for `objects` as if they were stored; changes nothing.
@@ -201,14 +233,17 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             desired.tenants.iter().map(|tenant| tenant.organization.to_string()).collect();
         organizations.insert(self.config.organization.clone());
         organizations.extend(intents.iter().map(|intent| intent.organization.clone()));
-        let known = objects.known(&intents, &self.memory().gone);
+        let usage = self.store.live_usage().await?;
+        let mut known = objects.known(&intents, &self.memory().gone);
+        usage::add_known(&mut known, &usage, &self.memory().gone);
         let look = observe(&*self.platform, &organizations, &known).await;
-        self.remember_gone(objects, look.gone, &look.organizations);
+        self.remember_gone(objects, &usage, look.gone, &look.organizations);
         let now = self.clock.now();
         let settled = settle(&intents, &look.organizations, self.config.settle_after, now);
         let mut secrets = self.store.secrets().await?;
         if settle_mode == Settle::Write {
             self.store.settle_intents(settled.settlements).await?;
+            self.keep_usage(usage, &look.organizations, now).await?;
             self.look_at_secrets(&desired, &look.organizations, &mut secrets, now).await?;
         }
         let revisions = objects
@@ -227,11 +262,12 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         Ok(Planned { desired, observed, plan, unread, unsettled })
     }
 
-    /// Keeps the ids that the platform called gone, for as long as a status names them and no list
-    /// shows them again.
+    /// Keeps the ids that the platform called gone, for as long as a status or a usage fact names
+    /// them and no list shows them again.
     fn remember_gone(
         &self,
         objects: &Objects,
+        usage: &LiveUsage,
         gone: BTreeSet<String>,
         organizations: &BTreeMap<String, ObservedOrganization>,
     ) {
@@ -240,7 +276,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         if memory.gone.is_empty() {
             return;
         }
-        let named = objects.ids();
+        let mut named = objects.ids();
+        named.extend(usage.facts.iter().map(|fact| fact.machine_id.as_str()));
         memory.gone.retain(|id| named.contains(id.as_str()));
         for organization in organizations.values() {
             for machine in &organization.machines {
@@ -295,6 +332,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             let mut status = status::fold(&facts, now);
             let ready = status::is_ready(&status, object.generation);
             self.add_agents(desired, tenant.status.as_ref(), &mut status, ready, now);
+            pass.fleet.add_tenant(&object.name, &status, ready);
             if ready {
                 pass.ready.insert(object.name.clone());
             }

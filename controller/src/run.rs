@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use thiserror::Error;
-use tokio::sync::{Mutex, Notify, OnceCell, broadcast, watch};
+use tokio::sync::{Mutex, Notify, OnceCell, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vault_cloud::machines::{ClientConfig, ClientError};
@@ -35,8 +35,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::context::{self, Tls, TlsError};
 use crate::events::Event;
 use crate::folder::{Folder, FolderError};
-use crate::http::{App, Feeds, Operators, router};
+use crate::http::{App, DIAGNOSES_MAX, Feeds, Operators, router};
 use crate::identity::{IdentityError, MasterKey};
+use crate::metrics::Metrics;
 use crate::platform::FlyPlatform;
 use crate::store::{Kind, PageQuery, SqliteStore, Store, StoreError, StoredObject};
 use crate::view::View;
@@ -48,6 +49,14 @@ const EVENT_QUEUE_MAX: usize = 8_192;
 /// How many tenants are looked at together at the start: some megabytes of documents.
 const TENANTS_PER_PAGE: usize = 500;
 
+/// How long deleted machines stay in the usage facts if nobody says otherwise: a quarter, and so
+/// every bill that is made by the month or by the quarter.
+pub const USAGE_RETENTION: Duration = Duration::from_secs(90 * 86_400);
+
+/// For how many tenants `/metrics` has series of their own if nobody says otherwise: two series
+/// each, which every collector of metrics takes.
+pub const METRICS_TENANTS_MAX: usize = 1_000;
+
 /// What a controller needs to know.
 #[derive(Clone, Debug)]
 pub struct ControllerConfig {
@@ -58,6 +67,9 @@ pub struct ControllerConfig {
     /// Who signs machines' identities, without the organization; Fly if absent, or the emulator if
     /// the platform is on this machine.
     pub oidc_issuer: Option<String>,
+    /// Where machines' logs are; the log API of Fly if absent, or the platform's own address if the
+    /// platform is not Fly's public one.
+    pub logs_url: Option<String>,
     /// The organization of tenants that name none; the only one that the token sees if absent.
     pub organization: Option<String>,
     /// The folder to watch; none if absent.
@@ -78,6 +90,10 @@ pub struct ControllerConfig {
     pub settle_after: Duration,
     /// The planner's limits.
     pub policy: Policy,
+    /// How long deleted machines stay in the usage facts.
+    pub usage_retention: Duration,
+    /// The most tenants for which `/metrics` has series of their own.
+    pub metrics_tenants_max: usize,
 }
 
 /// Why a controller did not start, or ended.
@@ -171,7 +187,10 @@ impl Controller {
         let mut client =
             ClientConfig::new(config.platform_url.clone(), config.platform_token.clone());
         client.user_agent = concat!("vaultctl/", env!("CARGO_PKG_VERSION")).to_owned();
-        let platform = Arc::new(FlyPlatform::new(client)?);
+        let logs_url = config.logs_url.clone().unwrap_or_else(|| logs_url(&config.platform_url));
+        let metrics = Arc::new(Metrics::default());
+        client.observer = Some(Arc::clone(&metrics) as _);
+        let platform = Arc::new(FlyPlatform::new(client, logs_url)?);
         let listener = listen(config.listen)?;
         let address = listener
             .local_addr()
@@ -208,6 +227,11 @@ impl Controller {
             writing: Arc::clone(&writing),
             watches_folder: folder.is_some(),
             feeds,
+            usage_retention: config.usage_retention,
+            diagnoses: Semaphore::new(DIAGNOSES_MAX),
+            metrics: Arc::clone(&metrics),
+            metrics_tenants_max: config.metrics_tenants_max,
+            started_at: clock.now(),
         });
         tasks.spawn(server::serve(listener, serving.config, router(app), stop.clone()));
         let (agents, requests) = Agents::new();
@@ -236,6 +260,7 @@ impl Controller {
                 .oidc_issuer
                 .clone()
                 .unwrap_or_else(|| oidc_issuer(&config.platform_url)),
+            metrics,
             wake,
             publish,
             tell,
@@ -337,6 +362,15 @@ fn oidc_issuer(platform_url: &str) -> String {
     }
 }
 
+/// Where machines' logs are: Fly serves them from another host than machines, everybody else who
+/// stands in for it from the same.
+fn logs_url(platform_url: &str) -> String {
+    match platform_url.trim_end_matches('/') {
+        "https://api.machines.dev" => "https://api.fly.io".to_owned(),
+        elsewhere => elsewhere.to_owned(),
+    }
+}
+
 /// Three intervals without a pass, and at least half a minute: one slow pass is no outage.
 fn stale_after_ms(interval: Duration) -> i64 {
     i64::try_from((interval * 3).as_millis()).unwrap_or(i64::MAX).max(30_000)
@@ -352,6 +386,18 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ControllerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_are_at_fly_only_if_the_platform_is_flys_public_one() {
+        for (platform, logs) in [
+            ("https://api.machines.dev", "https://api.fly.io"),
+            ("https://api.machines.dev/", "https://api.fly.io"),
+            ("http://127.0.0.1:4280", "http://127.0.0.1:4280"),
+            ("https://api.machines.dev.example", "https://api.machines.dev.example"),
+        ] {
+            assert_eq!(logs_url(platform), logs);
+        }
+    }
 
     #[test]
     fn the_issuer_is_flys_unless_the_platform_is_on_this_machine() {

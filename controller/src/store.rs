@@ -10,6 +10,7 @@
 
 mod audit;
 mod events;
+mod figures;
 mod history;
 mod journal;
 mod migrations;
@@ -18,6 +19,7 @@ mod operators;
 mod pages;
 mod secrets;
 mod sqlite;
+mod usage;
 mod writer;
 
 use std::future::Future;
@@ -33,11 +35,14 @@ use vault_plan::time::UnixMillis;
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
 use crate::source::Source;
+use crate::usage::UsageFact;
 pub use events::{EventChanges, EventSeries};
+pub use figures::StoreFigures;
 pub use history::{Change, Changes};
 pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
 pub use sqlite::SqliteStore;
+pub use usage::{LiveUsage, UsagePage};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Error)]
@@ -168,7 +173,7 @@ pub struct Intent {
 }
 
 /// How far an intent has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IntentState {
     /// Journaled; the call has not been made.
     Planned,
@@ -422,6 +427,32 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         name: &str,
         now: UnixMillis,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What is in the store, counted.
+    fn figures(&self) -> impl Future<Output = Result<StoreFigures, StoreError>> + Send;
+
+    /// The usage facts of all machines that are not deleted.
+    fn live_usage(&self) -> impl Future<Output = Result<LiveUsage, StoreError>> + Send;
+
+    /// The usage facts of these machines, as far as there are any, deleted or not.
+    fn usage_of(
+        &self,
+        machines: Vec<String>,
+    ) -> impl Future<Output = Result<Vec<UsageFact>, StoreError>> + Send;
+
+    /// One page of usage facts, in the order of the machines' ids.
+    fn usage_page(
+        &self,
+        page: UsagePage,
+    ) -> impl Future<Output = Result<Vec<UsageFact>, StoreError>> + Send;
+
+    /// Keeps usage facts, and forgets machines that were deleted before `deleted_since`; the oldest
+    /// beyond a cap are forgotten too.
+    fn put_usage(
+        &self,
+        facts: Vec<UsageFact>,
+        deleted_since: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 

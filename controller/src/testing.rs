@@ -14,6 +14,8 @@ use vault_api::check::{Document, check};
 use vault_cloud::error::{
     Answer, CallError, NotSent, NotSentReason, Rejection, RequestLine, Unknown, UnknownCause,
 };
+use vault_cloud::logs::{LogLine, Tail};
+use vault_cloud::machines::Exit;
 use vault_plan::action::ActionKind;
 use vault_plan::identity::ControllerId;
 use vault_plan::observed::{ObservedMachine, ObservedVolume, PlatformState};
@@ -165,6 +167,12 @@ pub(crate) struct World {
     pub(crate) unreadable_secrets: usize,
     /// What machines that were made or updated had to wait for, in order.
     pub(crate) min_secrets_versions: Vec<Option<u64>>,
+    /// How programs ended, by the machines' ids, newest first.
+    pub(crate) exits: HashMap<String, Vec<Exit>>,
+    /// What machines printed, by their ids, oldest first.
+    pub(crate) logs: HashMap<String, Vec<LogLine>>,
+    /// The log API takes requests and answers none.
+    pub(crate) silent_logs: bool,
     /// Errors that the next calls of a verb meet; the bool says whether the call acts all the same.
     failures: HashMap<&'static str, VecDeque<(CallError, bool)>>,
     /// Every call, as `verb name`.
@@ -389,6 +397,22 @@ impl Platform for FakePlatform {
             }
         })
         .await
+    }
+
+    async fn exits(&self, _: &str, id: &str) -> Result<Vec<Exit>, CallError> {
+        let world = self.read(format!("exits {id}"))?;
+        Ok(world.exits.get(id).cloned().unwrap_or_default())
+    }
+
+    async fn log_tail(&self, _: &str, id: &str, _: &str, count: usize) -> Result<Tail, CallError> {
+        if self.world().silent_logs {
+            self.read(format!("log {id}")).map(drop)?;
+            std::future::pending::<()>().await;
+        }
+        let world = self.read(format!("log {id}"))?;
+        let lines: Vec<_> = world.logs.get(id).into_iter().flatten().cloned().collect();
+        let from = lines.len().saturating_sub(count);
+        Ok(Tail { lines: lines[from..].to_vec(), is_longer: false })
     }
 
     fn calls(&self) -> Calls {

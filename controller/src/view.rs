@@ -1,13 +1,16 @@
 //! What the controller says of itself: published after each pass, read by health checks, `/status`
 //! and `vaultctl dev`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use vault_plan::report::Stray;
 use vault_plan::time::UnixMillis;
 
+use crate::fleet::Fleet;
 use crate::folder::FolderReport;
 use crate::platform::Calls;
+use crate::reconcile::Pass;
 
 /// The controller as a whole, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -16,12 +19,10 @@ pub struct View {
     pub passes: u64,
     /// When the last of them ended.
     pub last_pass_at: Option<UnixMillis>,
-    /// How long it took, in milliseconds.
-    pub last_pass_ms: i64,
-    /// The calls that it made.
-    pub last_pass_calls: Calls,
-    /// The actions that it carried out.
-    pub last_pass_actions: usize,
+    /// The last passes that came to their end, newest first.
+    pub recent: VecDeque<PassLine>,
+    /// The fleet as the last of them saw it.
+    pub fleet: Arc<Fleet>,
     /// How many tenants there are.
     pub tenants: usize,
     /// The names of those that are Ready.
@@ -32,4 +33,45 @@ pub struct View {
     pub folder: Option<FolderReport>,
     /// Machines with our mark and no tenant.
     pub strays: Vec<Stray>,
+}
+
+/// How many passes are remembered one by one: those that a person asks about.
+const RECENT_MAX: usize = 10;
+
+/// One pass that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassLine {
+    /// When it ended.
+    pub ended_at: UnixMillis,
+    /// How long it took, in milliseconds.
+    pub took_ms: i64,
+    /// The calls that it made.
+    pub calls: Calls,
+    /// The fewest calls that it could have made.
+    pub floor_calls: u64,
+    /// The actions that it carried out.
+    pub actions: usize,
+    /// How many tenants' turns failed.
+    pub failures: usize,
+}
+
+impl View {
+    /// Takes in what a pass found, and when it ended.
+    pub fn take_in(&mut self, pass: Pass, began: UnixMillis, ended_at: UnixMillis) {
+        self.passes += 1;
+        self.last_pass_at = Some(ended_at);
+        self.recent.truncate(RECENT_MAX - 1);
+        self.recent.push_front(PassLine {
+            ended_at,
+            took_ms: ended_at.since_ms(began),
+            calls: pass.calls,
+            floor_calls: pass.fleet.floor_reads + pass.actions as u64,
+            actions: pass.actions,
+            failures: pass.failures,
+        });
+        self.tenants = pass.tenants;
+        self.ready = pass.ready;
+        self.strays = pass.strays;
+        self.fleet = Arc::new(pass.fleet);
+    }
 }

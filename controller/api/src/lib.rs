@@ -23,7 +23,10 @@ pub mod audit;
 pub mod connect;
 pub mod context;
 pub mod operator;
+pub mod diagnosis;
+pub mod fleet;
 pub mod plan;
+pub mod usage;
 
 // What may be written, piece by piece.
 pub mod problem;

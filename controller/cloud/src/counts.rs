@@ -1,8 +1,9 @@
 //! Who is told of every call, and the plainest listener: three counters.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::error::CallError;
 use crate::operation::Operation;
@@ -31,10 +32,27 @@ impl CallOutcome {
     }
 }
 
+/// One attempt at a call, when its outcome is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// What was called.
+    pub operation: Operation,
+    /// How it ended.
+    pub outcome: CallOutcome,
+    /// The status of the answer, if one came.
+    pub status: Option<StatusCode>,
+    /// How long it waited for its turn under the rate limits.
+    pub waited: Duration,
+    /// How long it took from then to the end of its answer.
+    pub took: Duration,
+    /// It was not the first attempt at this call.
+    pub repeated: bool,
+}
+
 /// Is told of every attempt, repeated ones included, when its outcome is known.
 pub trait CallObserver: Send + Sync {
     /// Called on the task that made the call; must not block.
-    fn call(&self, method: &Method, operation: Operation, outcome: CallOutcome);
+    fn call(&self, attempt: &Attempt);
 }
 
 /// Counts the attempts that may have reached the platform.
@@ -67,13 +85,13 @@ impl CallCounts {
 }
 
 impl CallObserver for CallCounts {
-    fn call(&self, method: &Method, operation: Operation, outcome: CallOutcome) {
-        if outcome == CallOutcome::NotSent {
+    fn call(&self, attempt: &Attempt) {
+        if attempt.outcome == CallOutcome::NotSent {
             return;
         }
-        let counter = match operation {
+        let counter = match attempt.operation {
             Operation::ListSecrets => &self.secret_reads,
-            _ if method == Method::GET => &self.reads,
+            operation if operation.method() == Method::GET => &self.reads,
             _ => &self.writes,
         };
         counter.fetch_add(1, Ordering::SeqCst);

@@ -153,7 +153,7 @@ impl Http {
     fn url(&self, request: &Request) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.clear().push("v1").extend(&request.segments);
+            segments.clear().extend(request.operation.root()).extend(&request.segments);
         }
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);

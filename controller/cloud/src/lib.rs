@@ -33,4 +33,5 @@ pub mod sleep;
 mod http;
 mod text;
 
+pub mod logs;
 pub mod machines;

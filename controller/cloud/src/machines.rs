@@ -2,6 +2,7 @@
 
 mod call;
 mod config;
+mod exit;
 mod lists;
 mod paging;
 pub mod wire;
@@ -13,23 +14,26 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 pub use config::{ClientConfig, RateLimits};
+pub use exit::Exit;
 pub use lists::{AppSecrets, AppVolumes, Apps, OrgMachines, OrgVolumes};
 
 pub use crate::http::ClientError;
 
 use crate::error::CallError;
-use crate::http::{Http, Request};
-use crate::limit::Limiter;
+use crate::http::Request;
 use crate::operation::Operation;
-use call::Caller;
-use paging::Page;
+pub(crate) use call::Caller;
+pub(crate) use paging::Page;
 use wire::{
     App, AppSecret, CreateApp, CreateMachine, CreateVolume, CreatedApp, CurrentTokens, Machine,
-    SecretSet, SetSecret, UpdateMachine, Volume, Wait, WaitAnswer,
+    MachineEvent, SecretSet, SetSecret, UpdateMachine, Volume, Wait, WaitAnswer,
 };
 
 /// The shortest and the longest time that the platform waits for a machine.
 const WAIT_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How many events of a machine are asked for: the most that the platform gives.
+const EVENT_LIMIT: u32 = 50;
 
 /// Calls the Machines API. Clones share connections and rate limits.
 ///
@@ -67,13 +71,7 @@ impl MachinesClient {
     /// [`ClientError`], see there; among others, if the process has installed no provider of
     /// cryptography, even for an `http` address.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
-        let http = Http::new(&config.base_url, &config.token, &config.user_agent, config.timeout)?;
-        let limiter = match config.rate_limits {
-            RateLimits::Documented => Some(Limiter::new(Arc::clone(&config.sleep))),
-            RateLimits::Off => None,
-        };
-        let caller = Caller { http, limiter, observer: config.observer, sleep: config.sleep };
-        Ok(Self { caller: Arc::new(caller) })
+        Ok(Self { caller: Arc::new(Caller::new(config)?) })
     }
 
     /// The slugs of the organizations that the token covers, each once, in order.
@@ -152,6 +150,23 @@ impl MachinesClient {
         self.caller
             .object(Request::new(Operation::ReadMachine, &["apps", app, "machines", id], id))
             .await
+    }
+
+    /// What happened to a machine, newest first: at most 50 events. Those that cannot be read are
+    /// left out.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn machine_events(
+        &self,
+        app: &str,
+        id: &str,
+    ) -> Result<Vec<MachineEvent>, CallError> {
+        let path = ["apps", app, "machines", id, "events"];
+        let request = Request::new(Operation::ListMachineEvents, &path, id)
+            .query("limit", EVENT_LIMIT.to_string());
+        let page: Page<MachineEvent> = self.caller.call(&request).await?.decode(Page::of_array)?;
+        Ok(page.rows)
     }
 
     /// Makes a machine; it starts some time later, unless `skip_launch`.

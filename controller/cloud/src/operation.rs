@@ -45,6 +45,10 @@ pub enum Operation {
     ListSecrets,
     /// `POST /v1/apps/{app}/secrets/{name}`
     SetSecret,
+    /// `GET /v1/apps/{app}/machines/{id}/events`
+    ListMachineEvents,
+    /// `GET /api/v1/apps/{app}/logs`
+    ReadLogs,
 }
 
 /// What the platform allows for every action that has no limit of its own.
@@ -79,6 +83,8 @@ impl Operation {
             Self::CreateVolume => "create_volume",
             Self::ListSecrets => "list_secrets",
             Self::SetSecret => "set_secret",
+            Self::ListMachineEvents => "list_machine_events",
+            Self::ReadLogs => "read_logs",
         }
     }
 
@@ -94,7 +100,9 @@ impl Operation {
             | Self::WaitMachine
             | Self::ListOrgVolumes
             | Self::ListAppVolumes
-            | Self::ListSecrets => Method::GET,
+            | Self::ListSecrets
+            | Self::ListMachineEvents
+            | Self::ReadLogs => Method::GET,
             Self::CreateApp
             | Self::CreateMachine
             | Self::UpdateMachine
@@ -103,6 +111,14 @@ impl Operation {
             | Self::CreateVolume
             | Self::SetSecret => Method::POST,
             Self::DeleteApp | Self::DeleteMachine => Method::DELETE,
+        }
+    }
+
+    /// What every path of this call begins with.
+    pub(crate) const fn root(self) -> &'static [&'static str] {
+        match self {
+            Self::ReadLogs => &["api", "v1"],
+            _ => &["v1"],
         }
     }
 

@@ -40,8 +40,16 @@ impl Stage {
         let tell: Arc<dyn Fn(Event) + Send + Sync> =
             Arc::new(move |event| told.lock().unwrap().push(event));
         let clock = ManualClock::new();
-        let turns =
-            execute(&self.platform, &self.store, &clock, &tenant_secrets(), plan, &tell).await;
+        let turns = execute(
+            &self.platform,
+            &self.store,
+            &clock,
+            &tenant_secrets(),
+            plan,
+            &tell,
+            crate::metrics::Metrics::default().queue(),
+        )
+        .await;
         let mut turns = turns.unwrap();
         assert_eq!(turns.len(), 1);
         turns.remove(0)

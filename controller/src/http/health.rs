@@ -1,4 +1,4 @@
-//! Whether the controller lives, whether it does its work, and what it says of itself.
+//! Whether the controller lives, whether it does its work, and which version it is.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::App;
-use crate::clock::{Clock, rfc3339};
+use crate::clock::Clock;
 use crate::platform::Platform;
 use crate::store::Store;
 
@@ -64,49 +64,5 @@ pub(super) async fn version() -> Json<Value> {
         "goVersion": "",
         "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-    }))
-}
-
-/// What the controller says of itself.
-pub(super) async fn status<P: Platform, S: Store, C: Clock>(
-    State(app): State<Arc<App<P, S, C>>>,
-) -> Json<Value> {
-    let view = app.view.borrow().clone();
-    let strays: Vec<Value> = view
-        .strays
-        .iter()
-        .map(|stray| {
-            json!({
-                "machine": stray.id,
-                "name": stray.name,
-                "app": stray.app,
-                "org": stray.organization,
-                "tenant": stray.tenant,
-            })
-        })
-        .collect();
-    let folder = view.folder.map(|folder| {
-        let missing: Vec<String> = folder
-            .missing
-            .iter()
-            .map(|(kind, name)| format!("{}/{name}", kind.word().to_lowercase()))
-            .collect();
-        json!({ "problems": folder.problems, "missing": missing })
-    });
-    Json(json!({
-        "controller": app.controller.to_string(),
-        "tenants": { "total": view.tenants, "ready": view.ready.len() },
-        "passes": view.passes,
-        "lastPass": {
-            "at": view.last_pass_at.map(rfc3339),
-            "milliseconds": view.last_pass_ms,
-            "reads": view.last_pass_calls.reads,
-            "secretReads": view.last_pass_calls.secret_reads,
-            "writes": view.last_pass_calls.writes,
-            "actions": view.last_pass_actions,
-        },
-        "troubles": view.troubles,
-        "folder": folder,
-        "strays": strays,
     }))
 }

@@ -1,7 +1,11 @@
 mod connect;
+mod diagnosis;
 mod events;
+mod fleet;
+mod openmetrics;
 mod reading;
 mod roles;
+mod usage;
 mod watching;
 mod writing;
 
@@ -34,6 +38,8 @@ struct Stage {
     stop: CancellationToken,
     store: SqliteStore,
     publish: watch::Sender<View>,
+    platform: Arc<FakePlatform>,
+    app: Arc<App<FakePlatform, SqliteStore, SteppedClock>>,
     router: Router,
 }
 
@@ -42,6 +48,7 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let (publish, view) = watch::channel(View::default());
+        let metrics = Arc::new(Metrics::default());
         let config = ReconcileConfig {
             controller: controller(),
             organization: ORG.to_owned(),
@@ -50,6 +57,8 @@ impl Stage {
             secrets: tenant_secrets(),
             agents: crate::agents::Agents::new().0,
             oidc_issuer: "https://oidc.example".to_owned(),
+            usage_retention: std::time::Duration::from_secs(90 * 86_400),
+            metrics: Arc::clone(&metrics),
         };
         let platform = Arc::new(FakePlatform::default());
         let clock = SteppedClock::new();
@@ -59,8 +68,13 @@ impl Stage {
         for task in feeds.tasks(&store, controller()) {
             tasks.spawn(task);
         }
-        let reconciler =
-            Reconciler::new(platform, store.clone(), clock.clone(), config, Arc::new(|_| {}));
+        let reconciler = Reconciler::new(
+            Arc::clone(&platform),
+            store.clone(),
+            clock.clone(),
+            config,
+            Arc::new(|_| {}),
+        );
         let app = App {
             store: store.clone(),
             clock: clock.clone(),
@@ -73,9 +87,15 @@ impl Stage {
             writing: Arc::default(),
             watches_folder: true,
             feeds,
+            usage_retention: std::time::Duration::from_secs(90 * 86_400),
+            diagnoses: Semaphore::new(DIAGNOSES_MAX),
+            metrics: Arc::clone(&metrics),
+            metrics_tenants_max: 3,
+            started_at: UnixMillis(NOW.0 - 90_000),
         };
-        let router = router(Arc::new(app));
-        Self { _folder: folder, _tasks: tasks, clock, stop, store, publish, router }
+        let app = Arc::new(app);
+        let router = router(Arc::clone(&app));
+        Self { _folder: folder, _tasks: tasks, clock, stop, store, publish, platform, app, router }
     }
 
     async fn send(&self, request: Request<Body>) -> (StatusCode, String) {

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use vault_cloud::counts::CallCounts;
+use vault_cloud::counts::{Attempt, CallCounts, CallObserver};
 use vault_cloud::error::CallError;
+use vault_cloud::logs::{LogsClient, Tail};
 use vault_cloud::machines::wire::{
     CreateApp, CreateMachine, CreateVolume, Machine, MachineRow, UpdateMachine, Volume,
 };
-use vault_cloud::machines::{ClientConfig, ClientError, MachinesClient};
+use vault_cloud::machines::{ClientConfig, ClientError, Exit, MachinesClient};
 use vault_plan::observed::{ObservedMachine, ObservedVolume, PlatformState};
 use vault_plan::time::UnixMillis;
 
@@ -30,21 +32,29 @@ const DEPARTING_VOLUME_STATES: &[&str] = &[
     "fork_cleanup",
 ];
 
+/// Time for one attempt at reading a log: somebody waits for it, and nothing depends on it.
+const LOGS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Fly, or an emulator of it, over HTTP.
 pub struct FlyPlatform {
     client: MachinesClient,
+    logs: LogsClient,
     counts: Arc<CallCounts>,
 }
 
 impl FlyPlatform {
-    /// Makes the client; nothing is sent yet.
+    /// Makes the clients, the second one for machines' logs at `logs_url`; nothing is sent yet. An
+    /// observer in `config` is told of the calls of both.
     ///
     /// # Errors
     /// If the address or the token cannot be used.
-    pub fn new(mut config: ClientConfig) -> Result<Self, ClientError> {
+    pub fn new(mut config: ClientConfig, logs_url: String) -> Result<Self, ClientError> {
         let counts = Arc::new(CallCounts::default());
-        config.observer = Some(Arc::clone(&counts) as _);
-        Ok(Self { client: MachinesClient::new(config)?, counts })
+        let also = config.observer.take();
+        config.observer = Some(Arc::new(Told { counts: Arc::clone(&counts), also }));
+        let logs = ClientConfig { base_url: logs_url, timeout: LOGS_TIMEOUT, ..config.clone() };
+        let (client, logs) = (MachinesClient::new(config)?, LogsClient::new(logs)?);
+        Ok(Self { client, logs, counts })
     }
 }
 
@@ -200,11 +210,41 @@ impl Platform for FlyPlatform {
         self.client.delete_machine(app, id, false).await
     }
 
+    async fn exits(&self, app: &str, id: &str) -> Result<Vec<Exit>, CallError> {
+        let events = self.client.machine_events(app, id).await?;
+        Ok(events.iter().filter_map(Exit::of_event).collect())
+    }
+
+    async fn log_tail(
+        &self,
+        app: &str,
+        id: &str,
+        region: &str,
+        count: usize,
+    ) -> Result<Tail, CallError> {
+        self.logs.tail(app, id, region, count).await
+    }
+
     fn calls(&self) -> Calls {
         Calls {
             reads: self.counts.reads(),
             secret_reads: self.counts.secret_reads(),
             writes: self.counts.writes(),
+        }
+    }
+}
+
+/// Our own counters, and whoever else wants to be told.
+struct Told {
+    counts: Arc<CallCounts>,
+    also: Option<Arc<dyn CallObserver>>,
+}
+
+impl CallObserver for Told {
+    fn call(&self, attempt: &Attempt) {
+        self.counts.call(attempt);
+        if let Some(also) = &self.also {
+            also.call(attempt);
         }
     }
 }

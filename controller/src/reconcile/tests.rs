@@ -1,3 +1,5 @@
+mod usage;
+
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -43,6 +45,8 @@ impl Stage {
             secrets: tenant_secrets(),
             agents: Arc::clone(&agents),
             oidc_issuer: "https://oidc.example".to_owned(),
+            usage_retention: Duration::from_secs(90 * 86_400),
+            metrics: Arc::default(),
         };
         let reconciler = Reconciler::new(
             Arc::clone(&platform),

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use tokio::sync::{Mutex, Notify, OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use vault_plan::identity::ControllerId;
+use vault_plan::time::UnixMillis;
 
 use super::{ControllerConfig, ControllerError};
 use crate::agents::Agents;
@@ -17,6 +18,7 @@ use crate::context;
 use crate::events::Event;
 use crate::folder::{Folder, FolderReport};
 use crate::identity::TenantSecrets;
+use crate::metrics::{Metrics, PassResult};
 use crate::platform::{FlyPlatform, Platform};
 use crate::reconcile::{Pass, PassError, ReconcileConfig, Reconciler};
 use crate::store::{SqliteStore, StoreError};
@@ -50,6 +52,7 @@ pub(super) struct MainLoop {
     pub(super) secrets: Arc<TenantSecrets>,
     pub(super) agents: Arc<Agents>,
     pub(super) oidc_issuer: String,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) wake: Arc<Notify>,
     pub(super) publish: watch::Sender<View>,
     pub(super) tell: Arc<dyn Fn(Event) + Send + Sync>,
@@ -83,10 +86,11 @@ impl MainLoop {
                 },
                 Err(unreachable) => Err(format!("the platform cannot be reached: {unreachable}")),
             };
+            self.count(&outcome, began);
             let pause = match outcome {
                 Ok(pass) => {
                     let pause = self.pause(&pass);
-                    self.publish(began.0, trouble, pass);
+                    self.publish(began, trouble, pass);
                     pause
                 }
                 Err(obstacle) => {
@@ -144,12 +148,23 @@ impl MainLoop {
             secrets: Arc::clone(&self.secrets),
             agents: Arc::clone(&self.agents),
             oidc_issuer: self.oidc_issuer.clone(),
+            usage_retention: self.config.usage_retention,
+            metrics: Arc::clone(&self.metrics),
         };
         let make = || async {
             let (platform, store) = (Arc::clone(&self.platform), self.store.clone());
             Reconciler::new(platform, store, self.clock, config, Arc::clone(&self.tell))
         };
         Ok(Ok(self.reconciler.get_or_init(make).await))
+    }
+
+    fn count(&self, outcome: &Result<Pass, String>, began: UnixMillis) {
+        let result = match outcome {
+            Ok(pass) => pass.result(),
+            Err(_) => PassResult::Error,
+        };
+        let took_ms = u64::try_from(self.clock.now().since_ms(began)).unwrap_or(0);
+        self.metrics.pass(result, Duration::from_millis(took_ms));
     }
 
     fn pause(&self, pass: &Pass) -> Duration {
@@ -170,20 +185,13 @@ impl MainLoop {
         }
     }
 
-    fn publish(&self, began_ms: i64, trouble: Option<String>, pass: Pass) {
+    fn publish(&self, began: UnixMillis, trouble: Option<String>, pass: Pass) {
         let now = self.clock.now();
         let mut troubles: Vec<String> = trouble.into_iter().collect();
         troubles.extend(pass.unread.iter().map(|unread| chain(unread)));
         self.tell_troubles(&troubles);
         self.publish.send_modify(|view| {
-            view.passes += 1;
-            view.last_pass_at = Some(now);
-            view.last_pass_ms = now.0 - began_ms;
-            view.last_pass_calls = pass.calls;
-            view.last_pass_actions = pass.actions;
-            view.tenants = pass.tenants;
-            view.ready = pass.ready;
-            view.strays = pass.strays;
+            view.take_in(pass, began, now);
             view.troubles = troubles;
         });
     }

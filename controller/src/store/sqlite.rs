@@ -15,12 +15,13 @@ use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    Changes, EventChanges, EventSeries, Intent, Kind, Page, PageQuery, Settlement, Store,
-    StoreError, StoredObject, StoredOperator, StoredSecret, audit, events, history, journal,
-    migrations, objects, operators, pages, secrets,
+    Changes, EventChanges, EventSeries, Intent, Kind, LiveUsage, Page, PageQuery, Settlement,
+    Store, StoreError, StoreFigures, StoredObject, StoredOperator, StoredSecret, UsagePage, audit,
+    events, figures, history, journal, migrations, objects, operators, pages, secrets, usage,
 };
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
+use crate::usage::UsageFact;
 
 /// How long SQLite waits for a lock of its own; the writer is alone, so this is never reached but
 /// by a backup tool.
@@ -273,6 +274,30 @@ impl Store for SqliteStore {
     async fn touch_operator(&self, name: &str, now: UnixMillis) -> Result<(), StoreError> {
         let name = name.to_owned();
         self.writer.write(move |connection| operators::touch(connection, &name, now)).await
+    }
+
+    async fn figures(&self) -> Result<StoreFigures, StoreError> {
+        self.read(figures::figures).await
+    }
+
+    async fn live_usage(&self) -> Result<LiveUsage, StoreError> {
+        self.read(usage::live).await
+    }
+
+    async fn usage_of(&self, machines: Vec<String>) -> Result<Vec<UsageFact>, StoreError> {
+        self.read(move |connection| usage::of_machines(connection, &machines)).await
+    }
+
+    async fn usage_page(&self, page: UsagePage) -> Result<Vec<UsageFact>, StoreError> {
+        self.read(move |connection| usage::page(connection, &page)).await
+    }
+
+    async fn put_usage(
+        &self,
+        facts: Vec<UsageFact>,
+        deleted_since: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.writer.write(move |connection| usage::put(connection, &facts, deleted_since)).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! The controller's resource API, over HTTP: one method per verb, errors as Kubernetes states them.
 
+mod usage;
+
 use std::time::Duration;
 
 use reqwest::{Method, Url};
@@ -316,13 +318,12 @@ impl Client {
         url
     }
 
-    async fn call<T: DeserializeOwned>(
+    async fn send(
         &self,
         method: Method,
         url: Url,
         body: Option<&Value>,
-    ) -> Result<T, ClientError> {
-        let request = format!("{method} {}", url.path());
+    ) -> Result<reqwest::Response, ClientError> {
         let mut builder = self
             .http
             .request(method, url)
@@ -331,10 +332,20 @@ impl Client {
         if let Some(body) = body {
             builder = builder.json(body);
         }
-        let answer = builder.send().await.map_err(|source| ClientError::Unreachable {
+        builder.send().await.map_err(|source| ClientError::Unreachable {
             server: self.server().to_owned(),
             source: source.without_url(),
-        })?;
+        })
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> Result<T, ClientError> {
+        let request = format!("{method} {}", url.path());
+        let answer = self.send(method, url, body).await?;
         let code = answer.status();
         let bytes = bounded_body(answer).await?;
         if code.is_success() {

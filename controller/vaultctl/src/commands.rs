@@ -13,6 +13,7 @@ pub(crate) mod exec;
 pub(crate) mod get;
 mod select;
 pub(crate) mod token;
+pub(crate) mod usage_facts;
 pub(crate) mod version;
 pub(crate) mod wait;
 
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Wait(wait::Args),
     Token(token::Args),
     AuditLog(audit_log::Args),
+    UsageFacts(usage_facts::Args),
     Completion(completion::Args),
     Version(version::Args),
 }
@@ -70,6 +72,7 @@ impl Command {
             Self::Wait(args) => wait::run(args, globals, output).await,
             Self::Token(args) => token::run(args, globals, output).await,
             Self::AuditLog(args) => audit_log::run(args, globals, output).await,
+            Self::UsageFacts(args) => usage_facts::run(args, globals, output).await,
             Self::Completion(args) => completion::run(&args, output),
             Self::Version(args) => version::run(args, globals, output).await,
         };

@@ -19,7 +19,7 @@ const OBJECT_CAP: usize = 4 << 20;
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: Operation,
-    /// What follows `/v1`.
+    /// What follows the root, `/v1` for all calls but those at logs.
     pub(super) segments: Vec<String>,
     pub(super) query: Vec<(&'static str, String)>,
     /// JSON.
@@ -35,7 +35,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A call without query and body, to the path of these segments after `/v1`.
+    /// A call without query and body, to the path of these segments after the root.
     pub(crate) fn new(operation: Operation, segments: &[&str], identifier: &str) -> Self {
         Self {
             operation,

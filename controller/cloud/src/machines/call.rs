@@ -5,20 +5,21 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::config::{ClientConfig, RateLimits};
 use super::paging::{PAGE_LIMIT, Page, Walk, keep_latest};
 use crate::backoff::Backoff;
-use crate::counts::{CallObserver, CallOutcome};
+use crate::counts::{Attempt, CallObserver, CallOutcome};
 use crate::error::{CallError, NotSent, NotSentReason, UnknownCause};
-use crate::http::{Http, Request, Success};
+use crate::http::{ClientError, Http, Request, Success};
 use crate::limit::Limiter;
 use crate::sleep::Sleep;
 
 /// What all clones of a client share.
-pub(super) struct Caller {
-    pub(super) http: Http,
-    pub(super) limiter: Option<Limiter>,
-    pub(super) observer: Option<Arc<dyn CallObserver>>,
-    pub(super) sleep: Arc<dyn Sleep>,
+pub(crate) struct Caller {
+    http: Http,
+    limiter: Option<Limiter>,
+    observer: Option<Arc<dyn CallObserver>>,
+    sleep: Arc<dyn Sleep>,
 }
 
 /// All pages of a list.
@@ -29,11 +30,24 @@ pub(super) struct Pages<T> {
 }
 
 impl Caller {
+    /// # Errors
+    /// [`ClientError`], see there.
+    pub(crate) fn new(config: ClientConfig) -> Result<Self, ClientError> {
+        let http = Http::new(&config.base_url, &config.token, &config.user_agent, config.timeout)?;
+        let limiter = match config.rate_limits {
+            RateLimits::Documented => Some(Limiter::new(Arc::clone(&config.sleep))),
+            RateLimits::Off => None,
+        };
+        Ok(Self { http, limiter, observer: config.observer, sleep: config.sleep })
+    }
+
     /// Makes a call, again where that is harmless.
-    pub(super) async fn call(&self, request: &Request) -> Result<Success, CallError> {
+    pub(crate) async fn call(&self, request: &Request) -> Result<Success, CallError> {
         let mut backoff = Backoff::new(request.operation);
+        let mut repeated = false;
         loop {
-            let result = self.attempt(request).await;
+            let result = self.attempt(request, repeated).await;
+            repeated = true;
             let error = match result {
                 Ok(success) => return Ok(success),
                 Err(error) => error,
@@ -55,17 +69,30 @@ impl Caller {
     }
 
     /// Waits for its turn and makes the call once.
-    pub(super) async fn attempt(&self, request: &Request) -> Result<Success, CallError> {
+    async fn attempt(&self, request: &Request, repeated: bool) -> Result<Success, CallError> {
+        let began = self.sleep.now();
         let admitted = match &self.limiter {
             Some(limiter) => limiter.admit(request.operation, &request.identifier).await,
             None => Ok(()),
         };
+        let sent = self.sleep.now();
         let result = match admitted {
             Ok(()) => self.http.send(request).await,
             Err(full) => Err(self.not_sent(request, NotSentReason::Queue(full))),
         };
         if let Some(observer) = &self.observer {
-            observer.call(&request.operation.method(), request.operation, CallOutcome::of(&result));
+            let status = match &result {
+                Ok(success) => Some(success.status),
+                Err(error) => error.status(),
+            };
+            observer.call(&Attempt {
+                operation: request.operation,
+                outcome: CallOutcome::of(&result),
+                status,
+                waited: sent.saturating_sub(began),
+                took: self.sleep.now().saturating_sub(sent),
+                repeated,
+            });
         }
         result
     }

@@ -1,5 +1,6 @@
 //! The client against a real HTTP server whose answers are written down per test.
 
+mod diagnosis;
 mod platform;
 
 use std::sync::Arc;

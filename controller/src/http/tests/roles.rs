@@ -198,7 +198,7 @@ async fn a_token_is_shown_once_kept_as_a_digest_and_ends_when_it_should() {
     for wrong in [&bearer[..55], &bearer.to_uppercase(), &format!("{bearer}a")] {
         assert_eq!(stage.as_caller(wrong, Method::GET, TENANTS, &Value::Null).await.0, 401);
     }
-    stage.clock.advance(3_600_000);
+    stage.clock.advance(Duration::from_secs(3_600));
     let (code, ended) = stage.as_caller(&bearer, Method::GET, TENANTS, &Value::Null).await;
     assert_eq!((code, &ended["message"]), (401, &json!("the token has expired")));
     let other = stage.token("other", "read", None).await;

@@ -19,7 +19,10 @@ use vault_controller::args::duration;
 use vault_controller::context::Tls;
 use vault_controller::folder::FolderError;
 use vault_controller::policy::Policy;
-use vault_controller::run::{Controller, ControllerConfig, ControllerError, private_folder};
+use vault_controller::run::{
+    Controller, ControllerConfig, ControllerError, METRICS_TENANTS_MAX, USAGE_RETENTION,
+    private_folder,
+};
 use vault_emulator::{AgentCommand, Emulator, EmulatorConfig, MachinesMode};
 
 use crate::error::{Exit, Failure};
@@ -164,6 +167,7 @@ async fn start_controller(
         platform_url: emulator.url(),
         platform_token: SecretString::from(emulator.operator_token()),
         oidc_issuer: None,
+        logs_url: None,
         organization: None,
         manifests: Some(args.manifests.clone()),
         prune: args.prune,
@@ -175,6 +179,8 @@ async fn start_controller(
         // The emulator acts before it answers, so nothing is under way once a connection is gone.
         settle_after: Duration::from_secs(1),
         policy: Policy::default(),
+        usage_retention: USAGE_RETENTION,
+        metrics_tenants_max: METRICS_TENANTS_MAX,
     })
     .await
 }

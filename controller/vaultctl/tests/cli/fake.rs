@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) owned_by_file: Vec<String>,
     /// Events, oldest first; `None` from a controller that serves none.
     pub(crate) events: Option<Vec<Value>>,
+    /// Usage facts; each has `vault_tenant` in its metadata.
+    pub(crate) usage: Vec<Value>,
     version: u64,
 }
 
@@ -109,6 +111,18 @@ impl Fake {
         self.world.lock().unwrap().writes.clone()
     }
 
+    /// `vaultctl ARGS…` in the folder, not started yet.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vaultctl"));
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path().join("home"))
+            .env_remove("VAULTCTL_CONFIG")
+            .env_remove("VAULTCTL_USAGE_BEARER_TOKEN");
+        command
+    }
+
     /// Runs `vaultctl ARGS…` in the folder.
     pub(crate) fn run(&self, args: &[&str]) -> Ended {
         self.run_with_input(args, "")
@@ -116,11 +130,8 @@ impl Fake {
 
     /// The same with something on standard input.
     pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Ended {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_vaultctl"))
-            .args(args)
-            .current_dir(self.folder.path())
-            .env("HOME", self.folder.path().join("home"))
-            .env_remove("VAULTCTL_CONFIG")
+        let mut child = self
+            .command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -184,6 +195,7 @@ fn router(world: Shared) -> Router {
     Router::new()
         .route("/version", get(async || Json(json!({ "gitVersion": "v9.9.9" }))))
         .route("/api/v1/events", get(events))
+        .route("/usage-facts", get(usage_facts))
         .route(base, get(list).post(create))
         .route(&format!("{base}/{{name}}"), get(read).put(replace).delete(remove))
         .route(&format!("{base}/{{name}}/plan"), get(plan).post(plan_with))
@@ -315,6 +327,15 @@ async fn remove(
     let answer = object.clone();
     world.writes.push(format!("DELETE {}/{}", key.0, key.1));
     Ok(Json(answer).into_response())
+}
+
+async fn usage_facts(State(world): State<Shared>, Query(options): Options) -> Response {
+    let world = world.lock().unwrap();
+    let is_wanted = |fact: &&Value| {
+        let tenant = options.get("tenant");
+        tenant.is_none_or(|tenant| fact["metadata"]["vault_tenant"] == **tenant)
+    };
+    Json(world.usage.iter().filter(is_wanted).collect::<Vec<_>>()).into_response()
 }
 
 /// Knows the one selector that `describe` and `events` send.

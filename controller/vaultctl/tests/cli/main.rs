@@ -6,6 +6,7 @@ mod completing;
 mod describing;
 mod fake;
 mod reading;
+mod usage;
 mod writing;
 
 #[cfg(feature = "dev")]

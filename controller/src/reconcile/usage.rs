@@ -1,0 +1,69 @@
+//! The part of a pass that keeps usage facts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use vault_plan::observed::ObservedOrganization;
+use vault_plan::time::UnixMillis;
+
+use super::Reconciler;
+use crate::clock::Clock;
+use crate::observe::{Known, KnownMachine};
+use crate::platform::Platform;
+use crate::store::{LiveUsage, Store, StoreError};
+use crate::usage::{fold, is_marked};
+
+/// Since when deleted machines are remembered.
+#[must_use]
+pub fn retained_since(now: UnixMillis, retention: Duration) -> UnixMillis {
+    UnixMillis(now.0.saturating_sub(i64::try_from(retention.as_millis()).unwrap_or(i64::MAX)))
+}
+
+/// Adds the machines that nobody's status names, so that those which are missing from a list are
+/// asked for by id as well. One that was asked for, and is gone, is not asked for again.
+pub(super) fn add_known(
+    known: &mut BTreeMap<String, Known>,
+    usage: &LiveUsage,
+    gone: &BTreeSet<String>,
+) {
+    let asked = |id: &String| gone.contains(id);
+    for fact in usage.facts.iter().filter(|fact| fact.absent_since.is_none()) {
+        if !asked(&fact.machine_id) {
+            let known = known.entry(fact.organization.clone()).or_default();
+            let (app, region) = (fact.app.clone(), Some(fact.region.clone()));
+            let machine = KnownMachine { app, region };
+            known.machines.entry(fact.machine_id.clone()).or_insert(machine);
+        }
+    }
+}
+
+impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
+    /// Keeps what the lists told of machines' lives. Writes nothing if nothing is new, and no
+    /// machine has to be forgotten.
+    pub(super) async fn keep_usage(
+        &self,
+        usage: LiveUsage,
+        organizations: &BTreeMap<String, ObservedOrganization>,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let controller = self.config.controller.to_string();
+        let since = retained_since(now, self.config.usage_retention);
+        let expired = usage.oldest_deleted_at.is_some_and(|at| at < since);
+        let mut previous: BTreeMap<_, _> =
+            usage.facts.into_iter().map(|fact| (fact.machine_id.clone(), fact)).collect();
+        let machines = organizations.values().flat_map(|organization| &organization.machines);
+        let new = machines.filter(|machine| !previous.contains_key(&machine.id));
+        // A machine of a host that is out of reach shows no mark; perhaps it is remembered.
+        let ours = new.filter(|machine| is_marked(machine, &controller) || machine.is_blank());
+        let new: Vec<String> = ours.map(|machine| machine.id.clone()).collect();
+        if !new.is_empty() {
+            let returned = self.store.usage_of(new).await?;
+            previous.extend(returned.into_iter().map(|fact| (fact.machine_id.clone(), fact)));
+        }
+        let changes = fold(&previous, organizations, &controller, now);
+        if changes.is_empty() && !expired {
+            return Ok(());
+        }
+        self.store.put_usage(changes, since).await
+    }
+}
