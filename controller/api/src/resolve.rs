@@ -8,6 +8,10 @@
 //! Problems point into the tenant's document; where the faulty value came from the class, they
 //! point at `spec.class` and name class and field.
 
+mod vars;
+
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::check::at::At;
@@ -25,6 +29,8 @@ pub struct ResolvedSpec {
     pub org: Option<String>,
     /// The name of the app; derived from the tenant's identity if absent.
     pub app: Option<String>,
+    /// What the placeholders `{{vars.NAME}}` stand for: the tenant's over the class's.
+    pub vars: BTreeMap<String, String>,
     /// The machine groups: the class's first, then the tenant's new ones.
     pub machines: Vec<ResolvedGroup>,
     /// The volume templates, in the same order.
@@ -88,8 +94,11 @@ pub fn resolve(
     }
     let empty = TenantClassSpec::default();
     let class_spec = class.map_or(&empty, |(_, class)| class);
+    let mut vars = class_spec.vars.clone();
+    vars.extend(spec.vars.clone());
     let mut resolution = Resolution {
         tenant: name,
+        vars: &vars,
         class: class.map(|(name, _)| name),
         volumes: merged(&spec.volumes, &class_spec.volumes, |volume| &volume.name),
         problems: Vec::new(),
@@ -103,7 +112,7 @@ pub fn resolve(
         return Err(resolution.problems);
     }
     let org = spec.org.clone().or_else(|| class_spec.org.clone());
-    Ok(ResolvedSpec { org, app: spec.app.clone(), machines, volumes })
+    Ok(ResolvedSpec { org, app: spec.app.clone(), vars, machines, volumes })
 }
 
 /// The problem of a tenant whose class does not exist, or has errors of its own (`is_refused`).
@@ -177,6 +186,7 @@ impl<'a, T> Merged<'a, T> {
 struct Resolution<'a> {
     tenant: &'a str,
     class: Option<&'a str>,
+    vars: &'a BTreeMap<String, String>,
     volumes: Vec<Merged<'a, VolumeTemplate>>,
     problems: Vec<Problem>,
 }
@@ -229,6 +239,7 @@ impl<'a> Resolution<'a> {
             }
         }
         self.check_image(&place, name, &config);
+        self.check_vars(&place, group.own.map(|(_, own)| &own.config), &config);
         let mount = self.resolve_mount(&place, group, region, &config);
         Some(ResolvedGroup {
             name: name.clone(),

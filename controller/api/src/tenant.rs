@@ -4,6 +4,8 @@
 //! wins. Which fields must be there is known only after the two are merged, so here nearly
 //! everything is optional and [`crate::resolve`] asks for what is missing.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,6 +18,10 @@ use crate::status::TenantStatus;
 pub const GROUPS_MAX: usize = 100;
 /// Most machines of one group, so that a slip of the finger does not order thousands.
 pub const COUNT_MAX: u32 = 100;
+/// Most vars of one document: a class is told apart by a handful.
+pub const VARS_MAX: usize = 100;
+/// The longest value of a var, in bytes. It may stand in many places of a config.
+pub const VAR_BYTES_MAX: usize = 4096;
 /// The largest volume of Fly, in gigabytes.
 pub const VOLUME_SIZE_GB_MAX: u32 = 500;
 
@@ -65,6 +71,10 @@ pub struct TenantSpec {
     /// The name of the tenant's Fly app; derived from the tenant's identity if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
+    /// Texts for the placeholders `{{vars.NAME}}` of machine configs, merged into the class's by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = VARS_MAX))]
+    pub vars: BTreeMap<String, String>,
     /// Machine groups, merged into the class's by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
@@ -82,6 +92,10 @@ pub struct TenantClassSpec {
     /// The slug of the Fly organization; the controller's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub org: Option<String>,
+    /// Texts for the placeholders `{{vars.NAME}}` of machine configs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = VARS_MAX))]
+    pub vars: BTreeMap<String, String>,
     /// Machine groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
@@ -110,8 +124,8 @@ pub struct MachineGroup {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<MachineState>,
     /// Fly's machine config, verbatim (`snake_case`, members that vaultctl does not know are passed
-    /// through). `{{tenant}}` and `{{index}}` in its strings are replaced. `mounts[].volume` names a
-    /// volume of this manifest.
+    /// through). `{{tenant}}`, `{{index}}` and `{{vars.NAME}}` in its strings are replaced.
+    /// `mounts[].volume` names a volume of this manifest.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub config: Map<String, Value>,
 }

@@ -202,7 +202,10 @@ impl<'a> Resolver<'a> {
 
     fn compiled(&mut self, tenant: &TenantInput<'a>) -> Result<Arc<CompiledSpec>, Vec<Problem>> {
         let spec = tenant.spec;
-        let plain = spec.org.is_none() && spec.machines.is_empty() && spec.volumes.is_empty();
+        let plain = spec.org.is_none()
+            && spec.vars.is_empty()
+            && spec.machines.is_empty()
+            && spec.volumes.is_empty();
         match &spec.class {
             Some(class) if plain && spec.app.is_none() => {
                 if let Some(known) = self.plain.get(class.as_str()) {
@@ -261,7 +264,7 @@ fn refuse_shared_apps(tenants: &mut [DesiredTenant]) {
 }
 
 fn compile(spec: ResolvedSpec) -> CompiledSpec {
-    let volumes = spec.volumes;
+    let ResolvedSpec { volumes, vars, .. } = spec;
     let groups = spec
         .machines
         .into_iter()
@@ -274,7 +277,7 @@ fn compile(spec: ResolvedSpec) -> CompiledSpec {
             region: group.region.into(),
             count: group.count,
             state: group.state,
-            config: Arc::new(ConfigTemplate::compile(group.config)),
+            config: Arc::new(ConfigTemplate::compile(group.config, vars.clone())),
         })
         .collect();
     CompiledSpec { organization: spec.org.map(Into::into), app: spec.app, groups }

@@ -34,7 +34,7 @@ pub(crate) fn own_marks() -> OwnMarks<'static> {
 pub(crate) fn wanted(state: MachineState) -> DesiredMachine {
     let config = json!({"image": "box:1", "guest": {"cpus": 2}, "metadata": {"team": "core"}});
     let Value::Object(config) = config else { panic!("a config is an object") };
-    let config = ConfigTemplate::compile(config);
+    let config = ConfigTemplate::compile(config, BTreeMap::new());
     DesiredMachine {
         name: "acme-box-0".to_owned(),
         index: 0,

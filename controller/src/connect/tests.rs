@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -19,7 +20,7 @@ fn agent_config() -> Value {
 }
 
 fn wanted(name: &str, index: u32, config_value: Value) -> DesiredMachine {
-    let config = ConfigTemplate::compile(config(config_value));
+    let config = ConfigTemplate::compile(config(config_value), BTreeMap::new());
     DesiredMachine {
         name: name.to_owned(),
         index,

@@ -133,8 +133,8 @@ fn each_mistake_has_its_place() {
         ),
         (
             "image: nginx",
-            "env: { A: \"{{vars.x}}\" }",
-            "6:53: the placeholder `{{vars.x}}` is not supported yet",
+            "env: { A: \"{{vars.x.y}}\" }",
+            "6:53: the name of the var in `{{vars.x.y}}` must not contain '.': only letters, digits, dashes and underscores are allowed",
         ),
         (
             "image: nginx",
@@ -161,7 +161,11 @@ fn each_mistake_has_its_place() {
 #[test]
 fn what_is_not_supported_yet_is_said_to_be_so() {
     let table = [
-        ("vars: { plan: pro }", "5:3: `vars` is not supported yet"),
+        ("vars: { plan: 1 }", "5:17: expected text, found the number 1; quote it: \"1\""),
+        (
+            "vars: { 1st: x }",
+            "5:11: the var's name `1st` must begin with a letter or an underscore",
+        ),
         ("rootfs: { url: x }", "5:3: `rootfs` is not supported yet"),
         ("storage: {}", "5:3: `storage` is not supported yet"),
         ("secrets: []", "5:3: `secrets` is not supported yet"),
