@@ -133,6 +133,12 @@ fn conditions(facts: &Facts<'_>, now: UnixMillis) -> Vec<Condition> {
         Some(note) => conditions.add_note(condition::NAME_TAKEN, true, note),
         None => conditions.add(condition::NAME_TAKEN, false, "AsExpected", "no name is taken"),
     }
+    if facts.desired.paused {
+        let paused = first(|reason| reason == NoteReason::Paused);
+        let message =
+            paused.map_or("reconcile is Paused; nothing is left undone", |note| &note.message);
+        conditions.add(condition::PAUSED, true, "Paused", message);
+    }
     if facts.source_missing {
         let message = format!("{} no longer holds this tenant; nothing is deleted", facts.source);
         conditions.add(condition::SOURCE_MISSING, true, "SourceMissing", message);

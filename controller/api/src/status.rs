@@ -17,6 +17,8 @@ pub mod condition {
     pub const DEGRADED: &str = "Degraded";
     /// The app's name belongs to someone else.
     pub const NAME_TAKEN: &str = "NameTaken";
+    /// The tenant's `reconcile` is `Paused`: nothing is done for it. Set only while that is so.
+    pub const PAUSED: &str = "Paused";
     /// The tenant came from a manifest file that is no longer there. Set only while that is so.
     pub const SOURCE_MISSING: &str = "SourceMissing";
 }

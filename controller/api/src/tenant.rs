@@ -75,6 +75,9 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = VARS_MAX))]
     pub vars: BTreeMap<String, String>,
+    /// Whether the controller acts: `Active`, or `Paused` to look and report only; `Active` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconcile: Option<ReconcileMode>,
     /// Machine groups, merged into the class's by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
@@ -96,6 +99,9 @@ pub struct TenantClassSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = VARS_MAX))]
     pub vars: BTreeMap<String, String>,
+    /// Whether the controller acts: `Active`, or `Paused` to look and report only, for tenants that do not say it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconcile: Option<ReconcileMode>,
     /// Machine groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
@@ -104,6 +110,16 @@ pub struct TenantClassSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
     pub volumes: Vec<VolumeTemplate>,
+}
+
+/// Whether the controller acts on a tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ReconcileMode {
+    /// Look, report and act.
+    #[default]
+    Active,
+    /// Look and report, with what would be done; touch nothing, not even to delete the tenant.
+    Paused,
 }
 
 /// Machines that are alike: `count` of them, numbered from 0.

@@ -17,6 +17,8 @@ pub struct Plan {
     /// The actions of one tenant stand together and are carried out one after the other; those of
     /// different tenants may run side by side.
     pub actions: Vec<PlannedAction>,
+    /// What would be done for tenants whose `reconcile` is `Paused`. Never carried out.
+    pub withheld: Vec<PlannedAction>,
     /// Why each tenant is not there yet.
     pub report: Report,
 }

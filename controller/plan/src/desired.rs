@@ -10,7 +10,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use vault_api::problem::{FieldPath, Problem};
 use vault_api::resolve::{ResolvedSpec, resolve};
-use vault_api::tenant::{MachineState, TenantClassSpec, TenantSpec};
+use vault_api::tenant::{MachineState, ReconcileMode, TenantClassSpec, TenantSpec};
 
 use crate::config::{ConfigTemplate, SpecHash};
 use crate::identity::{ControllerId, TenantUid, machine_name};
@@ -45,6 +45,8 @@ pub struct DesiredTenant {
     pub app_is_named: bool,
     /// Somebody asked for the tenant's deletion.
     pub deleting: bool,
+    /// Nothing may be done for it, only said.
+    pub paused: bool,
     /// The app secrets that should be set, in the order of their names.
     pub secrets: Vec<DesiredSecret>,
     /// What should exist, or why that cannot be said.
@@ -196,8 +198,17 @@ impl<'a> Resolver<'a> {
         let organization = organization.unwrap_or_else(|| Arc::clone(&self.organization));
         let machines = compiled.and_then(|spec| machines_of(&spec, tenant.name, uid));
         let secrets = self.secrets.of(uid, &app);
-        let deleting = tenant.deleting;
-        DesiredTenant { name, uid, organization, app, app_is_named, deleting, secrets, machines }
+        DesiredTenant {
+            name,
+            uid,
+            organization,
+            app,
+            app_is_named,
+            deleting: tenant.deleting,
+            paused: self.is_paused(tenant.spec),
+            secrets,
+            machines,
+        }
     }
 
     fn compiled(&mut self, tenant: &TenantInput<'a>) -> Result<Arc<CompiledSpec>, Vec<Problem>> {
@@ -224,6 +235,13 @@ impl<'a> Resolver<'a> {
         let class = class.and_then(|class| self.classes.get_key_value(class));
         let class = class.map(|(name, spec)| (name.as_str(), spec));
         Ok(Arc::new(compile(resolve(tenant.name, tenant.spec, class)?)))
+    }
+
+    /// Asked of what is written, because a tenant that cannot be resolved may be paused too.
+    fn is_paused(&self, spec: &TenantSpec) -> bool {
+        let class = spec.class.as_ref().and_then(|class| self.classes.get(class));
+        let mode = spec.reconcile.or_else(|| class.and_then(|class| class.reconcile));
+        mode == Some(ReconcileMode::Paused)
     }
 
     fn written_organization(&self, spec: &'a TenantSpec) -> Option<&'a str> {

@@ -41,9 +41,11 @@ pub fn plan(desired: &Desired, observed: &Observed, policy: &Policy, now: UnixMi
         budget: Budget::new(desired, observed, &index, policy, now),
         index: &index,
         actions: Vec::new(),
+        withheld: Vec::new(),
     };
     let tenants = desired.tenants.iter().map(|tenant| planner.tenant(tenant)).collect();
-    Plan { actions: planner.actions, report: Report { tenants, strays: index.strays() } }
+    let Planner { actions, withheld, .. } = planner;
+    Plan { actions, withheld, report: Report { tenants, strays: index.strays() } }
 }
 
 struct Planner<'a> {
@@ -54,6 +56,7 @@ struct Planner<'a> {
     index: &'a Index<'a>,
     budget: Budget,
     actions: Vec<PlannedAction>,
+    withheld: Vec<PlannedAction>,
 }
 
 impl<'a> Planner<'a> {
@@ -74,7 +77,8 @@ impl<'a> Planner<'a> {
         } else {
             self.converge(&mut draft);
         }
-        draft.finish(gone, &mut self.actions)
+        let actions = if tenant.paused { &mut self.withheld } else { &mut self.actions };
+        draft.finish(gone, actions)
     }
 
     fn converge(&mut self, draft: &mut Draft<'a>) {
@@ -180,10 +184,10 @@ impl<'a> Planner<'a> {
         machines.into_iter().find(|machine| machine.is_blank())
     }
 
-    /// Takes one machine's worth of the disruption budget, or notes that it is used up. A held
-    /// tenant takes nothing: nothing will be done for it.
+    /// Takes one machine's worth of the disruption budget, or notes that it is used up. A held or
+    /// paused tenant takes nothing: nothing will be done for it.
     fn may_disrupt(&mut self, draft: &mut Draft<'a>, machine: &ObservedMachine) -> bool {
-        if draft.hold.is_some() || self.budget.take() {
+        if draft.hold.is_some() || draft.tenant.paused || self.budget.take() {
             return true;
         }
         let message =

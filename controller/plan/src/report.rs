@@ -80,6 +80,8 @@ pub enum NoteReason {
     BackOff,
     /// The outcome of an earlier call is not known yet.
     Unsettled,
+    /// The manifest says that nothing is to be done.
+    Paused,
     /// The app's name belongs to someone else.
     NameTaken,
     /// The manifest cannot be carried out as it stands.
@@ -103,6 +105,7 @@ impl NoteReason {
             Self::Unobserved => "Unobserved",
             Self::BackOff => "BackOff",
             Self::Unsettled => "Unsettled",
+            Self::Paused => "Paused",
             Self::NameTaken => "NameTaken",
             Self::Invalid => "Invalid",
             Self::Refused => "Refused",

@@ -115,6 +115,10 @@ fn picture(plan: &Plan) -> String {
     if plan.actions.is_empty() {
         text.push_str("nothing to do\n");
     }
+    for action in &plan.withheld {
+        let (kind, target) = (action.action.kind(), action.target());
+        writeln!(text, "withheld: {kind} {target} in {}: {}", action.app, action.reason).unwrap();
+    }
     for report in &plan.report.tenants {
         let machines = report.machines.iter().filter(|machine| machine.ready).count();
         let ready = if report.ready() { "ready" } else { "not ready" };
@@ -251,6 +255,24 @@ fn a_region_change_is_refused() {
     let mut scenario = Scenario::converged(ACME);
     scenario.apply(&ACME.replace("region: ord", "region: fra"));
     insta::assert_snapshot!(scenario.picture());
+}
+
+#[test]
+fn a_paused_tenant_is_looked_at_and_left_alone() {
+    let paused = ACME.replace("spec:", "spec:\n  reconcile: Paused");
+    insta::assert_snapshot!("paused_cold", Scenario::new(&paused).picture());
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&paused);
+    insta::assert_snapshot!("paused_and_nothing_to_do", scenario.picture());
+    scenario.apply(&paused.replace("acme:1", "acme:2"));
+    insta::assert_snapshot!("paused_and_changed", scenario.picture());
+    scenario.delete("acme");
+    insta::assert_snapshot!("paused_and_deleted", scenario.picture());
+    // What a paused tenant would need takes nothing from the others' budget.
+    let mut scenario = Scenario::converged(&[ACME, GROUPS].join("\n---\n"));
+    scenario.apply(&paused.replace("acme:1", "acme:2"));
+    scenario.apply(&GROUPS.replace("web:1", "web:2"));
+    insta::assert_snapshot!("paused_beside_others", scenario.picture());
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn tenant(machines: Vec<DesiredMachine>) -> DesiredTenant {
         app: "acme-app".to_owned(),
         app_is_named: false,
         deleting: false,
+        paused: false,
         secrets: Vec::new(),
         machines: Ok(machines),
     }

@@ -104,6 +104,7 @@ fn render(planned: &Planned, tenant: String) -> TenantPlan {
     let actions = plan
         .actions
         .iter()
+        .chain(&plan.withheld)
         .filter(|action| *action.tenant == *tenant)
         .map(|action| PlannedAction {
             action: action.action.kind().word().to_owned(),

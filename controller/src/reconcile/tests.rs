@@ -93,6 +93,39 @@ async fn a_tenant_converges_and_a_quiet_pass_costs_three_reads() {
 }
 
 #[tokio::test]
+async fn a_paused_tenant_is_looked_at_and_nothing_is_written_not_even_its_end() {
+    let stage = Stage::new();
+    let mut paused = tenant("acme", "nginx:1");
+    paused["spec"]["reconcile"] = json!("Paused");
+    let object = put(&stage.store, &paused, Source::Api).await;
+    let pass = stage.pass().await;
+    assert_eq!((pass.actions, pass.calls.writes), (0, 0));
+    assert!(!pass.waiting, "a pause may last");
+    let status = stage.status("acme").await;
+    let condition = |kind: &str| {
+        let found = status.conditions.iter().find(|condition| condition.r#type == kind);
+        let found = found.unwrap_or_else(|| panic!("{kind} in {status:?}"));
+        (found.status, found.reason.clone(), found.message.clone())
+    };
+    let message = "reconcile is Paused: 4 actions are left undone".to_owned();
+    assert_eq!(condition("Paused"), (ConditionStatus::True, "Paused".to_owned(), message.clone()));
+    assert_eq!(condition("Ready"), (ConditionStatus::False, "Paused".to_owned(), message));
+    let plan = stage.reconciler.preview(&Objects::load(&stage.store).await.unwrap()).await.unwrap();
+    assert_eq!(plan.plan.withheld.len(), 4);
+
+    let stored = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
+    let deleted = StoredObject { deleted_at: Some(stage.clock.now()), ..stored };
+    let version = Some(deleted.resource_version);
+    stage.store.put_object(deleted, version).await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(stage.pass().await.calls.writes, 0);
+    }
+    let status = stage.status("acme").await;
+    assert!(status.conditions.iter().any(|known| known.message.contains("its deletion waits")));
+    assert_eq!(object.uid, controller().tenant_uid("acme").to_string());
+}
+
+#[tokio::test]
 async fn a_volume_whose_answer_was_lost_is_found_or_waited_for_and_never_doubled() {
     for acts in [true, false] {
         let stage = Stage::new();

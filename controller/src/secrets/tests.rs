@@ -18,6 +18,7 @@ fn tenant(name: &str) -> DesiredTenant {
         app: format!("{name}-app"),
         app_is_named: false,
         deleting: false,
+        paused: false,
         secrets: vec![DesiredSecret { name: NAME.into(), hash: HASH.to_owned() }],
         machines: Ok(Vec::new()),
     }

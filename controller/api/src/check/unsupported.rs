@@ -10,7 +10,7 @@ use super::at::At;
 use crate::problem::{Problem, Step};
 
 /// Fields of `spec`, of tenants and classes alike.
-const SPEC_FIELDS: [&str; 6] = ["rootfs", "storage", "secrets", "tokens", "reconcile", "relocate"];
+const SPEC_FIELDS: [&str; 5] = ["rootfs", "storage", "secrets", "tokens", "relocate"];
 /// Fields of `spec.machines[]` and `spec.volumes[]`.
 const GROUP_FIELDS: [&str; 1] = ["relocate"];
 /// Values of `spec.machines[].state`.

@@ -170,7 +170,10 @@ fn what_is_not_supported_yet_is_said_to_be_so() {
         ("storage: {}", "5:3: `storage` is not supported yet"),
         ("secrets: []", "5:3: `secrets` is not supported yet"),
         ("tokens: {}", "5:3: `tokens` is not supported yet"),
-        ("reconcile: Paused", "5:3: `reconcile` is not supported yet"),
+        (
+            "reconcile: paused",
+            "5:14: expected `Active` or `Paused`, found `paused`; did you mean `Paused`?",
+        ),
         (
             "app: { name: x, shared: true }",
             "5:3: `app` as a mapping (a shared app) is not supported yet: write its name alone",
