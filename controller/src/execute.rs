@@ -160,7 +160,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                 app: action.app.clone(),
                 kind: action.action.kind(),
                 external_name: action.external_name().to_owned(),
-                external_id: machine_id(&action.action).map(str::to_owned),
+                external_id: known_id(&action.action).map(str::to_owned),
                 state: IntentState::Planned,
                 planned_at: now,
                 sent_at: None,
@@ -290,11 +290,15 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
     }
 }
 
-fn machine_id(action: &Action) -> Option<&str> {
+/// The id of what an action is about, if that exists already.
+fn known_id(action: &Action) -> Option<&str> {
     match action {
         Action::UpdateMachine(update) => Some(&update.machine.id),
+        Action::ExtendVolume(volume) => Some(&volume.id),
+        Action::SnapshotVolume(volume) => Some(&volume.id),
         Action::StartMachine(machine)
         | Action::StopMachine(machine)
+        | Action::SuspendMachine(machine)
         | Action::DeleteMachine(machine) => Some(&machine.id),
         Action::CreateApp
         | Action::SetSecret(_)

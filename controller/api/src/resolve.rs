@@ -8,6 +8,7 @@
 //! Problems point into the tenant's document; where the faulty value came from the class, they
 //! point at `spec.class` and name class and field.
 
+mod suspend;
 mod vars;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,8 @@ use crate::check::words::shorten;
 use crate::names::{DNS_LABEL_LENGTH_MAX, did_you_mean};
 use crate::problem::{FieldPath, Problem};
 use crate::tenant::{
-    DeletionPolicy, MachineGroup, MachineState, TenantClassSpec, TenantSpec, VolumeTemplate,
+    DeletionPolicy, MachineGroup, MachineState, Relocate, TenantClassSpec, TenantSpec,
+    VolumeTemplate,
 };
 
 /// A tenant and its class in one.
@@ -48,6 +50,8 @@ pub struct ResolvedGroup {
     pub count: u32,
     /// Whether they run.
     pub state: MachineState,
+    /// Whether they and their volumes may be moved to another region by a snapshot.
+    pub relocate: bool,
     /// Fly's machine config, with placeholders, and with `mounts` as written: its `volume` is the
     /// name of a template, not yet the id of a volume.
     pub config: Map<String, Value>,
@@ -99,6 +103,7 @@ pub fn resolve(
     let mut resolution = Resolution {
         tenant: name,
         vars: &vars,
+        relocate: spec.relocate.or(class_spec.relocate),
         class: class.map(|(name, _)| name),
         volumes: merged(&spec.volumes, &class_spec.volumes, |volume| &volume.name),
         problems: Vec::new(),
@@ -187,6 +192,7 @@ struct Resolution<'a> {
     tenant: &'a str,
     class: Option<&'a str>,
     vars: &'a BTreeMap<String, String>,
+    relocate: Option<Relocate>,
     volumes: Vec<Merged<'a, VolumeTemplate>>,
     problems: Vec<Problem>,
 }
@@ -240,12 +246,18 @@ impl<'a> Resolution<'a> {
         }
         self.check_image(&place, name, &config);
         self.check_vars(&place, group.own.map(|(_, own)| &own.config), &config);
+        let state = group.pick(|group| group.state.as_ref()).copied().unwrap_or_default();
+        if state == MachineState::Suspended {
+            self.check_suspend(&place, group, &config);
+        }
+        let relocate = group.pick(|group| group.relocate.as_ref()).copied().or(self.relocate);
         let mount = self.resolve_mount(&place, group, region, &config);
         Some(ResolvedGroup {
             name: name.clone(),
             region: region?.to_owned(),
             count,
-            state: group.pick(|group| group.state.as_ref()).copied().unwrap_or_default(),
+            state,
+            relocate: relocate == Some(Relocate::Snapshot),
             config,
             mount,
         })

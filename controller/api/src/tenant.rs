@@ -78,6 +78,9 @@ pub struct TenantSpec {
     /// Whether the controller acts: `Active`, or `Paused` to look and report only; `Active` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<ReconcileMode>,
+    /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relocate: Option<Relocate>,
     /// Machine groups, merged into the class's by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
@@ -102,6 +105,9 @@ pub struct TenantClassSpec {
     /// Whether the controller acts: `Active`, or `Paused` to look and report only, for tenants that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<ReconcileMode>,
+    /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relocate: Option<Relocate>,
     /// Machine groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
@@ -139,6 +145,9 @@ pub struct MachineGroup {
     /// Whether the machines run; `Started` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<MachineState>,
+    /// How machines with volumes get to another region; refused if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relocate: Option<Relocate>,
     /// Fly's machine config, verbatim (`snake_case`, members that vaultctl does not know are passed
     /// through). `{{tenant}}`, `{{index}}` and `{{vars.NAME}}` in its strings are replaced.
     /// `mounts[].volume` names a volume of this manifest.
@@ -154,6 +163,17 @@ pub enum MachineState {
     Started,
     /// Created, with its volume, but not running.
     Stopped,
+    /// Created, run once, and suspended: its memory is kept, and it starts where it left off. At
+    /// most 2 GB of memory, no swap, no GPU and no schedule.
+    Suspended,
+}
+
+/// How a machine with a volume gets to another region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Relocate {
+    /// The machine is stopped, a snapshot of its volume is made, and volume and machine are made
+    /// from it in the new region. The old volume is kept.
+    Snapshot,
 }
 
 /// A volume that each machine mounting it gets one of.

@@ -104,6 +104,7 @@ impl Fleet {
                     region: create.region.to_string(),
                     size_gb: create.size_gb,
                     state: "created".to_owned(),
+                    created_at: None,
                     attached_machine: Some(format!("{:014x}", lists.machines.len())),
                 }),
                 Action::CreateMachine(create) => {

@@ -47,6 +47,10 @@ pub enum Action {
     SetSecret(SetSecret),
     /// Create a volume that nothing is attached to yet.
     CreateVolume(CreateVolume),
+    /// Make a volume larger.
+    ExtendVolume(ExtendVolume),
+    /// Begin a snapshot of a volume.
+    SnapshotVolume(SnapshotVolume),
     /// Create a machine.
     CreateMachine(CreateMachine),
     /// Give a machine a new config; a running machine restarts.
@@ -55,6 +59,8 @@ pub enum Action {
     StartMachine(MachineRef),
     /// Stop a machine, with time for its programs to end.
     StopMachine(MachineRef),
+    /// Suspend a machine: its memory is kept, and it starts where it left off.
+    SuspendMachine(MachineRef),
     /// Destroy a machine. Its volume stays.
     DeleteMachine(MachineRef),
 }
@@ -80,6 +86,49 @@ pub struct CreateVolume {
     /// Size in gigabytes.
     pub size_gb: u32,
     /// The machine that it is for.
+    pub machine: String,
+    /// The snapshot whose data it begins with.
+    pub snapshot: Option<String>,
+}
+
+/// A volume to be made larger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtendVolume {
+    /// Fly's id.
+    pub id: String,
+    /// The derived name.
+    pub name: String,
+    /// Its size now, in gigabytes.
+    pub from_gb: u32,
+    /// Its size to be, in gigabytes.
+    pub size_gb: u32,
+    /// The machine that holds it.
+    pub machine: MachineRef,
+    /// Whether the machine says with what size it started; see [`metadata::VOLUME_GB`].
+    pub is_marked: bool,
+}
+
+impl ExtendVolume {
+    /// What the machine's [`metadata::VOLUME_GB`] is to say afterwards, if it has to change: it
+    /// differs from the volume's size for as long as the machine has to start anew.
+    #[must_use]
+    pub fn mark(&self, needs_restart: bool) -> Option<u32> {
+        match (needs_restart, self.is_marked) {
+            (false, _) => Some(self.size_gb),
+            (true, false) => Some(self.from_gb),
+            (true, true) => None,
+        }
+    }
+}
+
+/// A volume of which a snapshot is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotVolume {
+    /// Fly's id.
+    pub id: String,
+    /// The derived name.
+    pub name: String,
+    /// The name of the machine that holds it.
     pub machine: String,
 }
 
@@ -148,6 +197,7 @@ impl MachineConfig {
         own: OwnMarks<'_>,
         hash: SpecHash,
         volume: Option<VolumeSource>,
+        volume_gb: Option<u32>,
     ) -> Self {
         for (key, value) in [
             (metadata::CONTROLLER, own.controller.to_owned()),
@@ -159,6 +209,9 @@ impl MachineConfig {
         }
         if !own.secret_hash.is_empty() {
             set_metadata(&mut config, metadata::SECRET_HASH, own.secret_hash.to_owned());
+        }
+        if let Some(volume_gb) = volume_gb {
+            set_metadata(&mut config, metadata::VOLUME_GB, volume_gb.to_string());
         }
         Self { config, volume }
     }
@@ -199,10 +252,13 @@ impl Action {
             Self::CreateApp => ActionKind::CreateApp,
             Self::SetSecret(_) => ActionKind::SetSecret,
             Self::CreateVolume(_) => ActionKind::CreateVolume,
+            Self::ExtendVolume(_) => ActionKind::ExtendVolume,
+            Self::SnapshotVolume(_) => ActionKind::SnapshotVolume,
             Self::CreateMachine(_) => ActionKind::CreateMachine,
             Self::UpdateMachine(_) => ActionKind::UpdateMachine,
             Self::StartMachine(_) => ActionKind::StartMachine,
             Self::StopMachine(_) => ActionKind::StopMachine,
+            Self::SuspendMachine(_) => ActionKind::SuspendMachine,
             Self::DeleteMachine(_) => ActionKind::DeleteMachine,
         }
     }
@@ -218,6 +274,12 @@ impl PlannedAction {
             Action::CreateVolume(volume) => {
                 format!("volume {} of {}", volume.name, volume.machine)
             }
+            Action::ExtendVolume(volume) => {
+                format!("volume {} of {}", volume.name, volume.machine.name)
+            }
+            Action::SnapshotVolume(volume) => {
+                format!("snapshot of volume {} of {}", volume.name, volume.machine)
+            }
             _ => format!("machine {}", self.external_name()),
         }
     }
@@ -229,10 +291,13 @@ impl PlannedAction {
             Action::CreateApp => &self.app,
             Action::SetSecret(secret) => &secret.name,
             Action::CreateVolume(volume) => &volume.name,
+            Action::ExtendVolume(volume) => &volume.name,
+            Action::SnapshotVolume(volume) => &volume.name,
             Action::CreateMachine(machine) => &machine.name,
             Action::UpdateMachine(update) => &update.machine.name,
             Action::StartMachine(machine)
             | Action::StopMachine(machine)
+            | Action::SuspendMachine(machine)
             | Action::DeleteMachine(machine) => &machine.name,
         }
     }
@@ -247,6 +312,10 @@ pub enum ActionKind {
     SetSecret,
     /// [`Action::CreateVolume`]
     CreateVolume,
+    /// [`Action::ExtendVolume`]
+    ExtendVolume,
+    /// [`Action::SnapshotVolume`]
+    SnapshotVolume,
     /// [`Action::CreateMachine`]
     CreateMachine,
     /// [`Action::UpdateMachine`]
@@ -255,20 +324,25 @@ pub enum ActionKind {
     StartMachine,
     /// [`Action::StopMachine`]
     StopMachine,
+    /// [`Action::SuspendMachine`]
+    SuspendMachine,
     /// [`Action::DeleteMachine`]
     DeleteMachine,
 }
 
 impl ActionKind {
     /// All kinds, in the order in which they stand above.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::CreateApp,
         Self::SetSecret,
         Self::CreateVolume,
+        Self::ExtendVolume,
+        Self::SnapshotVolume,
         Self::CreateMachine,
         Self::UpdateMachine,
         Self::StartMachine,
         Self::StopMachine,
+        Self::SuspendMachine,
         Self::DeleteMachine,
     ];
 
@@ -279,10 +353,13 @@ impl ActionKind {
             Self::CreateApp => "CreateApp",
             Self::SetSecret => "SetSecret",
             Self::CreateVolume => "CreateVolume",
+            Self::ExtendVolume => "ExtendVolume",
+            Self::SnapshotVolume => "SnapshotVolume",
             Self::CreateMachine => "CreateMachine",
             Self::UpdateMachine => "UpdateMachine",
             Self::StartMachine => "StartMachine",
             Self::StopMachine => "StopMachine",
+            Self::SuspendMachine => "SuspendMachine",
             Self::DeleteMachine => "DeleteMachine",
         }
     }
@@ -299,9 +376,12 @@ impl ActionKind {
         match self {
             Self::CreateApp | Self::CreateVolume | Self::CreateMachine => "created",
             Self::SetSecret => "set",
+            Self::ExtendVolume => "extended",
+            Self::SnapshotVolume => "begun",
             Self::UpdateMachine => "updated",
             Self::StartMachine => "started",
             Self::StopMachine => "stopped",
+            Self::SuspendMachine => "suspended",
             Self::DeleteMachine => "deleted",
         }
     }

@@ -95,6 +95,8 @@ pub struct DesiredMachine {
     pub region: Arc<str>,
     /// Whether it should run.
     pub state: MachineState,
+    /// Whether it and its volume may be moved to another region by a snapshot.
+    pub relocate: bool,
     /// Its group's config.
     pub config: Arc<ConfigTemplate>,
     /// The hash of its rendered config.
@@ -165,6 +167,7 @@ struct CompiledGroup {
     region: Arc<str>,
     count: u32,
     state: MachineState,
+    relocate: bool,
     config: Arc<ConfigTemplate>,
     volume: Option<(Arc<str>, u32)>,
 }
@@ -215,6 +218,7 @@ impl<'a> Resolver<'a> {
         let spec = tenant.spec;
         let plain = spec.org.is_none()
             && spec.vars.is_empty()
+            && spec.relocate.is_none()
             && spec.machines.is_empty()
             && spec.volumes.is_empty();
         match &spec.class {
@@ -295,6 +299,7 @@ fn compile(spec: ResolvedSpec) -> CompiledSpec {
             region: group.region.into(),
             count: group.count,
             state: group.state,
+            relocate: group.relocate,
             config: Arc::new(ConfigTemplate::compile(group.config, vars.clone())),
         })
         .collect();
@@ -323,6 +328,7 @@ fn machines_of(
                 index,
                 region: Arc::clone(&group.region),
                 state: group.state,
+                relocate: group.relocate,
                 spec_hash: group.config.hash(tenant, index),
                 config: Arc::clone(&group.config),
                 volume: group.volume.as_ref().map(|(template, size_gb)| DesiredVolume {

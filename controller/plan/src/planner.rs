@@ -7,6 +7,7 @@
 //!                note                  action                action        action or note                       action or note
 //! ```
 
+mod anew;
 mod budget;
 mod draft;
 mod index;

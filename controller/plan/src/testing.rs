@@ -40,6 +40,7 @@ pub(crate) fn wanted(state: MachineState) -> DesiredMachine {
         index: 0,
         region: "ord".into(),
         state,
+        relocate: false,
         spec_hash: config.hash("acme", 0),
         config: Arc::new(config),
         volume: Some(DesiredVolume {
@@ -89,5 +90,6 @@ pub(crate) fn volume(id: &str, region: &str, attached: Option<&str>) -> Observed
         size_gb: 1,
         state: "created".to_owned(),
         attached_machine: attached.map(str::to_owned),
+        created_at: None,
     }
 }

@@ -26,6 +26,7 @@ fn wanted(name: &str, index: u32, config_value: Value) -> DesiredMachine {
         index,
         region: "ord".into(),
         state: MachineState::Started,
+        relocate: false,
         spec_hash: config.hash("acme", index),
         config: Arc::new(config),
         volume: None,
@@ -59,6 +60,7 @@ fn seen(name: &str) -> MachineStatus {
         private_ip: Some("fdaa::3".to_owned()),
         version: Some("01V".to_owned()),
         ready: true,
+        replacing: false,
         agent: None,
     }
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use vault_cloud::error::CallError;
-use vault_plan::action::{Action, MachineConfig, PlannedAction, SetSecret, VolumeSource};
+use vault_plan::action::{
+    Action, ExtendVolume, MachineConfig, PlannedAction, SetSecret, VolumeSource,
+};
+use vault_plan::metadata::VOLUME_GB;
 use vault_plan::observed::HoldKind;
 
 use super::Failure;
@@ -81,9 +84,14 @@ pub(super) async fn apply<P: Platform>(
         Action::CreateVolume(volume) => {
             let name = volume.name.clone();
             let region = volume.region.to_string();
-            let new = NewVolume { name: volume.name, region, size_gb: volume.size_gb };
+            let (size_gb, snapshot_id) = (volume.size_gb, volume.snapshot);
+            let new = NewVolume { name: volume.name, region, size_gb, snapshot_id };
             let created = platform.create_volume(&app, new).await;
             settle(created.map(|id| Some(Created::Volume { name, id })))
+        }
+        Action::ExtendVolume(volume) => extend_volume(platform, &app, &volume).await,
+        Action::SnapshotVolume(volume) => {
+            settle(platform.create_snapshot(&app, &volume.id).await.map(|()| None))
         }
         Action::CreateMachine(machine) => {
             let config = match complete(machine.config, intent, &made.volumes) {
@@ -122,11 +130,33 @@ pub(super) async fn apply<P: Platform>(
         Action::StopMachine(machine) => {
             settle(platform.stop_machine(&app, &machine.id).await.map(|()| None))
         }
+        Action::SuspendMachine(machine) => {
+            settle(platform.suspend_machine(&app, &machine.id).await.map(|()| None))
+        }
         Action::DeleteMachine(machine) => match platform.delete_machine(&app, &machine.id).await {
             Err(error) if error.is_not_found() => Applied::Done(None),
             deleted => settle(deleted.map(|()| None)),
         },
     }
+}
+
+/// Whether the machine has to start anew is known only from the answer; it is written on the machine
+/// at once, where the next pass finds it. If that fails the machine starts anew for nothing, which
+/// does less harm than space that nobody sees.
+async fn extend_volume<P: Platform>(platform: &P, app: &str, volume: &ExtendVolume) -> Applied {
+    let extended = platform.extend_volume(app, &volume.id, volume.size_gb).await;
+    if let Some(gb) = extended.as_ref().ok().and_then(|&restart| volume.mark(restart)) {
+        let (machine, gb) = (&volume.machine, gb.to_string());
+        let marked = platform.set_metadata(app, &machine.id, VOLUME_GB, &gb).await;
+        if let Err(error) = marked {
+            tracing::warn!(
+                machine = machine.name,
+                error = chain(&error),
+                "the size of its volume could not be noted on a machine"
+            );
+        }
+    }
+    settle(extended.map(|_| None))
 }
 
 /// The value is derived here, at the moment of the call, and nowhere before.

@@ -123,6 +123,18 @@ impl Objects {
         known
     }
 
+    /// The machines that earlier passes took down in order to make them anew, by tenant and name.
+    pub(super) fn replacing(&self) -> BTreeSet<(String, String)> {
+        let statuses = self.tenants.iter().filter_map(|tenant| {
+            Some((tenant.object.name.as_str(), &tenant.status.as_ref()?.machines))
+        });
+        let replacing = statuses.flat_map(|(tenant, machines)| {
+            let machines = machines.iter().filter(|machine| machine.replacing);
+            machines.map(|machine| (tenant.to_owned(), machine.name.clone()))
+        });
+        replacing.collect()
+    }
+
     /// The ids that statuses name.
     pub(super) fn ids(&self) -> HashSet<&str> {
         let machines = self.statuses().flat_map(|status| &status.machines);

@@ -9,7 +9,8 @@ use crate::identity::TENANT_SECRET;
 use crate::secrets::{LOOK_VALID_MS, SLICE_INTERVAL_MS};
 use crate::store::SqliteStore;
 use crate::testing::{
-    FakePlatform, ManualClock, ORG, controller, open, put, tenant, tenant_secrets, unknown,
+    FakePlatform, ManualClock, ORG, controller, open, put, rejected, tenant, tenant_secrets,
+    unknown,
 };
 
 struct Stage {
@@ -123,6 +124,86 @@ async fn a_paused_tenant_is_looked_at_and_nothing_is_written_not_even_its_end() 
     let status = stage.status("acme").await;
     assert!(status.conditions.iter().any(|known| known.message.contains("its deletion waits")));
     assert_eq!(object.uid, controller().tenant_uid("acme").to_string());
+}
+
+/// Stores another version of a tenant's spec.
+async fn change(stage: &Stage, edit: impl FnOnce(&mut serde_json::Value)) {
+    let mut stored = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
+    let mut spec = serde_json::Value::Object(stored.spec);
+    edit(&mut spec);
+    let serde_json::Value::Object(spec) = spec else { panic!("a spec is an object") };
+    (stored.spec, stored.generation) = (spec, stored.generation + 1);
+    let version = Some(stored.resource_version);
+    stage.store.put_object(stored, version).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_machine_moves_with_its_volume_and_each_controller_on_the_way_may_be_a_new_one() {
+    let stage = Stage::converged().await;
+    let moved = |spec: &mut serde_json::Value| {
+        spec["machines"][0]["region"] = json!("fra");
+        spec["relocate"] = json!("Snapshot");
+    };
+    change(&stage, moved).await;
+    let (platform, clock) = (Arc::clone(&stage.platform), stage.clock.clone());
+    let mut wanted = tenant("acme", "nginx:1");
+    moved(&mut wanted["spec"]);
+    let mut seen = Vec::new();
+    for _ in 0..12 {
+        // Everything that is remembered is lost before each pass.
+        let next = Stage::on(Arc::clone(&platform), clock.clone());
+        put(&next.store, &wanted, Source::Api).await;
+        platform.world().made_after_ms += 1_000;
+        let pass = next.pass().await;
+        let status = next.status("acme").await;
+        if let Some(moving) = status.conditions.iter().find(|known| known.r#type == "Relocating") {
+            seen.push(moving.message.clone());
+        }
+        if pass.ready.contains("acme") {
+            break;
+        }
+        platform.world().finish_snapshots();
+    }
+    let way = "machine acme-box-0 moves from region ord to fra:";
+    let expected = [
+        format!("{way} a snapshot of volume vol_0 is to be made"),
+        format!("{way} its volume is to be made from snapshot vs_0"),
+        format!("{way} its volume is there; volume vol_0 is kept"),
+    ];
+    assert_eq!(seen, expected);
+    let world = platform.world();
+    let machines: Vec<_> = world.machines.iter().map(|seen| (&*seen.name, &*seen.region)).collect();
+    assert_eq!(machines, [("acme-box-0", "fra")]);
+    assert_eq!(world.restored["vol_1"], "vs_0");
+    let held: Vec<_> =
+        world.volumes.iter().map(|seen| (&*seen.region, seen.attached_machine.is_some())).collect();
+    assert_eq!(held, [("ord", false), ("fra", true)]);
+}
+
+#[tokio::test]
+async fn a_machine_that_is_made_anew_is_remembered_until_it_is_ready() {
+    let stage = Stage::new();
+    let mut bare = tenant("acme", "nginx:1");
+    bare["spec"]["volumes"] = json!([]);
+    bare["spec"]["machines"][0]["config"] = json!({ "image": "nginx:1" });
+    put(&stage.store, &bare, Source::Api).await;
+    stage.pass().await;
+    assert!(stage.pass().await.ready.contains("acme"));
+    change(&stage, |spec| spec["machines"][0]["region"] = json!("fra")).await;
+    stage.pass().await;
+    assert!(stage.status("acme").await.machines[0].replacing);
+    stage.pass().await;
+    // It is gone, and cannot be made again.
+    for _ in 0..3 {
+        stage.platform.fail("create_machine", rejected(422, "no capacity"), false);
+        stage.pass().await;
+        assert!(stage.platform.world().machines.is_empty());
+        assert!(stage.status("acme").await.machines[0].replacing);
+        stage.clock.advance(400_000);
+    }
+    stage.pass().await;
+    assert!(stage.pass().await.ready.contains("acme"));
+    assert!(!stage.status("acme").await.machines[0].replacing);
 }
 
 #[tokio::test]

@@ -95,7 +95,27 @@ fn a_named_class_must_be_given() {
 fn problems_point_at_the_tenant_or_at_its_class() {
     let image = json!({ "image": "nginx" });
     let long = "a".repeat(59);
-    let table: [(&str, Value, TenantClassSpec, &[&str]); 13] = [
+    let table: [(&str, Value, TenantClassSpec, &[&str]); 15] = [
+        (
+            "acme",
+            json!({ "machines": [ { "name": "box", "region": "ord", "state": "Suspended", "config": {
+                "image": "x", "guest": { "memory_mb": 4096, "gpu_kind": "a10" },
+                "init": { "swap_size_mb": 512 }, "schedule": "daily" } } ] }),
+            class(json!({})),
+            &[
+                "spec.machines[0].state: `state: Suspended`: Fly suspends machines with at most 2048 MB of memory, not 4096",
+                "without swap",
+                "without a GPU",
+                "without a schedule",
+            ],
+        ),
+        (
+            "acme",
+            json!({ "machines": [ { "name": "box", "state": "Suspended" } ] }),
+            class(json!({ "machines": [ { "name": "box", "region": "ord", "config": {
+                "image": "x", "guest": { "memory_mb": 2048 }, "init": { "swap_size_mb": 0 } } } ] })),
+            &[],
+        ),
         (
             "acme",
             json!({ "vars": { "plan": "pro" }, "machines": [ { "name": "box", "region": "ord", "config": {
