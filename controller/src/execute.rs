@@ -251,6 +251,10 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         match created {
             Created::App(_) | Created::Machine(_) => {}
             Created::Volume { name, id } => drop(made.volumes.insert(name.clone(), id.clone())),
+            Created::NoSecret { name, version } => {
+                made.secrets_version = *version;
+                self.store.remove_secret(app, name.clone()).await?;
+            }
             Created::Secret { name, hash, told } => {
                 made.secrets_version = told.version;
                 let secret = StoredSecret {
@@ -302,6 +306,7 @@ fn known_id(action: &Action) -> Option<&str> {
         | Action::DeleteMachine(machine) => Some(&machine.id),
         Action::CreateApp
         | Action::SetSecret(_)
+        | Action::RemoveSecret(_)
         | Action::CreateVolume(_)
         | Action::CreateMachine(_) => None,
     }

@@ -17,6 +17,7 @@ mod health;
 mod objects;
 mod plan;
 mod request;
+mod secrets;
 
 use std::sync::Arc;
 
@@ -57,6 +58,8 @@ pub struct App<P, S, C> {
     /// Held while an object is checked against the others and written, so that two writes cannot
     /// each pass a check that the other one makes fail. The folder's intake holds it too.
     pub writing: Arc<Mutex<()>>,
+    /// Whether `spec.secrets` is taken over the API too.
+    pub allow_api_secrets: bool,
     /// Whether objects may stand in a watched folder.
     pub watches_folder: bool,
 }

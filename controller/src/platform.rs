@@ -241,12 +241,13 @@ pub trait Platform: Send + Sync + 'static {
         volume: &str,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Removes a secret of an app; no machine restarts for it.
+    /// Removes a secret of an app; no machine restarts for it. Answers the version of the app's
+    /// secrets from now on, if the platform says.
     fn delete_secret(
         &self,
         app: &str,
         name: &str,
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
+    ) -> impl Future<Output = Result<Option<u64>, CallError>> + Send;
 
     /// Destroys a machine that is not running.
     fn delete_machine(

@@ -91,7 +91,13 @@ pub fn settle(
 
 /// Whether doing it twice leaves what doing it once does, or at worst a snapshot too many.
 fn is_harmless_twice(kind: ActionKind) -> bool {
-    matches!(kind, ActionKind::SetSecret | ActionKind::ExtendVolume | ActionKind::SnapshotVolume)
+    matches!(
+        kind,
+        ActionKind::SetSecret
+            | ActionKind::RemoveSecret
+            | ActionKind::ExtendVolume
+            | ActionKind::SnapshotVolume
+    )
 }
 
 /// What became of what may be done again: done if the platform said so, else to be decided anew.
@@ -115,6 +121,7 @@ fn may_double(intent: &Intent) -> bool {
             intent.state == IntentState::Acked
         }
         ActionKind::SetSecret
+        | ActionKind::RemoveSecret
         | ActionKind::ExtendVolume
         | ActionKind::SnapshotVolume
         | ActionKind::StartMachine
@@ -164,7 +171,10 @@ impl<'a> Lists<'a> {
             machine.filter(|machine| states.contains(&machine.state)).map(|seen| seen.id.clone())
         };
         match intent.kind {
-            ActionKind::SetSecret | ActionKind::ExtendVolume | ActionKind::SnapshotVolume => None,
+            ActionKind::SetSecret
+            | ActionKind::RemoveSecret
+            | ActionKind::ExtendVolume
+            | ActionKind::SnapshotVolume => None,
             ActionKind::CreateApp => self.apps.contains(&*intent.app).then(|| intent.app.clone()),
             ActionKind::CreateVolume => {
                 let volumes = self.volumes.get(&named)?.iter();

@@ -425,9 +425,14 @@ impl Platform for FakePlatform {
         .await
     }
 
-    async fn delete_secret(&self, app: &str, name: &str) -> Result<(), CallError> {
+    async fn delete_secret(&self, app: &str, name: &str) -> Result<Option<u64>, CallError> {
         let key = (app.to_owned(), name.to_owned());
-        self.write("delete_secret", name, |world| drop(world.secrets.remove(&key))).await
+        self.write("delete_secret", name, |world| {
+            world.secrets.remove(&key);
+            world.secrets_version += 1;
+            Some(world.secrets_version)
+        })
+        .await
     }
 
     async fn delete_machine(&self, _: &str, id: &str) -> Result<(), CallError> {

@@ -99,6 +99,15 @@ pub fn check_volume_name(name: &str) -> Result<(), NameError> {
     VOLUME_NAME.check(name)
 }
 
+/// Checks the name of an environment variable: 1 to 255 letters, digits and underscores, not
+/// beginning with a digit.
+///
+/// # Errors
+/// The first rule that the name breaks.
+pub fn check_env_name(name: &str) -> Result<(), NameError> {
+    ENV_NAME.check(name)
+}
+
 /// Checks the name of a var: 1 to 63 letters, digits, dashes and underscores, beginning with a letter
 /// or an underscore.
 ///
@@ -205,6 +214,13 @@ const VAR_NAME: Rule = Rule {
     inner_words: "letters, digits, dashes and underscores",
     last: |_| true,
     last_words: "any of these",
+};
+
+const ENV_NAME: Rule = Rule {
+    length_max: 255,
+    inner: |character| character.is_ascii_alphanumeric() || character == '_',
+    inner_words: "letters, digits and underscores",
+    ..VAR_NAME
 };
 
 const LABEL: Rule = Rule {

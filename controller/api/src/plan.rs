@@ -25,7 +25,7 @@ pub struct TenantPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedAction {
-    /// `CreateApp`, `SetSecret`, `CreateVolume`, `ExtendVolume`, `SnapshotVolume`, `CreateMachine`,
+    /// `CreateApp`, `SetSecret`, `RemoveSecret`, `CreateVolume`, `ExtendVolume`, `SnapshotVolume`, `CreateMachine`,
     /// `UpdateMachine`, `StartMachine`, `StopMachine`, `SuspendMachine` or `DeleteMachine`.
     pub action: String,
     /// What it acts on, such as `machine acme-box-0`.

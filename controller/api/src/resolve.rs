@@ -20,7 +20,7 @@ use crate::check::words::shorten;
 use crate::names::{DNS_LABEL_LENGTH_MAX, did_you_mean};
 use crate::problem::{FieldPath, Problem};
 use crate::tenant::{
-    DeletionPolicy, MachineGroup, MachineState, Relocate, TenantClassSpec, TenantSpec,
+    DeletionPolicy, MachineGroup, MachineState, Relocate, SecretEntry, TenantClassSpec, TenantSpec,
     VolumeTemplate,
 };
 
@@ -33,6 +33,9 @@ pub struct ResolvedSpec {
     pub app: Option<String>,
     /// What the placeholders `{{vars.NAME}}` stand for: the tenant's over the class's.
     pub vars: BTreeMap<String, String>,
+    /// The app secrets, besides those that the controller sets by itself: the tenant's, or else the
+    /// class's.
+    pub secrets: Vec<SecretEntry>,
     /// The machine groups: the class's first, then the tenant's new ones.
     pub machines: Vec<ResolvedGroup>,
     /// The volume templates, in the same order.
@@ -117,7 +120,9 @@ pub fn resolve(
         return Err(resolution.problems);
     }
     let org = spec.org.clone().or_else(|| class_spec.org.clone());
-    Ok(ResolvedSpec { org, app: spec.app.clone(), vars, machines, volumes })
+    let secrets = if spec.secrets.is_empty() { &class_spec.secrets } else { &spec.secrets };
+    let secrets = secrets.clone();
+    Ok(ResolvedSpec { org, app: spec.app.clone(), vars, secrets, machines, volumes })
 }
 
 /// The problem of a tenant whose class does not exist, or has errors of its own (`is_refused`).

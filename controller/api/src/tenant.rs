@@ -22,6 +22,10 @@ pub const COUNT_MAX: u32 = 100;
 pub const VARS_MAX: usize = 100;
 /// The longest value of a var, in bytes. It may stand in many places of a config.
 pub const VAR_BYTES_MAX: usize = 4096;
+/// Most secrets of one document: the hash of each stands in the metadata of each machine.
+pub const SECRETS_MAX: usize = 32;
+/// What the environment variables that a manifest may name begin with.
+pub const SECRET_ENV_PREFIX: &str = "VAULTCTL_SECRET_";
 /// The largest volume of Fly, in gigabytes.
 pub const VOLUME_SIZE_GB_MAX: u32 = 500;
 
@@ -78,6 +82,11 @@ pub struct TenantSpec {
     /// Whether the controller acts: `Active`, or `Paused` to look and report only; `Active` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<ReconcileMode>,
+    /// App secrets whose values the controller reads from its environment or its `--secrets-dir`; if there are any, they
+    /// replace the class's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = SECRETS_MAX))]
+    pub secrets: Vec<SecretEntry>,
     /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relocate: Option<Relocate>,
@@ -105,6 +114,11 @@ pub struct TenantClassSpec {
     /// Whether the controller acts: `Active`, or `Paused` to look and report only, for tenants that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<ReconcileMode>,
+    /// App secrets whose values the controller reads from its environment or its `--secrets-dir`, for
+    /// tenants that name none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = SECRETS_MAX))]
+    pub secrets: Vec<SecretEntry>,
     /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relocate: Option<Relocate>,
@@ -126,6 +140,29 @@ pub enum ReconcileMode {
     Active,
     /// Look and report, with what would be done; touch nothing, not even to delete the tenant.
     Paused,
+}
+
+/// One app secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretEntry {
+    /// The environment variable in the machines: letters, digits and underscores.
+    pub name: String,
+    /// Where its value comes from.
+    pub from: SecretFrom,
+}
+
+/// Where the value of a secret comes from: exactly one of these.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretFrom {
+    /// An environment variable of the controller; its name begins with `VAULTCTL_SECRET_`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// A file beneath the controller's `--secrets-dir`, by its relative path. One line break at its
+    /// end is not part of the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// Machines that are alike: `count` of them, numbered from 0.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use vault_api::tenant::SecretFrom;
 
 use crate::config::{HASH_VERSION, SpecHash};
 use crate::identity::TenantUid;
@@ -45,6 +46,8 @@ pub enum Action {
     CreateApp,
     /// Set an app secret of the tenant.
     SetSecret(SetSecret),
+    /// Remove an app secret that we set.
+    RemoveSecret(RemoveSecret),
     /// Create a volume that nothing is attached to yet.
     CreateVolume(CreateVolume),
     /// Make a volume larger.
@@ -74,6 +77,15 @@ pub struct SetSecret {
     pub hash: String,
     /// Whose secret it is.
     pub tenant_uid: TenantUid,
+    /// Where its value comes from, if the manifest says; else it is derived.
+    pub from: Option<SecretFrom>,
+}
+
+/// An app secret that the manifest no longer names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoveSecret {
+    /// The environment variable in the machines.
+    pub name: Arc<str>,
 }
 
 /// A volume to be created.
@@ -251,6 +263,7 @@ impl Action {
         match self {
             Self::CreateApp => ActionKind::CreateApp,
             Self::SetSecret(_) => ActionKind::SetSecret,
+            Self::RemoveSecret(_) => ActionKind::RemoveSecret,
             Self::CreateVolume(_) => ActionKind::CreateVolume,
             Self::ExtendVolume(_) => ActionKind::ExtendVolume,
             Self::SnapshotVolume(_) => ActionKind::SnapshotVolume,
@@ -271,6 +284,7 @@ impl PlannedAction {
         match &self.action {
             Action::CreateApp => format!("app {}", self.app),
             Action::SetSecret(secret) => format!("secret {} of app {}", secret.name, self.app),
+            Action::RemoveSecret(secret) => format!("secret {} of app {}", secret.name, self.app),
             Action::CreateVolume(volume) => {
                 format!("volume {} of {}", volume.name, volume.machine)
             }
@@ -290,6 +304,7 @@ impl PlannedAction {
         match &self.action {
             Action::CreateApp => &self.app,
             Action::SetSecret(secret) => &secret.name,
+            Action::RemoveSecret(secret) => &secret.name,
             Action::CreateVolume(volume) => &volume.name,
             Action::ExtendVolume(volume) => &volume.name,
             Action::SnapshotVolume(volume) => &volume.name,
@@ -310,6 +325,8 @@ pub enum ActionKind {
     CreateApp,
     /// [`Action::SetSecret`]
     SetSecret,
+    /// [`Action::RemoveSecret`]
+    RemoveSecret,
     /// [`Action::CreateVolume`]
     CreateVolume,
     /// [`Action::ExtendVolume`]
@@ -332,9 +349,10 @@ pub enum ActionKind {
 
 impl ActionKind {
     /// All kinds, in the order in which they stand above.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CreateApp,
         Self::SetSecret,
+        Self::RemoveSecret,
         Self::CreateVolume,
         Self::ExtendVolume,
         Self::SnapshotVolume,
@@ -352,6 +370,7 @@ impl ActionKind {
         match self {
             Self::CreateApp => "CreateApp",
             Self::SetSecret => "SetSecret",
+            Self::RemoveSecret => "RemoveSecret",
             Self::CreateVolume => "CreateVolume",
             Self::ExtendVolume => "ExtendVolume",
             Self::SnapshotVolume => "SnapshotVolume",
@@ -376,6 +395,7 @@ impl ActionKind {
         match self {
             Self::CreateApp | Self::CreateVolume | Self::CreateMachine => "created",
             Self::SetSecret => "set",
+            Self::RemoveSecret => "removed",
             Self::ExtendVolume => "extended",
             Self::SnapshotVolume => "begun",
             Self::UpdateMachine => "updated",

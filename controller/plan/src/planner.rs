@@ -16,9 +16,9 @@ mod wanted;
 
 use std::sync::Arc;
 
-use crate::action::{Action, Plan, PlannedAction, SetSecret};
+use crate::action::{Action, Plan, PlannedAction, RemoveSecret, SetSecret};
 use crate::desired::{Desired, DesiredTenant};
-use crate::observed::{Observed, ObservedMachine};
+use crate::observed::{Observed, ObservedMachine, SecretState};
 use crate::policy::Policy;
 use crate::report::{Note, NoteReason, Report, TenantReport};
 use crate::secret;
@@ -97,6 +97,7 @@ impl<'a> Planner<'a> {
             return;
         }
         self.secrets(draft);
+        self.surplus_secrets(draft);
         draft.machines.reserve_exact(machines.len());
         for wanted in machines {
             let report = self.wanted(draft, wanted);
@@ -171,8 +172,27 @@ impl<'a> Planner<'a> {
             let machines = draft.owned.iter().map(|owned| owned.machine);
             if let Some(reason) = secret::need(wanted, state, draft.app_exists, machines) {
                 let (name, hash) = (Arc::clone(&wanted.name), wanted.hash.clone());
-                let set = SetSecret { name, hash, tenant_uid: tenant.uid };
+                let from = wanted.from.clone();
+                let set = SetSecret { name, hash, tenant_uid: tenant.uid, from };
                 draft.act(Action::SetSecret(set), reason);
+                draft.secrets_version = None;
+            }
+        }
+    }
+
+    /// Plans the end of secrets that we are known to have set and the manifest no longer names. What
+    /// somebody else set, or a lost memory forgot, stays.
+    fn surplus_secrets(&self, draft: &mut Draft<'a>) {
+        let tenant = draft.tenant;
+        let Some(known) = self.observed.secrets.get(&tenant.app).filter(|_| draft.app_exists)
+        else {
+            return;
+        };
+        for (name, state) in &known.states {
+            let is_wanted = tenant.secrets.iter().any(|wanted| *wanted.name == **name);
+            if matches!(state, SecretState::Set { .. }) && !is_wanted {
+                let remove = RemoveSecret { name: name.as_str().into() };
+                draft.act(Action::RemoveSecret(remove), "the manifest no longer names it");
                 draft.secrets_version = None;
             }
         }

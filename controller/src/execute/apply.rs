@@ -57,6 +57,13 @@ pub(super) enum Created {
         /// What the platform said of it.
         told: SecretSet,
     },
+    /// A secret that is no more.
+    NoSecret {
+        /// Its name.
+        name: String,
+        /// The version of the app's secrets without it, if the platform said.
+        version: Option<u64>,
+    },
 }
 
 impl Created {
@@ -64,7 +71,7 @@ impl Created {
     pub(super) fn into_id(self) -> Option<String> {
         match self {
             Self::App(id) | Self::Volume { id, .. } | Self::Machine(id) => Some(id),
-            Self::Secret { .. } => None,
+            Self::Secret { .. } | Self::NoSecret { .. } => None,
         }
     }
 }
@@ -81,6 +88,7 @@ pub(super) async fn apply<P: Platform>(
     match planned.action {
         Action::CreateApp => create_app(platform, &planned.organization, app).await,
         Action::SetSecret(secret) => set_secret(platform, secrets, &app, secret).await,
+        Action::RemoveSecret(secret) => remove_secret(platform, &app, &secret.name).await,
         Action::CreateVolume(volume) => {
             let name = volume.name.clone();
             let region = volume.region.to_string();
@@ -159,16 +167,31 @@ async fn extend_volume<P: Platform>(platform: &P, app: &str, volume: &ExtendVolu
     settle(extended.map(|_| None))
 }
 
-/// The value is derived here, at the moment of the call, and nowhere before.
+/// One that is gone already is as good as removed.
+async fn remove_secret<P: Platform>(platform: &P, app: &str, name: &str) -> Applied {
+    let version = match platform.delete_secret(app, name).await {
+        Err(error) if error.is_not_found() => Ok(None),
+        answered => answered,
+    };
+    let name = name.to_owned();
+    settle(version.map(|version| Some(Created::NoSecret { name, version })))
+}
+
+/// The value is derived or read here, at the moment of the call.
 async fn set_secret<P: Platform>(
     platform: &P,
     secrets: &TenantSecrets,
     app: &str,
     secret: SetSecret,
 ) -> Applied {
-    let Some(value) = secrets.value(secret.tenant_uid, &secret.name) else {
-        let message = format!("nobody knows what secret {} should be", secret.name);
-        return Applied::NotDone(Failure { hold: HoldKind::Refused, message });
+    let value = match secrets.value_to_set(app, &secret) {
+        Ok(value) => value,
+        Err(message) => {
+            // What comes from outside is read again by the next pass.
+            let is_read = secret.from.is_some();
+            let hold = if is_read { HoldKind::BackOff } else { HoldKind::Refused };
+            return Applied::NotDone(Failure { hold, message });
+        }
     };
     let set = platform.set_secret(app, &secret.name, &value).await;
     let (name, hash) = (secret.name.to_string(), secret.hash);

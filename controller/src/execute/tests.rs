@@ -59,7 +59,12 @@ fn start(id: &str) -> Action {
 
 fn set_secret(name: &str) -> Action {
     let tenant_uid = controller().tenant_uid("acme");
-    Action::SetSecret(SetSecret { name: name.into(), hash: "h1".to_owned(), tenant_uid })
+    Action::SetSecret(SetSecret {
+        name: name.into(),
+        hash: "h1".to_owned(),
+        tenant_uid,
+        from: None,
+    })
 }
 
 fn reference(id: &str) -> MachineRef {

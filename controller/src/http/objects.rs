@@ -226,6 +226,8 @@ async fn write<P: Platform, S: Store, C: Clock>(
     }
     check_against_others(app, kind, document).await?;
     let dry_run = options.dry_run()?;
+    let (allowed, takes) = (app.allow_api_secrets, options.take_ownership());
+    super::secrets::admit(allowed, kind, document, stored.as_ref(), takes)?;
     let writer = Writer {
         source: &Source::Api,
         take_ownership: options.take_ownership(),

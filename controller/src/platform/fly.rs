@@ -230,8 +230,8 @@ impl Platform for FlyPlatform {
         self.client.create_snapshot(app, volume).await
     }
 
-    async fn delete_secret(&self, app: &str, name: &str) -> Result<(), CallError> {
-        self.client.delete_secret(app, name).await
+    async fn delete_secret(&self, app: &str, name: &str) -> Result<Option<u64>, CallError> {
+        Ok(self.client.delete_secret(app, name).await?.version)
     }
 
     async fn delete_machine(&self, app: &str, id: &str) -> Result<(), CallError> {

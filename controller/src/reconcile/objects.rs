@@ -81,8 +81,8 @@ impl Objects {
             spec: &tenant.spec,
             deleting: tenant.object.deleted_at.is_some(),
         });
-        let (controller, secrets) = (config.controller, &*config.secrets);
-        Desired::resolve(controller, &config.organization, &self.classes, secrets, inputs)
+        let (controller, secrets) = (config.controller, config.secrets.pass());
+        Desired::resolve(controller, &config.organization, &self.classes, &secrets, inputs)
     }
 
     /// What earlier passes and open intents know, by organization; without the ids that are gone.

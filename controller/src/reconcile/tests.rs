@@ -5,7 +5,7 @@ use vault_api::object::ConditionStatus;
 
 use super::*;
 use crate::agents::Request;
-use crate::identity::TENANT_SECRET;
+use crate::identity::{MasterKey, SecretSources, TENANT_SECRET};
 use crate::secrets::{LOOK_VALID_MS, SLICE_INTERVAL_MS};
 use crate::store::SqliteStore;
 use crate::testing::{
@@ -31,6 +31,10 @@ impl Stage {
 
     /// A controller with an empty database on a platform as it is.
     fn on(platform: Arc<FakePlatform>, clock: ManualClock) -> Self {
+        Self::with(platform, clock, tenant_secrets())
+    }
+
+    fn with(platform: Arc<FakePlatform>, clock: ManualClock, secrets: Arc<TenantSecrets>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let told: Arc<Mutex<Vec<Event>>> = Arc::default();
@@ -41,7 +45,7 @@ impl Stage {
             organization: ORG.to_owned(),
             policy: Policy::default(),
             settle_after: Duration::from_secs(10),
-            secrets: tenant_secrets(),
+            secrets,
             agents: Arc::clone(&agents),
             oidc_issuer: "https://oidc.example".to_owned(),
         };
@@ -135,6 +139,71 @@ async fn change(stage: &Stage, edit: impl FnOnce(&mut serde_json::Value)) {
     (stored.spec, stored.generation) = (spec, stored.generation + 1);
     let version = Some(stored.resource_version);
     stage.store.put_object(stored, version).await.unwrap();
+}
+
+#[tokio::test]
+async fn secrets_of_a_manifest_are_set_rotated_and_removed_and_their_values_are_nowhere() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("db");
+    std::fs::write(&file, "first value\n").unwrap();
+    let pairs = [("VAULTCTL_SECRET_KEY".to_owned(), "key value".to_owned())];
+    let sources = SecretSources::new(Some(files.path().to_owned()), pairs);
+    let secrets = MasterKey::from_bytes([7; 32]).tenant_secrets().with_sources(sources);
+    let stage = Stage::with(Arc::default(), ManualClock::new(), Arc::new(secrets));
+    let mut wanted = tenant("acme", "nginx:1");
+    wanted["spec"]["secrets"] = json!([
+        { "name": "DATABASE_URL", "from": { "file": "db" } },
+        { "name": "KEY", "from": { "env": "VAULTCTL_SECRET_KEY" } },
+    ]);
+    put(&stage.store, &wanted, Source::Folder { file: "acme.yaml".to_owned() }).await;
+    let value = |name: &str| {
+        let world = stage.platform.world();
+        world.secrets.get(&(app_of_acme(), name.to_owned())).map(|(value, _)| value.clone())
+    };
+    stage.pass().await;
+    assert!(stage.pass().await.ready.contains("acme"));
+    assert_eq!(value("DATABASE_URL").as_deref(), Some("first value"));
+    assert_eq!(value("KEY").as_deref(), Some("key value"));
+    assert_eq!(stage.pass().await.calls.writes, 0);
+
+    // Another value: set, and the machine starts anew, with a version that has it.
+    std::fs::write(&file, "second value").unwrap();
+    let pass = stage.pass().await;
+    assert_eq!((pass.actions, pass.failures), (2, 0));
+    assert_eq!(value("DATABASE_URL").as_deref(), Some("second value"));
+    let version = stage.platform.world().secrets_version;
+    assert_eq!(stage.platform.world().min_secrets_versions.last(), Some(&Some(version)));
+    assert!(stage.pass().await.ready.contains("acme"));
+
+    // A value that cannot be had stops everything, and takes nothing away.
+    std::fs::remove_file(&file).unwrap();
+    let pass = stage.pass().await;
+    assert_eq!((pass.actions, pass.ready.len()), (0, 0));
+    let ready = stage.status("acme").await.conditions.remove(0);
+    assert_eq!(ready.reason, "Invalid");
+    let expected = "spec.secrets[0].from: secret DATABASE_URL: file db beneath --secrets-dir";
+    assert!(ready.message.starts_with(expected), "{}", ready.message);
+    assert_eq!(value("DATABASE_URL").as_deref(), Some("second value"));
+    std::fs::write(&file, "second value").unwrap();
+    assert!(stage.pass().await.ready.contains("acme"));
+
+    // A name that is no longer there goes, if it was ours; what others set stays.
+    stage.platform.world().set_secret(&app_of_acme(), "THEIRS", "value of others");
+    change(&stage, |spec| drop(spec["secrets"].as_array_mut().unwrap().remove(0))).await;
+    assert_eq!(stage.pass().await.failures, 0);
+    assert!(stage.pass().await.ready.contains("acme"));
+    assert_eq!(value("DATABASE_URL"), None);
+    assert_eq!(value("THEIRS").as_deref(), Some("value of others"));
+    assert_eq!(stage.pass().await.calls.writes, 0);
+
+    let object = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
+    let secrets = stage.store.secrets().await.unwrap();
+    let told = stage.told.lock().unwrap();
+    let world = stage.platform.world();
+    let kept = format!("{object:?} {secrets:?} {told:?} {:?} {:?}", world.machines, world.calls);
+    for value in ["first value", "second value", "key value"] {
+        assert!(!kept.contains(value), "{value} in {kept}");
+    }
 }
 
 #[tokio::test]

@@ -66,7 +66,13 @@ fn lists(kind: ActionKind, seen: bool) -> ObservedOrganization {
             lists.machines.push(known);
         }
         (ActionKind::CreateApp | ActionKind::CreateVolume | ActionKind::CreateMachine, false)
-        | (ActionKind::SetSecret | ActionKind::ExtendVolume | ActionKind::SnapshotVolume, _)
+        | (
+            ActionKind::SetSecret
+            | ActionKind::RemoveSecret
+            | ActionKind::ExtendVolume
+            | ActionKind::SnapshotVolume,
+            _,
+        )
         | (ActionKind::DeleteMachine, true) => {}
     }
     lists
@@ -110,7 +116,12 @@ fn an_older_volume_of_the_name_is_not_the_one_that_was_asked_for() {
 #[test]
 fn every_kind_in_every_state() {
     use ActionKind::{CreateApp, CreateMachine, CreateVolume, UpdateMachine};
-    let harmless = [ActionKind::SetSecret, ActionKind::ExtendVolume, ActionKind::SnapshotVolume];
+    let harmless = [
+        ActionKind::SetSecret,
+        ActionKind::RemoveSecret,
+        ActionKind::ExtendVolume,
+        ActionKind::SnapshotVolume,
+    ];
     let (before, after) = (NOW.plus_ms(9_999), NOW.plus_ms(10_000));
     for kind in ActionKind::ALL {
         for state in [IntentState::Planned, IntentState::Sent, IntentState::Acked] {

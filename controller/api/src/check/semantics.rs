@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::at::At;
 use super::words::shorten;
-use super::{DocumentKind, Placed, config};
+use super::{DocumentKind, Placed, config, secrets};
 use crate::names::{
     check_app_name, check_group_name, check_label_key, check_label_value, check_object_name,
     check_org_slug, check_var_name, check_volume_name,
@@ -77,6 +77,8 @@ fn check_spec(kind: DocumentKind, at: &At<'_>, spec: &Members, problems: &mut Ve
         check_text(at, spec, "app", check_app_name, problems);
     }
     check_vars(&at.field("vars"), spec, problems);
+    secrets::check(&at.field("secrets"), entries(spec, "secrets"), problems);
+    check_unique(&at.field("secrets"), entries(spec, "secrets"), "secret", problems);
     let machines = entries(spec, "machines");
     let machines_at = at.field("machines");
     for (index, machine) in machines.iter().enumerate() {

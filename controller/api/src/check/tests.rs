@@ -86,7 +86,7 @@ fn a_class_has_no_app() {
     assert_eq!(
         messages(&value),
         [
-            "spec.app: unknown field `app`; known here are machines, org, reconcile, relocate, vars, volumes",
+            "spec.app: unknown field `app`; known here are machines, org, reconcile, relocate, secrets, vars, volumes",
             "spec.tokens: `tokens` is not supported yet",
         ]
     );

@@ -167,7 +167,34 @@ fn what_is_not_supported_yet_is_said_to_be_so() {
         ),
         ("rootfs: { url: x }", "5:3: `rootfs` is not supported yet"),
         ("storage: {}", "5:3: `storage` is not supported yet"),
-        ("secrets: []", "5:3: `secrets` is not supported yet"),
+        (
+            "secrets: [ { name: VAULT_TENANT_SECRET, from: { env: VAULTCTL_SECRET_A } } ]",
+            "5:22: `VAULT_TENANT_SECRET` is reserved: the controller sets it by itself",
+        ),
+        (
+            "secrets: [ { name: A, from: { env: FLY_API_TOKEN } } ]",
+            "5:38: a manifest may name only environment variables that begin with `VAULTCTL_SECRET_`, not `FLY_API_TOKEN`",
+        ),
+        (
+            "secrets: [ { name: A, from: { file: ../master.key } } ]",
+            "5:39: expected a path beneath the controller's --secrets-dir, such as `acme/db`, found `../master.key`",
+        ),
+        (
+            "secrets: [ { name: A, from: { file: /etc/passwd } } ]",
+            "5:39: expected a path beneath the controller's --secrets-dir, such as `acme/db`, found `/etc/passwd`",
+        ),
+        (
+            "secrets: [ { name: A, from: {} } ]",
+            "5:25: a secret comes from `env` or from `file`, exactly one of them",
+        ),
+        (
+            "secrets: [ { name: 1A, from: { file: a } } ]",
+            "5:22: the secret's name `1A` must begin with a letter or an underscore",
+        ),
+        (
+            "secrets: [ { name: A, value: x, from: { file: a } } ]",
+            "5:25: unknown field `value`; known here are from, name",
+        ),
         ("tokens: {}", "5:3: `tokens` is not supported yet"),
         (
             "reconcile: paused",

@@ -3,7 +3,7 @@
 
 use super::MachinesClient;
 use super::paging::Page;
-use super::wire::{ExtendVolume, ExtendedVolume, SetMetadata, VolumeSnapshot};
+use super::wire::{ExtendVolume, ExtendedVolume, SecretSet, SetMetadata, VolumeSnapshot};
 use crate::error::CallError;
 use crate::http::Request;
 use crate::operation::Operation;
@@ -88,8 +88,8 @@ impl MachinesClient {
     ///
     /// # Errors
     /// [`CallError`]; not found if it is gone already.
-    pub async fn delete_secret(&self, app: &str, name: &str) -> Result<(), CallError> {
+    pub async fn delete_secret(&self, app: &str, name: &str) -> Result<SecretSet, CallError> {
         let path = ["apps", app, "secrets", name];
-        self.caller.done(Request::new(Operation::DeleteSecret, &path, app)).await
+        self.caller.object(Request::new(Operation::DeleteSecret, &path, app)).await
     }
 }

@@ -61,7 +61,7 @@ async fn calls_that_change_things_step_by_step_have_their_method_path_and_body()
     assert!(list.snapshots[0].created_at.is_some() && list.snapshots[1].created_at.is_none());
     assert_eq!(list.undecodable.len(), 1);
     client.create_snapshot("app", "vol_1").await.unwrap();
-    client.delete_secret("app", "NAME").await.unwrap();
+    assert_eq!(client.delete_secret("app", "NAME").await.unwrap().version, Some(3));
     let expected = [
         "POST /v1/apps/app/machines/m1/suspend ",
         r#"POST /v1/apps/app/machines/m1/metadata/vault_volume_gb {"value":"3"}"#,

@@ -205,6 +205,9 @@ impl World {
                 self.app_is_there(app)?;
                 self.secrets.set(app, &set.hash);
             }
+            Action::RemoveSecret(remove) => {
+                panic!("nobody but us sets {} in this world, and it is always wanted", remove.name)
+            }
             Action::CreateVolume(create) => {
                 self.app_is_there(app)?;
                 let id = format!("vol_{}", self.new_serial());
