@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use vault_api::tenant::SecretFrom;
 
 use crate::config::{HASH_VERSION, SpecHash};
@@ -211,6 +211,13 @@ impl MachineConfig {
         volume: Option<VolumeSource>,
         volume_gb: Option<u32>,
     ) -> Self {
+        let keys: Vec<String> = match config.get("metadata") {
+            Some(Value::Object(members)) => members.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
+        if !keys.is_empty() {
+            set_metadata(&mut config, metadata::METADATA_KEYS, json!(keys).to_string());
+        }
         for (key, value) in [
             (metadata::CONTROLLER, own.controller.to_owned()),
             (metadata::TENANT, own.tenant.to_owned()),

@@ -26,6 +26,10 @@ pub const SECRET_HASH: &str = "vault_secret_hash";
 /// see all of its volume.
 pub const VOLUME_GB: &str = "vault_volume_gb";
 
+/// The keys of the metadata that the manifest asked for when the machine was last written, as a JSON
+/// list: one that the manifest no longer names goes, and those of others stay.
+pub const METADATA_KEYS: &str = "vault_metadata_keys";
+
 /// Stands between the hashes of several secrets.
 pub const SECRET_HASH_SEPARATOR: char = ',';
 
@@ -47,6 +51,13 @@ pub struct Marks<'a> {
     pub secret_hash: Option<&'a str>,
     /// The size of its volume that it knows.
     pub volume_gb: Option<&'a str>,
+}
+
+/// The metadata keys that we wrote for a manifest, as far as the machine says.
+pub(crate) fn written_keys(metadata: &BTreeMap<String, String>) -> Vec<String> {
+    let list = metadata.get(METADATA_KEYS).map_or("[]", String::as_str);
+    // Somebody else's text in our mark claims nothing.
+    serde_json::from_str(list).unwrap_or_default()
 }
 
 /// What the marks of one tenant's machines say, whatever their configs are.

@@ -319,6 +319,32 @@ fn a_machine_moves_with_its_volume_by_a_snapshot() {
 }
 
 #[test]
+fn metadata_that_the_manifest_no_longer_names_goes_and_that_of_others_stays() {
+    let metadata = |members: &str| {
+        ACME.replace(
+            "        guest:",
+            &format!("        metadata: {{ {members} }}\n        guest:"),
+        )
+    };
+    let mut scenario = Scenario::converged(&metadata("team: core, \"a,b\": \"1\""));
+    for machine in scenario.world.machines.values_mut() {
+        machine.row.metadata.insert("theirs".to_owned(), "x".to_owned());
+    }
+    scenario.apply(&metadata("\"a,b\": \"2\""));
+    scenario.converge();
+    let keys = |scenario: &Scenario| -> Vec<String> {
+        let rows = scenario.world.machines.values().map(|machine| &machine.row.metadata);
+        let keys = rows.flat_map(|metadata| metadata.keys());
+        keys.filter(|key| !key.starts_with(metadata::PREFIX)).cloned().collect()
+    };
+    assert_eq!(keys(&scenario), ["a,b", "theirs"]);
+    scenario.apply(ACME);
+    scenario.converge();
+    assert_eq!(keys(&scenario), ["theirs"]);
+    assert!(picture(&scenario.plan(scenario.world.lists())).starts_with("nothing to do"));
+}
+
+#[test]
 fn a_machine_is_suspended_once_it_has_run() {
     let suspended = ACME.replace("region: ord", "region: ord\n      state: Suspended");
     insta::assert_snapshot!("suspended", story(&mut Scenario::new(&suspended)));

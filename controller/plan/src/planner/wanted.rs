@@ -13,7 +13,7 @@ use crate::action::{
 };
 use crate::desired::{DesiredMachine, DesiredTenant};
 use crate::machine::{self, Need, Owner};
-use crate::metadata::{Marks, OwnMarks};
+use crate::metadata::{Marks, OwnMarks, written_keys};
 use crate::observed::{ObservedMachine, PlatformState};
 use crate::report::{MachineReport, Note, NoteReason};
 use crate::volume::{self, Fit, ForNew};
@@ -190,8 +190,9 @@ impl<'a> Planner<'a> {
     ) -> UpdateMachine {
         let source = volume.map(|place| existing(draft, place));
         let mut config = self.config(draft.tenant, wanted, source, gb(draft, volume));
+        let ours_before = written_keys(&machine.metadata);
         for (key, value) in &machine.metadata {
-            if !wanted.config.owns_metadata(key) {
+            if !wanted.config.owns_metadata(key) && !ours_before.contains(key) {
                 config.keep_metadata(key, value);
             }
         }
