@@ -109,7 +109,8 @@ pub fn decide(
         return Ok(Decision::Create(written.into_new(writer.source, controller, now)));
     };
     let spec_changes = stored.spec != written.spec;
-    if spec_changes && stored.deleted_at.is_some() && !writer.rehearsal {
+    let is_deleting = stored.deleted_at.is_some() && !writer.rehearsal;
+    if spec_changes && is_deleting && !only_resumes(&stored.spec, &written.spec) {
         return Err(Refusal::Deleting { kind, name });
     }
     let same_owner = same_owner(&stored.source, writer.source);
@@ -133,6 +134,17 @@ pub fn decide(
         true => Decision::Keep(object),
         false => Decision::Change(object),
     })
+}
+
+/// Whether two specs differ in nothing but `reconcile`: without that change, the deletion of a
+/// paused tenant could never go on.
+fn only_resumes(stored: &Map<String, Value>, written: &Map<String, Value>) -> bool {
+    let rest = |spec: &Map<String, Value>| {
+        let mut spec = spec.clone();
+        spec.remove("reconcile");
+        spec
+    };
+    rest(stored) == rest(written)
 }
 
 /// Files of the watched folder are one owner: a document may move from one to another.

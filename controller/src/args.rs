@@ -58,6 +58,12 @@ pub struct Args {
     /// Master key [default: DIR/master.key, made if absent]
     #[arg(long, value_name = "FILE", env = "VAULT_MASTER_KEY_FILE")]
     master_key: Option<PathBuf>,
+    /// Folder of files that secrets of manifests may name; nothing outside it is read
+    #[arg(long, value_name = "DIR")]
+    secrets_dir: Option<PathBuf>,
+    /// Take secrets of tenants over the API too, not only from the folder of manifests
+    #[arg(long)]
+    allow_api_secrets: bool,
     /// Address of the resource API (port 0: any free one)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8844")]
     listen: SocketAddr,
@@ -113,6 +119,8 @@ impl Args {
             prune,
             data_dir,
             master_key,
+            secrets_dir,
+            allow_api_secrets,
             listen,
             tls_cert,
             tls_key,
@@ -137,6 +145,8 @@ impl Args {
             prune,
             data_dir,
             master_key,
+            secrets_dir,
+            allow_api_secrets,
             listen,
             tls,
             interval,

@@ -167,7 +167,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                 app: action.app.clone(),
                 kind: action.action.kind(),
                 external_name: action.external_name().to_owned(),
-                external_id: machine_id(&action.action).map(str::to_owned),
+                external_id: known_id(&action.action).map(str::to_owned),
                 state: IntentState::Planned,
                 planned_at: now,
                 sent_at: None,
@@ -258,6 +258,10 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         match created {
             Created::App(_) | Created::Machine(_) => {}
             Created::Volume { name, id } => drop(made.volumes.insert(name.clone(), id.clone())),
+            Created::NoSecret { name, version } => {
+                made.secrets_version = *version;
+                self.store.remove_secret(app, name.clone()).await?;
+            }
             Created::Secret { name, hash, told } => {
                 made.secrets_version = told.version;
                 let secret = StoredSecret {
@@ -297,14 +301,19 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
     }
 }
 
-fn machine_id(action: &Action) -> Option<&str> {
+/// The id of what an action is about, if that exists already.
+fn known_id(action: &Action) -> Option<&str> {
     match action {
         Action::UpdateMachine(update) => Some(&update.machine.id),
+        Action::ExtendVolume(volume) => Some(&volume.id),
+        Action::SnapshotVolume(volume) => Some(&volume.id),
         Action::StartMachine(machine)
         | Action::StopMachine(machine)
+        | Action::SuspendMachine(machine)
         | Action::DeleteMachine(machine) => Some(&machine.id),
         Action::CreateApp
         | Action::SetSecret(_)
+        | Action::RemoveSecret(_)
         | Action::CreateVolume(_)
         | Action::CreateMachine(_) => None,
     }

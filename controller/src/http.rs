@@ -37,6 +37,7 @@ mod reading;
 mod request;
 mod resources;
 mod roles;
+mod secrets;
 mod status;
 mod tenant_status;
 mod usage;
@@ -87,6 +88,8 @@ pub struct App<P, S, C> {
     /// Held while an object is checked against the others and written, so that two writes cannot
     /// each pass a check that the other one makes fail. The folder's intake holds it too.
     pub writing: Arc<Mutex<()>>,
+    /// Whether `spec.secrets` is taken over the API too.
+    pub allow_api_secrets: bool,
     /// Whether objects may stand in a watched folder.
     pub watches_folder: bool,
     /// Tell watchers what happens.

@@ -9,6 +9,7 @@
 //! Who keeps the key keeps the identity: a controller with the key and an empty database finds all
 //! that it made. Who loses it has a new controller, to which the old machines are foreign.
 
+mod secret_sources;
 mod tenant_secrets;
 
 use std::fs;
@@ -24,6 +25,7 @@ use thiserror::Error;
 use vault_plan::identity::ControllerId;
 use zeroize::Zeroizing;
 
+pub use secret_sources::{SecretError, SecretSources, VALUE_BYTES_MAX};
 pub use tenant_secrets::{TENANT_SECRET, TenantSecrets};
 
 const KEY_BYTES: usize = 32;

@@ -29,6 +29,7 @@ pub mod reconcile;
 pub mod secrets;
 pub mod setback;
 pub mod settle;
+mod snapshots;
 pub mod status;
 pub mod usage;
 

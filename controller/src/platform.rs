@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use vault_cloud::error::CallError;
 use vault_cloud::logs::Tail;
 use vault_cloud::machines::Exit;
-use vault_plan::observed::{ObservedMachine, ObservedVolume};
+use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
 
 mod fly;
 
@@ -100,6 +100,8 @@ pub struct NewVolume {
     pub region: String,
     /// Size in gigabytes.
     pub size_gb: u32,
+    /// The snapshot whose data it begins with.
+    pub snapshot_id: Option<String>,
 }
 
 /// A machine's new config.
@@ -201,6 +203,53 @@ pub trait Platform: Send + Sync + 'static {
         app: &str,
         id: &str,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Suspends a running machine.
+    fn suspend_machine(
+        &self,
+        app: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Sets one entry of a machine's metadata, without a restart. Setting it twice is setting it
+    /// once.
+    fn set_metadata(
+        &self,
+        app: &str,
+        id: &str,
+        key: &str,
+        value: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Makes a volume larger; answers whether its machine has to start anew to see that.
+    fn extend_volume(
+        &self,
+        app: &str,
+        id: &str,
+        size_gb: u32,
+    ) -> impl Future<Output = Result<bool, CallError>> + Send;
+
+    /// The snapshots of one volume, as far as they can be read.
+    fn snapshots(
+        &self,
+        app: &str,
+        volume: &str,
+    ) -> impl Future<Output = Result<Vec<ObservedSnapshot>, CallError>> + Send;
+
+    /// Begins a snapshot of a volume.
+    fn create_snapshot(
+        &self,
+        app: &str,
+        volume: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Removes a secret of an app; no machine restarts for it. Answers the version of the app's
+    /// secrets from now on, if the platform says.
+    fn delete_secret(
+        &self,
+        app: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<u64>, CallError>> + Send;
 
     /// Destroys a machine that is not running.
     fn delete_machine(

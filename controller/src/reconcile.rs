@@ -32,6 +32,7 @@ use crate::platform::{Calls, Platform};
 use crate::secrets::observed as observed_secrets;
 use crate::setback::Setbacks;
 use crate::settle::settle;
+use crate::snapshots;
 use crate::source::Source;
 use crate::status::{self, Facts};
 use crate::store::{Kind, LiveUsage, Store, StoreError, StoredObject};
@@ -252,11 +253,15 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             .map(|tenant| (tenant.object.name.as_str(), objects.revision(tenant)));
         let mut holds = self.memory().setbacks.holds(revisions, now);
         merge_holds(&mut holds, settled.holds);
-        let observed = Observed {
+        let mut observed = Observed {
             organizations: look.organizations,
             holds,
             secrets: observed_secrets(&secrets),
+            snapshots: BTreeMap::new(),
+            replacing: objects.replacing(),
         };
+        let needed = vault_plan::needs_snapshots(&desired, &observed);
+        observed.snapshots = snapshots::look(&*self.platform, needed).await;
         let plan = vault_plan::plan(&desired, &observed, &self.config.policy, now);
         let (unread, unsettled) = (look.failures, settled.open);
         Ok(Planned { desired, observed, plan, unread, unsettled })

@@ -36,7 +36,7 @@ use crate::context::{self, Tls, TlsError};
 use crate::events::Event;
 use crate::folder::{Folder, FolderError};
 use crate::http::{App, DIAGNOSES_MAX, Feeds, Operators, router};
-use crate::identity::{IdentityError, MasterKey};
+use crate::identity::{IdentityError, MasterKey, SecretSources};
 use crate::metrics::Metrics;
 use crate::platform::FlyPlatform;
 use crate::store::{Kind, PageQuery, SqliteStore, Store, StoreError, StoredObject};
@@ -80,6 +80,10 @@ pub struct ControllerConfig {
     pub data_dir: PathBuf,
     /// The master key; `DIR/master.key` if absent.
     pub master_key: Option<PathBuf>,
+    /// Holds the files that `spec.secrets` may name; none if absent.
+    pub secrets_dir: Option<PathBuf>,
+    /// Take `spec.secrets` over the API too, not only from the folder.
+    pub allow_api_secrets: bool,
     /// Where the API listens.
     pub listen: SocketAddr,
     /// How the API is served.
@@ -94,6 +98,12 @@ pub struct ControllerConfig {
     pub usage_retention: Duration,
     /// The most tenants for which `/metrics` has series of their own.
     pub metrics_tenants_max: usize,
+}
+
+/// The environment, as far as it is text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Why a controller did not start, or ended.
@@ -225,6 +235,7 @@ impl Controller {
             view: view.clone(),
             stale_after_ms: stale_after_ms(config.interval),
             writing: Arc::clone(&writing),
+            allow_api_secrets: config.allow_api_secrets,
             watches_folder: folder.is_some(),
             feeds,
             usage_retention: config.usage_retention,
@@ -246,6 +257,7 @@ impl Controller {
             looks.await;
             Ok(())
         });
+        let sources = SecretSources::new(config.secrets_dir.clone(), environment());
         let main_loop = MainLoop {
             platform,
             store,
@@ -254,7 +266,7 @@ impl Controller {
             reconciler,
             writing,
             controller: key.controller_id(),
-            secrets: Arc::new(key.tenant_secrets()),
+            secrets: Arc::new(key.tenant_secrets().with_sources(sources)),
             agents,
             oidc_issuer: config
                 .oidc_issuer

@@ -10,8 +10,9 @@
 //!      └─ neither ─────────────────────────▶ aborted   (the next plan decides anew)
 //! ```
 //!
-//! The setting of a secret is not looked for, because no list shows it, and not waited for, because
-//! setting it again does no harm: the planner does so unless its answer came.
+//! The setting of a secret, the extension of a volume and a snapshot are not looked for, and not
+//! waited for, because doing them again does no harm: the planner does so unless it sees that there
+//! is no need.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -19,11 +20,14 @@ use std::time::Duration;
 use vault_plan::action::ActionKind;
 use vault_plan::metadata;
 use vault_plan::observed::{
-    Gaps, Hold, HoldKind, ObservedMachine, ObservedOrganization, PlatformState,
+    Gaps, Hold, HoldKind, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
 };
 use vault_plan::time::UnixMillis;
 
 use crate::store::{Intent, IntentState, Settlement};
+
+/// How far the platform's clock may be from ours, in milliseconds. Both follow network time.
+const CLOCK_SKEW_MAX_MS: i64 = 60_000;
 
 /// What looking at the lists says about open intents.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,8 +56,8 @@ pub fn settle(
         _ => organizations.iter().map(|(slug, seen)| (slug.as_str(), Lists::new(seen))).collect(),
     };
     for intent in intents {
-        if intent.kind == ActionKind::SetSecret {
-            settled.settlements.push(of_secret(intent));
+        if is_harmless_twice(intent.kind) {
+            settled.settlements.push(by_its_answer(intent));
             continue;
         }
         let until = intent.sent_at.unwrap_or(intent.planned_at).plus_ms(wait_ms);
@@ -85,12 +89,23 @@ pub fn settle(
     settled
 }
 
-/// What became of the setting of a secret: done if the platform said so, else to be done again.
-fn of_secret(intent: &Intent) -> Settlement {
+/// Whether doing it twice leaves what doing it once does, or at worst a snapshot too many.
+fn is_harmless_twice(kind: ActionKind) -> bool {
+    matches!(
+        kind,
+        ActionKind::SetSecret
+            | ActionKind::RemoveSecret
+            | ActionKind::ExtendVolume
+            | ActionKind::SnapshotVolume
+    )
+}
+
+/// What became of what may be done again: done if the platform said so, else to be decided anew.
+fn by_its_answer(intent: &Intent) -> Settlement {
     let (state, outcome) = match intent.state {
         IntentState::Acked => (IntentState::Verified, None),
         IntentState::Planned => (IntentState::Aborted, Some("it was never sent")),
-        _ => (IntentState::Aborted, Some("no answer came; setting it again does no harm")),
+        _ => (IntentState::Aborted, Some("no answer came; doing it again does no harm")),
     };
     Settlement { id: intent.id, state, external_id: None, outcome: outcome.map(str::to_owned) }
 }
@@ -106,8 +121,12 @@ fn may_double(intent: &Intent) -> bool {
             intent.state == IntentState::Acked
         }
         ActionKind::SetSecret
+        | ActionKind::RemoveSecret
+        | ActionKind::ExtendVolume
+        | ActionKind::SnapshotVolume
         | ActionKind::StartMachine
         | ActionKind::StopMachine
+        | ActionKind::SuspendMachine
         | ActionKind::DeleteMachine => false,
     }
 }
@@ -120,7 +139,7 @@ struct Lists<'a> {
     machines: HashMap<(&'a str, &'a str), &'a ObservedMachine>,
     machine_ids: HashSet<&'a str>,
     /// By app and name, which is not unique.
-    volumes: HashMap<(&'a str, &'a str), Vec<&'a str>>,
+    volumes: HashMap<(&'a str, &'a str), Vec<&'a ObservedVolume>>,
 }
 
 impl<'a> Lists<'a> {
@@ -134,7 +153,7 @@ impl<'a> Lists<'a> {
             volumes: HashMap::new(),
         };
         for volume in volumes {
-            lists.volumes.entry((&volume.app, &volume.name)).or_default().push(&volume.id);
+            lists.volumes.entry((&volume.app, &volume.name)).or_default().push(volume);
         }
         lists
     }
@@ -152,13 +171,19 @@ impl<'a> Lists<'a> {
             machine.filter(|machine| states.contains(&machine.state)).map(|seen| seen.id.clone())
         };
         match intent.kind {
-            ActionKind::SetSecret => None,
+            ActionKind::SetSecret
+            | ActionKind::RemoveSecret
+            | ActionKind::ExtendVolume
+            | ActionKind::SnapshotVolume => None,
             ActionKind::CreateApp => self.apps.contains(&*intent.app).then(|| intent.app.clone()),
             ActionKind::CreateVolume => {
-                let expected = intent.external_id.as_deref();
-                let ids = self.volumes.get(&named)?;
-                let id = ids.iter().find(|id| expected.is_none_or(|expected| expected == **id))?;
-                Some((*id).to_owned())
+                let volumes = self.volumes.get(&named)?.iter();
+                let mut made = volumes.filter(|volume| match &intent.external_id {
+                    Some(expected) => volume.id == *expected,
+                    // An older one of the name was left behind by a move to another region.
+                    None => volume.created_at.is_none_or(|at| at >= oldest(intent)),
+                });
+                made.next().map(|volume| volume.id.clone())
             }
             ActionKind::CreateMachine => machine.map(|machine| machine.id.clone()),
             ActionKind::UpdateMachine => machine
@@ -168,6 +193,9 @@ impl<'a> Lists<'a> {
                 .map(|machine| machine.id.clone()),
             ActionKind::StartMachine => in_state([PlatformState::Starting, PlatformState::Started]),
             ActionKind::StopMachine => in_state([PlatformState::Stopping, PlatformState::Stopped]),
+            ActionKind::SuspendMachine => {
+                in_state([PlatformState::Suspending, PlatformState::Suspended])
+            }
             ActionKind::DeleteMachine => {
                 let id = intent.external_id.as_ref()?;
                 let there = self.machine_ids.contains(&**id);
@@ -175,6 +203,11 @@ impl<'a> Lists<'a> {
             }
         }
     }
+}
+
+/// What is older than this was there before the intent, whatever the platform's clock says.
+fn oldest(intent: &Intent) -> UnixMillis {
+    intent.sent_at.unwrap_or(intent.planned_at).plus_ms(-CLOCK_SKEW_MAX_MS)
 }
 
 fn hold(settled: &mut Settled, intent: &Intent, until: UnixMillis, why: &str) {

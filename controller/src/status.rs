@@ -116,7 +116,13 @@ fn conditions(facts: &Facts<'_>, now: UnixMillis) -> Vec<Condition> {
         None => conditions.add(condition::SYNCED, true, "Synced", "the platform was read"),
     }
     let waiting = first(|reason| {
-        matches!(reason, NoteReason::Waiting | NoteReason::Unsettled | NoteReason::BudgetExhausted)
+        matches!(
+            reason,
+            NoteReason::Waiting
+                | NoteReason::Unsettled
+                | NoteReason::BudgetExhausted
+                | NoteReason::Relocating
+        )
     });
     match waiting {
         Some(note) => conditions.add_note(condition::PROGRESSING, true, note),
@@ -132,6 +138,15 @@ fn conditions(facts: &Facts<'_>, now: UnixMillis) -> Vec<Condition> {
     match first(|reason| reason == NoteReason::NameTaken) {
         Some(note) => conditions.add_note(condition::NAME_TAKEN, true, note),
         None => conditions.add(condition::NAME_TAKEN, false, "AsExpected", "no name is taken"),
+    }
+    if facts.desired.paused {
+        let paused = first(|reason| reason == NoteReason::Paused);
+        let message =
+            paused.map_or("reconcile is Paused; nothing is left undone", |note| &note.message);
+        conditions.add(condition::PAUSED, true, "Paused", message);
+    }
+    if let Some(note) = first(|reason| reason == NoteReason::Relocating) {
+        conditions.add_note(condition::RELOCATING, true, note);
     }
     if facts.source_missing {
         let message = format!("{} no longer holds this tenant; nothing is deleted", facts.source);
@@ -207,10 +222,19 @@ fn machines(facts: &Facts<'_>) -> Vec<MachineStatus> {
                 private_ip: seen.and_then(|machine| machine.private_ip.clone()),
                 version: seen.and_then(|machine| machine.version.clone()),
                 ready: report.is_some_and(|report| report.ready),
+                replacing: report.is_some_and(|report| {
+                    report.replacing || !report.ready && was_replacing(facts, &wanted.name)
+                }),
                 agent: None,
             }
         })
         .collect()
+}
+
+/// Whether an earlier pass took the machine down in order to make it anew.
+fn was_replacing(facts: &Facts<'_>, machine: &str) -> bool {
+    let mut before = facts.before.into_iter().flat_map(|before| &before.machines);
+    before.any(|known| known.name == machine && known.replacing)
 }
 
 fn volumes(facts: &Facts<'_>) -> Vec<VolumeStatus> {

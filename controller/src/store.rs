@@ -358,6 +358,13 @@ pub trait Store: Clone + Send + Sync + 'static {
         secrets: Vec<StoredSecret>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Forgets one secret of an app: it was removed.
+    fn remove_secret(
+        &self,
+        app: String,
+        name: String,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Forgets the secrets of apps in which nobody is interested any more.
     fn remove_secrets(
         &self,

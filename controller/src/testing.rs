@@ -18,7 +18,7 @@ use vault_cloud::logs::{LogLine, Tail};
 use vault_cloud::machines::Exit;
 use vault_plan::action::ActionKind;
 use vault_plan::identity::ControllerId;
-use vault_plan::observed::{ObservedMachine, ObservedVolume, PlatformState};
+use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume, PlatformState};
 use vault_plan::time::UnixMillis;
 
 use crate::accept::{Decision, Writer, decide};
@@ -159,6 +159,14 @@ pub(crate) struct World {
     pub(crate) error_regions: BTreeSet<String>,
     pub(crate) unreadable: usize,
     pub(crate) owner: Option<AppOwner>,
+    /// Snapshots by the volumes' ids.
+    pub(crate) snapshots: BTreeMap<String, Vec<ObservedSnapshot>>,
+    /// Whether machines have to start anew to see that their volumes grew.
+    pub(crate) extend_needs_restart: bool,
+    /// What the platform's clock says when something is made; [`NOW`] at first.
+    pub(crate) made_after_ms: i64,
+    /// The snapshots that volumes were made from, by the volumes' ids.
+    pub(crate) restored: BTreeMap<String, String>,
     /// Values and digests of secrets, by app and name.
     pub(crate) secrets: BTreeMap<(String, String), (String, String)>,
     /// Grows with every write of a secret.
@@ -182,6 +190,18 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// What the platform's clock says.
+    pub(crate) fn now(&self) -> UnixMillis {
+        NOW.plus_ms(self.made_after_ms)
+    }
+
+    /// All snapshots that were begun are done.
+    pub(crate) fn finish_snapshots(&mut self) {
+        for snapshot in self.snapshots.values_mut().flatten() {
+            "created".clone_into(&mut snapshot.status);
+        }
+    }
+
     /// Sets a secret, as anybody can who has the right to.
     pub(crate) fn set_secret(&mut self, app: &str, name: &str, value: &str) -> SecretSet {
         self.secrets_version += 1;
@@ -255,8 +275,10 @@ impl FakePlatform {
     }
 
     fn set_state(world: &mut World, id: &str, state: PlatformState) {
+        let now = world.now();
         for machine in world.machines.iter_mut().filter(|machine| machine.id == id) {
             machine.state = state.clone();
+            machine.updated_at = Some(now);
         }
     }
 }
@@ -339,6 +361,9 @@ impl Platform for FakePlatform {
             let id = format!("vol_{}", world.volumes.len());
             let mut made = volume(&id, &new.name, app);
             made.size_gb = new.size_gb;
+            made.region = new.region;
+            made.created_at = Some(world.now());
+            world.restored.extend(new.snapshot_id.map(|snapshot| (id.clone(), snapshot)));
             world.volumes.push(made);
             id
         })
@@ -387,6 +412,62 @@ impl Platform for FakePlatform {
     async fn stop_machine(&self, _: &str, id: &str) -> Result<(), CallError> {
         let act = |world: &mut World| Self::set_state(world, id, PlatformState::Stopped);
         self.write("stop_machine", id, act).await
+    }
+
+    async fn suspend_machine(&self, _: &str, id: &str) -> Result<(), CallError> {
+        let act = |world: &mut World| Self::set_state(world, id, PlatformState::Suspended);
+        self.write("suspend_machine", id, act).await
+    }
+
+    async fn set_metadata(
+        &self,
+        _: &str,
+        id: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<(), CallError> {
+        self.write("set_metadata", &format!("{id} {key}={value}"), |world| {
+            for machine in world.machines.iter_mut().filter(|machine| machine.id == id) {
+                machine.metadata.insert(key.to_owned(), value.to_owned());
+            }
+        })
+        .await
+    }
+
+    async fn extend_volume(&self, _: &str, id: &str, size_gb: u32) -> Result<bool, CallError> {
+        self.write("extend_volume", id, |world| {
+            for volume in world.volumes.iter_mut().filter(|volume| volume.id == id) {
+                assert!(volume.size_gb < size_gb, "volumes only grow");
+                volume.size_gb = size_gb;
+            }
+            world.extend_needs_restart
+        })
+        .await
+    }
+
+    async fn snapshots(&self, _: &str, volume: &str) -> Result<Vec<ObservedSnapshot>, CallError> {
+        let world = self.read(format!("snapshots {volume}"))?;
+        Ok(world.snapshots.get(volume).cloned().unwrap_or_default())
+    }
+
+    async fn create_snapshot(&self, _: &str, volume: &str) -> Result<(), CallError> {
+        self.write("create_snapshot", volume, |world| {
+            let created_at = Some(world.now());
+            let snapshots = world.snapshots.entry(volume.to_owned()).or_default();
+            let id = format!("vs_{}", snapshots.len());
+            snapshots.push(ObservedSnapshot { id, status: "pending".to_owned(), created_at });
+        })
+        .await
+    }
+
+    async fn delete_secret(&self, app: &str, name: &str) -> Result<Option<u64>, CallError> {
+        let key = (app.to_owned(), name.to_owned());
+        self.write("delete_secret", name, |world| {
+            world.secrets.remove(&key);
+            world.secrets_version += 1;
+            Some(world.secrets_version)
+        })
+        .await
     }
 
     async fn delete_machine(&self, _: &str, id: &str) -> Result<(), CallError> {
@@ -451,6 +532,7 @@ pub(crate) fn volume(id: &str, name: &str, app: &str) -> ObservedVolume {
         size_gb: 1,
         state: "created".to_owned(),
         attached_machine: None,
+        created_at: None,
     }
 }
 

@@ -47,7 +47,7 @@ fn cases() -> Vec<Case> {
         case("over-the-cap", "1:1", "1048576", format!("# {}\n", "x".repeat(1024 * 1024))),
         case("alias-bomb", "5:55", "100000 values", alias_bomb()),
         case("no-manifest", "1:1", "`apiVersion`", "just: text\n".to_owned()),
-        case("not-yet", "5:3", "not supported yet", edited("spec:\n", "spec:\n  secrets: []\n")),
+        case("not-yet", "5:3", "not supported yet", edited("spec:\n", "spec:\n  rootfs: {}\n")),
     ]
 }
 

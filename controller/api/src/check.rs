@@ -11,6 +11,7 @@
 
 pub(crate) mod at;
 mod config;
+mod secrets;
 mod semantics;
 mod structure;
 mod unknown;

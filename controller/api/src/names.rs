@@ -99,6 +99,24 @@ pub fn check_volume_name(name: &str) -> Result<(), NameError> {
     VOLUME_NAME.check(name)
 }
 
+/// Checks the name of an environment variable: 1 to 255 letters, digits and underscores, not
+/// beginning with a digit.
+///
+/// # Errors
+/// The first rule that the name breaks.
+pub fn check_env_name(name: &str) -> Result<(), NameError> {
+    ENV_NAME.check(name)
+}
+
+/// Checks the name of a var: 1 to 63 letters, digits, dashes and underscores, beginning with a letter
+/// or an underscore.
+///
+/// # Errors
+/// The first rule that the name breaks.
+pub fn check_var_name(name: &str) -> Result<(), NameError> {
+    VAR_NAME.check(name)
+}
+
 /// Checks the key of a label or an annotation: `NAME` or `PREFIX/NAME`, as in Kubernetes.
 ///
 /// # Errors
@@ -188,6 +206,23 @@ const VOLUME_NAME: Rule = Rule {
     ..OBJECT_NAME
 };
 
+const VAR_NAME: Rule = Rule {
+    length_max: DNS_LABEL_LENGTH_MAX,
+    first: |character| character.is_ascii_alphabetic() || character == '_',
+    first_words: "a letter or an underscore",
+    inner: |character| character.is_ascii_alphanumeric() || "-_".contains(character),
+    inner_words: "letters, digits, dashes and underscores",
+    last: |_| true,
+    last_words: "any of these",
+};
+
+const ENV_NAME: Rule = Rule {
+    length_max: 255,
+    inner: |character| character.is_ascii_alphanumeric() || character == '_',
+    inner_words: "letters, digits and underscores",
+    ..VAR_NAME
+};
+
 const LABEL: Rule = Rule {
     length_max: DNS_LABEL_LENGTH_MAX,
     first: |character| character.is_ascii_alphanumeric(),
@@ -238,7 +273,12 @@ mod tests {
     fn good_names_pass_and_bad_names_do_not() {
         let (letters_63, letters_64) = ("a".repeat(63), "a".repeat(64));
         let (letters_20, letters_21) = ("a".repeat(20), "a".repeat(21));
-        let table: [(Check, &[&str], &[&str]); 7] = [
+        let table: [(Check, &[&str], &[&str]); 8] = [
+            (
+                check_var_name,
+                &["plan", "_x", "A-b_1", &letters_63],
+                &["", "1", "-a", "a.b", "a b", "{{", &letters_64],
+            ),
             (
                 check_object_name,
                 &["acme", "a", "a-1", &letters_63],

@@ -25,8 +25,8 @@ pub struct TenantPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedAction {
-    /// `CreateApp`, `SetSecret`, `CreateVolume`, `CreateMachine`, `UpdateMachine`, `StartMachine`,
-    /// `StopMachine` or `DeleteMachine`.
+    /// `CreateApp`, `SetSecret`, `RemoveSecret`, `CreateVolume`, `ExtendVolume`, `SnapshotVolume`, `CreateMachine`,
+    /// `UpdateMachine`, `StartMachine`, `StopMachine`, `SuspendMachine` or `DeleteMachine`.
     pub action: String,
     /// What it acts on, such as `machine acme-box-0`.
     pub target: String,

@@ -8,6 +8,11 @@
 //! Problems point into the tenant's document; where the faulty value came from the class, they
 //! point at `spec.class` and name class and field.
 
+mod suspend;
+mod vars;
+
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::check::at::At;
@@ -15,7 +20,8 @@ use crate::check::words::shorten;
 use crate::names::{DNS_LABEL_LENGTH_MAX, did_you_mean};
 use crate::problem::{FieldPath, Problem};
 use crate::tenant::{
-    DeletionPolicy, MachineGroup, MachineState, TenantClassSpec, TenantSpec, VolumeTemplate,
+    DeletionPolicy, MachineGroup, MachineState, Relocate, SecretEntry, TenantClassSpec, TenantSpec,
+    VolumeTemplate,
 };
 
 /// A tenant and its class in one.
@@ -25,6 +31,11 @@ pub struct ResolvedSpec {
     pub org: Option<String>,
     /// The name of the app; derived from the tenant's identity if absent.
     pub app: Option<String>,
+    /// What the placeholders `{{vars.NAME}}` stand for: the tenant's over the class's.
+    pub vars: BTreeMap<String, String>,
+    /// The app secrets, besides those that the controller sets by itself: the tenant's, or else the
+    /// class's.
+    pub secrets: Vec<SecretEntry>,
     /// The machine groups: the class's first, then the tenant's new ones.
     pub machines: Vec<ResolvedGroup>,
     /// The volume templates, in the same order.
@@ -42,6 +53,8 @@ pub struct ResolvedGroup {
     pub count: u32,
     /// Whether they run.
     pub state: MachineState,
+    /// Whether they and their volumes may be moved to another region by a snapshot.
+    pub relocate: bool,
     /// Fly's machine config, with placeholders, and with `mounts` as written: its `volume` is the
     /// name of a template, not yet the id of a volume.
     pub config: Map<String, Value>,
@@ -88,8 +101,12 @@ pub fn resolve(
     }
     let empty = TenantClassSpec::default();
     let class_spec = class.map_or(&empty, |(_, class)| class);
+    let mut vars = class_spec.vars.clone();
+    vars.extend(spec.vars.clone());
     let mut resolution = Resolution {
         tenant: name,
+        vars: &vars,
+        relocate: spec.relocate.or(class_spec.relocate),
         class: class.map(|(name, _)| name),
         volumes: merged(&spec.volumes, &class_spec.volumes, |volume| &volume.name),
         problems: Vec::new(),
@@ -103,7 +120,9 @@ pub fn resolve(
         return Err(resolution.problems);
     }
     let org = spec.org.clone().or_else(|| class_spec.org.clone());
-    Ok(ResolvedSpec { org, app: spec.app.clone(), machines, volumes })
+    let secrets = if spec.secrets.is_empty() { &class_spec.secrets } else { &spec.secrets };
+    let secrets = secrets.clone();
+    Ok(ResolvedSpec { org, app: spec.app.clone(), vars, secrets, machines, volumes })
 }
 
 /// The problem of a tenant whose class does not exist, or has errors of its own (`is_refused`).
@@ -177,6 +196,8 @@ impl<'a, T> Merged<'a, T> {
 struct Resolution<'a> {
     tenant: &'a str,
     class: Option<&'a str>,
+    vars: &'a BTreeMap<String, String>,
+    relocate: Option<Relocate>,
     volumes: Vec<Merged<'a, VolumeTemplate>>,
     problems: Vec<Problem>,
 }
@@ -229,12 +250,19 @@ impl<'a> Resolution<'a> {
             }
         }
         self.check_image(&place, name, &config);
+        self.check_vars(&place, group.own.map(|(_, own)| &own.config), &config);
+        let state = group.pick(|group| group.state.as_ref()).copied().unwrap_or_default();
+        if state == MachineState::Suspended {
+            self.check_suspend(&place, group, &config);
+        }
+        let relocate = group.pick(|group| group.relocate.as_ref()).copied().or(self.relocate);
         let mount = self.resolve_mount(&place, group, region, &config);
         Some(ResolvedGroup {
             name: name.clone(),
             region: region?.to_owned(),
             count,
-            state: group.pick(|group| group.state.as_ref()).copied().unwrap_or_default(),
+            state,
+            relocate: relocate == Some(Relocate::Snapshot),
             config,
             mount,
         })

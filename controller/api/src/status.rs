@@ -17,6 +17,10 @@ pub mod condition {
     pub const DEGRADED: &str = "Degraded";
     /// The app's name belongs to someone else.
     pub const NAME_TAKEN: &str = "NameTaken";
+    /// The tenant's `reconcile` is `Paused`: nothing is done for it. Set only while that is so.
+    pub const PAUSED: &str = "Paused";
+    /// A machine and its volume are on their way to another region. Set only while that is so.
+    pub const RELOCATING: &str = "Relocating";
     /// The tenant came from a manifest file that is no longer there. Set only while that is so.
     pub const SOURCE_MISSING: &str = "SourceMissing";
 }
@@ -75,10 +79,18 @@ pub struct MachineStatus {
     pub version: Option<String>,
     /// In its wanted state at the wanted spec.
     pub ready: bool,
+    /// It was taken down in order to be made anew, and is not ready yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replacing: bool,
     /// What the agent inside said when it was last asked. It is asked while the tenant is not
     /// Ready, so this may be older than the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentStatus>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// What an agent said of itself, once it had proved which machine it is.

@@ -4,6 +4,8 @@
 //! wins. Which fields must be there is known only after the two are merged, so here nearly
 //! everything is optional and [`crate::resolve`] asks for what is missing.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,6 +18,14 @@ use crate::status::TenantStatus;
 pub const GROUPS_MAX: usize = 100;
 /// Most machines of one group, so that a slip of the finger does not order thousands.
 pub const COUNT_MAX: u32 = 100;
+/// Most vars of one document: a class is told apart by a handful.
+pub const VARS_MAX: usize = 100;
+/// The longest value of a var, in bytes. It may stand in many places of a config.
+pub const VAR_BYTES_MAX: usize = 4096;
+/// Most secrets of one document: the hash of each stands in the metadata of each machine.
+pub const SECRETS_MAX: usize = 32;
+/// What the environment variables that a manifest may name begin with.
+pub const SECRET_ENV_PREFIX: &str = "VAULTCTL_SECRET_";
 /// The largest volume of Fly, in gigabytes.
 pub const VOLUME_SIZE_GB_MAX: u32 = 500;
 
@@ -65,6 +75,21 @@ pub struct TenantSpec {
     /// The name of the tenant's Fly app; derived from the tenant's identity if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
+    /// Texts for the placeholders `{{vars.NAME}}` of machine configs, merged into the class's by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = VARS_MAX))]
+    pub vars: BTreeMap<String, String>,
+    /// Whether the controller acts: `Active`, or `Paused` to look and report only; `Active` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconcile: Option<ReconcileMode>,
+    /// App secrets whose values the controller reads from its environment or its `--secrets-dir`; if there are any, they
+    /// replace the class's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = SECRETS_MAX))]
+    pub secrets: Vec<SecretEntry>,
+    /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relocate: Option<Relocate>,
     /// Machine groups, merged into the class's by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
@@ -82,6 +107,21 @@ pub struct TenantClassSpec {
     /// The slug of the Fly organization; the controller's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub org: Option<String>,
+    /// Texts for the placeholders `{{vars.NAME}}` of machine configs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = VARS_MAX))]
+    pub vars: BTreeMap<String, String>,
+    /// Whether the controller acts: `Active`, or `Paused` to look and report only, for tenants that do not say it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconcile: Option<ReconcileMode>,
+    /// App secrets whose values the controller reads from its environment or its `--secrets-dir`, for
+    /// tenants that name none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = SECRETS_MAX))]
+    pub secrets: Vec<SecretEntry>,
+    /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relocate: Option<Relocate>,
     /// Machine groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
@@ -90,6 +130,39 @@ pub struct TenantClassSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
     pub volumes: Vec<VolumeTemplate>,
+}
+
+/// Whether the controller acts on a tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ReconcileMode {
+    /// Look, report and act.
+    #[default]
+    Active,
+    /// Look and report, with what would be done; touch nothing, not even to delete the tenant.
+    Paused,
+}
+
+/// One app secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretEntry {
+    /// The environment variable in the machines: letters, digits and underscores.
+    pub name: String,
+    /// Where its value comes from.
+    pub from: SecretFrom,
+}
+
+/// Where the value of a secret comes from: exactly one of these.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretFrom {
+    /// An environment variable of the controller; its name begins with `VAULTCTL_SECRET_`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// A file beneath the controller's `--secrets-dir`, by its relative path. One line break at its
+    /// end is not part of the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// Machines that are alike: `count` of them, numbered from 0.
@@ -109,9 +182,12 @@ pub struct MachineGroup {
     /// Whether the machines run; `Started` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<MachineState>,
+    /// How machines with volumes get to another region; refused if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relocate: Option<Relocate>,
     /// Fly's machine config, verbatim (`snake_case`, members that vaultctl does not know are passed
-    /// through). `{{tenant}}` and `{{index}}` in its strings are replaced. `mounts[].volume` names a
-    /// volume of this manifest.
+    /// through). `{{tenant}}`, `{{index}}` and `{{vars.NAME}}` in its strings are replaced.
+    /// `mounts[].volume` names a volume of this manifest.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub config: Map<String, Value>,
 }
@@ -124,6 +200,17 @@ pub enum MachineState {
     Started,
     /// Created, with its volume, but not running.
     Stopped,
+    /// Created, run once, and suspended: its memory is kept, and it starts where it left off. At
+    /// most 2 GB of memory, no swap, no GPU and no schedule.
+    Suspended,
+}
+
+/// How a machine with a volume gets to another region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Relocate {
+    /// The machine is stopped, a snapshot of its volume is made, and volume and machine are made
+    /// from it in the new region. The old volume is kept.
+    Snapshot,
 }
 
 /// A volume that each machine mounting it gets one of.

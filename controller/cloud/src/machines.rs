@@ -1,6 +1,7 @@
 //! The Machines API: apps, machines, volumes and secrets.
 
 mod call;
+mod changes;
 mod config;
 mod exit;
 mod lists;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+pub use changes::VolumeSnapshots;
 pub use config::{ClientConfig, RateLimits};
 pub use exit::Exit;
 pub use lists::{AppSecrets, AppVolumes, Apps, OrgMachines, OrgVolumes};

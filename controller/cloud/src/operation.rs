@@ -49,6 +49,18 @@ pub enum Operation {
     ListMachineEvents,
     /// `GET /api/v1/apps/{app}/logs`
     ReadLogs,
+    /// `POST /v1/apps/{app}/machines/{id}/suspend`
+    SuspendMachine,
+    /// `POST /v1/apps/{app}/machines/{id}/metadata/{key}`
+    SetMetadata,
+    /// `PUT /v1/apps/{app}/volumes/{id}/extend`
+    ExtendVolume,
+    /// `GET /v1/apps/{app}/volumes/{id}/snapshots`
+    ListSnapshots,
+    /// `POST /v1/apps/{app}/volumes/{id}/snapshots`
+    CreateSnapshot,
+    /// `DELETE /v1/apps/{app}/secrets/{name}`
+    DeleteSecret,
 }
 
 /// What the platform allows for every action that has no limit of its own.
@@ -85,6 +97,12 @@ impl Operation {
             Self::SetSecret => "set_secret",
             Self::ListMachineEvents => "list_machine_events",
             Self::ReadLogs => "read_logs",
+            Self::SuspendMachine => "suspend_machine",
+            Self::SetMetadata => "set_metadata",
+            Self::ExtendVolume => "extend_volume",
+            Self::ListSnapshots => "list_snapshots",
+            Self::CreateSnapshot => "create_snapshot",
+            Self::DeleteSecret => "delete_secret",
         }
     }
 
@@ -102,15 +120,20 @@ impl Operation {
             | Self::ListAppVolumes
             | Self::ListSecrets
             | Self::ListMachineEvents
-            | Self::ReadLogs => Method::GET,
+            | Self::ReadLogs
+            | Self::ListSnapshots => Method::GET,
             Self::CreateApp
             | Self::CreateMachine
             | Self::UpdateMachine
             | Self::StartMachine
             | Self::StopMachine
             | Self::CreateVolume
-            | Self::SetSecret => Method::POST,
-            Self::DeleteApp | Self::DeleteMachine => Method::DELETE,
+            | Self::SetSecret
+            | Self::SuspendMachine
+            | Self::SetMetadata
+            | Self::CreateSnapshot => Method::POST,
+            Self::ExtendVolume => Method::PUT,
+            Self::DeleteApp | Self::DeleteMachine | Self::DeleteSecret => Method::DELETE,
         }
     }
 
@@ -123,10 +146,10 @@ impl Operation {
     }
 
     /// Whether making the call twice leaves what making it once does: reads, and setting a secret
-    /// to the same value.
+    /// or an entry of metadata to the same value.
     #[must_use]
     pub fn may_be_repeated(self) -> bool {
-        self == Self::SetSecret || self.method() == Method::GET
+        matches!(self, Self::SetSecret | Self::SetMetadata) || self.method() == Method::GET
     }
 
     /// The documented limit per identifier, or `None` for what is listed per organization.

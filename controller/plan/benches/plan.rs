@@ -15,7 +15,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
-use vault_api::tenant::{TenantClassSpec, TenantSpec};
+use vault_api::tenant::{SecretEntry, TenantClassSpec, TenantSpec};
 use vault_plan::action::{Action, Plan};
 use vault_plan::desired::{Desired, DesiredSecret, DesiredSecrets, TenantInput};
 use vault_plan::identity::{ControllerId, TenantUid};
@@ -39,7 +39,11 @@ struct OneSecret;
 impl DesiredSecrets for OneSecret {
     fn of(&self, _: TenantUid, _: &str) -> Vec<DesiredSecret> {
         let hash = "00112233445566778899aabbccddeeff".to_owned();
-        vec![DesiredSecret { name: "VAULT_TENANT_SECRET".into(), hash }]
+        vec![DesiredSecret { name: "VAULT_TENANT_SECRET".into(), hash, from: None }]
+    }
+
+    fn of_manifest(&self, _: &str, secret: &SecretEntry) -> Result<String, String> {
+        Err(format!("there is no value for {} here", secret.name))
     }
 }
 
@@ -96,7 +100,7 @@ impl Fleet {
         for planned in self.plan().actions {
             match planned.action {
                 Action::CreateApp => lists.apps.push(planned.app),
-                Action::SetSecret(_) => {}
+                Action::SetSecret(_) | Action::RemoveSecret(_) => {}
                 Action::CreateVolume(create) => lists.volumes.push(ObservedVolume {
                     id: format!("vol_{:016}", lists.volumes.len()),
                     name: create.name,
@@ -104,6 +108,7 @@ impl Fleet {
                     region: create.region.to_string(),
                     size_gb: create.size_gb,
                     state: "created".to_owned(),
+                    created_at: None,
                     attached_machine: Some(format!("{:014x}", lists.machines.len())),
                 }),
                 Action::CreateMachine(create) => {

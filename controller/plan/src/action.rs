@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use vault_api::tenant::SecretFrom;
 
 use crate::config::{HASH_VERSION, SpecHash};
 use crate::identity::TenantUid;
@@ -17,6 +18,8 @@ pub struct Plan {
     /// The actions of one tenant stand together and are carried out one after the other; those of
     /// different tenants may run side by side.
     pub actions: Vec<PlannedAction>,
+    /// What would be done for tenants whose `reconcile` is `Paused`. Never carried out.
+    pub withheld: Vec<PlannedAction>,
     /// Why each tenant is not there yet.
     pub report: Report,
 }
@@ -43,8 +46,14 @@ pub enum Action {
     CreateApp,
     /// Set an app secret of the tenant.
     SetSecret(SetSecret),
+    /// Remove an app secret that we set.
+    RemoveSecret(RemoveSecret),
     /// Create a volume that nothing is attached to yet.
     CreateVolume(CreateVolume),
+    /// Make a volume larger.
+    ExtendVolume(ExtendVolume),
+    /// Begin a snapshot of a volume.
+    SnapshotVolume(SnapshotVolume),
     /// Create a machine.
     CreateMachine(CreateMachine),
     /// Give a machine a new config; a running machine restarts.
@@ -53,6 +62,8 @@ pub enum Action {
     StartMachine(MachineRef),
     /// Stop a machine, with time for its programs to end.
     StopMachine(MachineRef),
+    /// Suspend a machine: its memory is kept, and it starts where it left off.
+    SuspendMachine(MachineRef),
     /// Destroy a machine. Its volume stays.
     DeleteMachine(MachineRef),
 }
@@ -66,6 +77,15 @@ pub struct SetSecret {
     pub hash: String,
     /// Whose secret it is.
     pub tenant_uid: TenantUid,
+    /// Where its value comes from, if the manifest says; else it is derived.
+    pub from: Option<SecretFrom>,
+}
+
+/// An app secret that the manifest no longer names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoveSecret {
+    /// The environment variable in the machines.
+    pub name: Arc<str>,
 }
 
 /// A volume to be created.
@@ -78,6 +98,49 @@ pub struct CreateVolume {
     /// Size in gigabytes.
     pub size_gb: u32,
     /// The machine that it is for.
+    pub machine: String,
+    /// The snapshot whose data it begins with.
+    pub snapshot: Option<String>,
+}
+
+/// A volume to be made larger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtendVolume {
+    /// Fly's id.
+    pub id: String,
+    /// The derived name.
+    pub name: String,
+    /// Its size now, in gigabytes.
+    pub from_gb: u32,
+    /// Its size to be, in gigabytes.
+    pub size_gb: u32,
+    /// The machine that holds it.
+    pub machine: MachineRef,
+    /// Whether the machine says with what size it started; see [`metadata::VOLUME_GB`].
+    pub is_marked: bool,
+}
+
+impl ExtendVolume {
+    /// What the machine's [`metadata::VOLUME_GB`] is to say afterwards, if it has to change: it
+    /// differs from the volume's size for as long as the machine has to start anew.
+    #[must_use]
+    pub fn mark(&self, needs_restart: bool) -> Option<u32> {
+        match (needs_restart, self.is_marked) {
+            (false, _) => Some(self.size_gb),
+            (true, false) => Some(self.from_gb),
+            (true, true) => None,
+        }
+    }
+}
+
+/// A volume of which a snapshot is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotVolume {
+    /// Fly's id.
+    pub id: String,
+    /// The derived name.
+    pub name: String,
+    /// The name of the machine that holds it.
     pub machine: String,
 }
 
@@ -146,7 +209,15 @@ impl MachineConfig {
         own: OwnMarks<'_>,
         hash: SpecHash,
         volume: Option<VolumeSource>,
+        volume_gb: Option<u32>,
     ) -> Self {
+        let keys: Vec<String> = match config.get("metadata") {
+            Some(Value::Object(members)) => members.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
+        if !keys.is_empty() {
+            set_metadata(&mut config, metadata::METADATA_KEYS, json!(keys).to_string());
+        }
         for (key, value) in [
             (metadata::CONTROLLER, own.controller.to_owned()),
             (metadata::TENANT, own.tenant.to_owned()),
@@ -157,6 +228,9 @@ impl MachineConfig {
         }
         if !own.secret_hash.is_empty() {
             set_metadata(&mut config, metadata::SECRET_HASH, own.secret_hash.to_owned());
+        }
+        if let Some(volume_gb) = volume_gb {
+            set_metadata(&mut config, metadata::VOLUME_GB, volume_gb.to_string());
         }
         Self { config, volume }
     }
@@ -196,11 +270,15 @@ impl Action {
         match self {
             Self::CreateApp => ActionKind::CreateApp,
             Self::SetSecret(_) => ActionKind::SetSecret,
+            Self::RemoveSecret(_) => ActionKind::RemoveSecret,
             Self::CreateVolume(_) => ActionKind::CreateVolume,
+            Self::ExtendVolume(_) => ActionKind::ExtendVolume,
+            Self::SnapshotVolume(_) => ActionKind::SnapshotVolume,
             Self::CreateMachine(_) => ActionKind::CreateMachine,
             Self::UpdateMachine(_) => ActionKind::UpdateMachine,
             Self::StartMachine(_) => ActionKind::StartMachine,
             Self::StopMachine(_) => ActionKind::StopMachine,
+            Self::SuspendMachine(_) => ActionKind::SuspendMachine,
             Self::DeleteMachine(_) => ActionKind::DeleteMachine,
         }
     }
@@ -213,8 +291,15 @@ impl PlannedAction {
         match &self.action {
             Action::CreateApp => format!("app {}", self.app),
             Action::SetSecret(secret) => format!("secret {} of app {}", secret.name, self.app),
+            Action::RemoveSecret(secret) => format!("secret {} of app {}", secret.name, self.app),
             Action::CreateVolume(volume) => {
                 format!("volume {} of {}", volume.name, volume.machine)
+            }
+            Action::ExtendVolume(volume) => {
+                format!("volume {} of {}", volume.name, volume.machine.name)
+            }
+            Action::SnapshotVolume(volume) => {
+                format!("snapshot of volume {} of {}", volume.name, volume.machine)
             }
             _ => format!("machine {}", self.external_name()),
         }
@@ -226,11 +311,15 @@ impl PlannedAction {
         match &self.action {
             Action::CreateApp => &self.app,
             Action::SetSecret(secret) => &secret.name,
+            Action::RemoveSecret(secret) => &secret.name,
             Action::CreateVolume(volume) => &volume.name,
+            Action::ExtendVolume(volume) => &volume.name,
+            Action::SnapshotVolume(volume) => &volume.name,
             Action::CreateMachine(machine) => &machine.name,
             Action::UpdateMachine(update) => &update.machine.name,
             Action::StartMachine(machine)
             | Action::StopMachine(machine)
+            | Action::SuspendMachine(machine)
             | Action::DeleteMachine(machine) => &machine.name,
         }
     }
@@ -243,8 +332,14 @@ pub enum ActionKind {
     CreateApp,
     /// [`Action::SetSecret`]
     SetSecret,
+    /// [`Action::RemoveSecret`]
+    RemoveSecret,
     /// [`Action::CreateVolume`]
     CreateVolume,
+    /// [`Action::ExtendVolume`]
+    ExtendVolume,
+    /// [`Action::SnapshotVolume`]
+    SnapshotVolume,
     /// [`Action::CreateMachine`]
     CreateMachine,
     /// [`Action::UpdateMachine`]
@@ -253,20 +348,26 @@ pub enum ActionKind {
     StartMachine,
     /// [`Action::StopMachine`]
     StopMachine,
+    /// [`Action::SuspendMachine`]
+    SuspendMachine,
     /// [`Action::DeleteMachine`]
     DeleteMachine,
 }
 
 impl ActionKind {
     /// All kinds, in the order in which they stand above.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::CreateApp,
         Self::SetSecret,
+        Self::RemoveSecret,
         Self::CreateVolume,
+        Self::ExtendVolume,
+        Self::SnapshotVolume,
         Self::CreateMachine,
         Self::UpdateMachine,
         Self::StartMachine,
         Self::StopMachine,
+        Self::SuspendMachine,
         Self::DeleteMachine,
     ];
 
@@ -276,11 +377,15 @@ impl ActionKind {
         match self {
             Self::CreateApp => "CreateApp",
             Self::SetSecret => "SetSecret",
+            Self::RemoveSecret => "RemoveSecret",
             Self::CreateVolume => "CreateVolume",
+            Self::ExtendVolume => "ExtendVolume",
+            Self::SnapshotVolume => "SnapshotVolume",
             Self::CreateMachine => "CreateMachine",
             Self::UpdateMachine => "UpdateMachine",
             Self::StartMachine => "StartMachine",
             Self::StopMachine => "StopMachine",
+            Self::SuspendMachine => "SuspendMachine",
             Self::DeleteMachine => "DeleteMachine",
         }
     }
@@ -297,9 +402,13 @@ impl ActionKind {
         match self {
             Self::CreateApp | Self::CreateVolume | Self::CreateMachine => "created",
             Self::SetSecret => "set",
+            Self::RemoveSecret => "removed",
+            Self::ExtendVolume => "extended",
+            Self::SnapshotVolume => "begun",
             Self::UpdateMachine => "updated",
             Self::StartMachine => "started",
             Self::StopMachine => "stopped",
+            Self::SuspendMachine => "suspended",
             Self::DeleteMachine => "deleted",
         }
     }

@@ -9,11 +9,12 @@
 //! A fleet of ten thousand tenants shares a handful of configs. The pass with nothing to do needs
 //! only the hash and the members that an overview row shows, so nothing is rendered for it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use vault_api::template::{Piece, pieces, substitute};
+use vault_api::template::{Piece, Values, pieces, substitute, substitute_config};
 
 use crate::metadata;
 use crate::observed::ObservedMachine;
@@ -58,6 +59,8 @@ impl fmt::Debug for SpecHash {
 #[derive(Clone, Debug)]
 pub struct ConfigTemplate {
     config: Map<String, Value>,
+    /// What `{{vars.NAME}}` stands for.
+    vars: BTreeMap<String, String>,
     /// The canonical JSON, cut at its placeholders: hashing it for a machine copies nothing.
     canonical: Vec<CanonicalPiece>,
 }
@@ -70,9 +73,10 @@ enum CanonicalPiece {
 }
 
 impl ConfigTemplate {
-    /// Compiles a checked config: `mounts[].volume` still names a volume of the manifest.
+    /// Compiles a checked config with its vars: `mounts[].volume` still names a volume of the
+    /// manifest.
     #[must_use]
-    pub fn compile(config: Map<String, Value>) -> Self {
+    pub fn compile(config: Map<String, Value>, vars: BTreeMap<String, String>) -> Self {
         let mut canonical = String::with_capacity(CANONICAL_LENGTH_USUAL);
         write_canonical_object(&config, &mut canonical);
         let canonical = pieces(&canonical)
@@ -80,9 +84,15 @@ impl ConfigTemplate {
                 Piece::Text(text) => CanonicalPiece::Text(text.to_owned()),
                 Piece::Tenant => CanonicalPiece::Tenant,
                 Piece::Index => CanonicalPiece::Index,
+                // Inside a string of JSON, the value stands as JSON writes it.
+                Piece::Var(name) => {
+                    let mut text = String::new();
+                    write_string(vars.get(name).map_or("", String::as_str), &mut text);
+                    CanonicalPiece::Text(text[1..text.len() - 1].to_owned())
+                }
             })
             .collect();
-        Self { config, canonical }
+        Self { config, vars, canonical }
     }
 
     /// The hash of this config for one machine.
@@ -106,10 +116,7 @@ impl ConfigTemplate {
     /// [`crate::action::MachineConfig`].
     #[must_use]
     pub fn render(&self, tenant: &str, index: u32) -> Map<String, Value> {
-        self.config
-            .iter()
-            .map(|(key, value)| (key.clone(), render_value(value, tenant, index)))
-            .collect()
+        substitute_config(&self.config, Values { tenant, index, vars: &self.vars })
     }
 
     /// The first visible member in which `machine` differs from this config, if any.
@@ -122,7 +129,7 @@ impl ConfigTemplate {
         tenant: &str,
         index: u32,
     ) -> Option<String> {
-        let text = |value| substitute(value, tenant, index);
+        let text = |value| substitute(value, Values { tenant, index, vars: &self.vars });
         if let Some(Value::String(image)) = self.config.get("image")
             && machine.image.as_deref() != Some(text(image).as_ref())
         {
@@ -155,20 +162,6 @@ impl ConfigTemplate {
 
     fn members(&self, name: &str) -> impl Iterator<Item = (&String, &Value)> {
         self.config.get(name).and_then(Value::as_object).into_iter().flatten()
-    }
-}
-
-fn render_value(value: &Value, tenant: &str, index: u32) -> Value {
-    match value {
-        Value::String(text) => Value::String(substitute(text, tenant, index).into_owned()),
-        Value::Array(elements) => {
-            elements.iter().map(|element| render_value(element, tenant, index)).collect()
-        }
-        Value::Object(members) => members
-            .iter()
-            .map(|(key, member)| (key.clone(), render_value(member, tenant, index)))
-            .collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
@@ -239,7 +232,7 @@ mod tests {
 
     fn template(value: Value) -> ConfigTemplate {
         let Value::Object(config) = value else { panic!("a config is an object") };
-        ConfigTemplate::compile(config)
+        ConfigTemplate::compile(config, BTreeMap::new())
     }
 
     #[test]
@@ -258,6 +251,24 @@ mod tests {
         assert_ne!(by_index.hash("acme", 0), by_index.hash("globex", 0));
         let plain = template(json!({"env": {"I": "0", "T": "acme"}}));
         assert_eq!(by_index.hash("acme", 0), plain.hash("acme", 0));
+    }
+
+    #[test]
+    fn the_hash_of_a_config_with_vars_is_that_of_what_is_rendered() {
+        for value in ["pro", "", "a \"quote\" and \\", "line\nbreak", "{{tenant}}", "{{vars.x}}"] {
+            let vars = BTreeMap::from([("plan".to_owned(), value.to_owned())]);
+            let Value::Object(config) = json!({"env": {"PLAN": "x-{{vars.plan}}-{{index}}"}})
+            else {
+                panic!("a config is an object")
+            };
+            let with_var = ConfigTemplate::compile(config, vars);
+            let rendered = with_var.render("acme", 1);
+            assert_eq!(rendered["env"]["PLAN"], format!("x-{value}-1"));
+            let mut text = String::from(HASH_VERSION);
+            write_canonical_object(&rendered, &mut text);
+            let digest = Sha256::digest(text);
+            assert_eq!(with_var.hash("acme", 1).0, digest[..16], "{value}");
+        }
     }
 
     #[test]

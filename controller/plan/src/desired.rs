@@ -10,7 +10,9 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use vault_api::problem::{FieldPath, Problem};
 use vault_api::resolve::{ResolvedSpec, resolve};
-use vault_api::tenant::{MachineState, TenantClassSpec, TenantSpec};
+use vault_api::tenant::{
+    MachineState, ReconcileMode, SecretEntry, SecretFrom, TenantClassSpec, TenantSpec,
+};
 
 use crate::config::{ConfigTemplate, SpecHash};
 use crate::identity::{ControllerId, TenantUid, machine_name};
@@ -45,6 +47,8 @@ pub struct DesiredTenant {
     pub app_is_named: bool,
     /// Somebody asked for the tenant's deletion.
     pub deleting: bool,
+    /// Nothing may be done for it, only said.
+    pub paused: bool,
     /// The app secrets that should be set, in the order of their names.
     pub secrets: Vec<DesiredSecret>,
     /// What should exist, or why that cannot be said.
@@ -74,12 +78,20 @@ pub struct DesiredSecret {
     /// Our keyed hash over app, name and value, as text without commas. Who does not have the key
     /// can neither test a guess of the value against it nor tell equal values of two apps.
     pub hash: String,
+    /// Where its value comes from, if the manifest says; else it is derived.
+    pub from: Option<SecretFrom>,
 }
 
 /// Tells which secrets a tenant should have in its app.
 pub trait DesiredSecrets {
     /// The secrets, in the order of their names. The same arguments give the same answer.
     fn of(&self, tenant: TenantUid, app: &str) -> Vec<DesiredSecret>;
+
+    /// The hash of a secret that a manifest names; see [`DesiredSecret::hash`].
+    ///
+    /// # Errors
+    /// Why its value cannot be had, as a sentence.
+    fn of_manifest(&self, app: &str, secret: &SecretEntry) -> Result<String, String>;
 }
 
 /// One machine that should exist.
@@ -93,6 +105,8 @@ pub struct DesiredMachine {
     pub region: Arc<str>,
     /// Whether it should run.
     pub state: MachineState,
+    /// Whether it and its volume may be moved to another region by a snapshot.
+    pub relocate: bool,
     /// Its group's config.
     pub config: Arc<ConfigTemplate>,
     /// The hash of its rendered config.
@@ -155,6 +169,7 @@ impl Desired {
 struct CompiledSpec {
     organization: Option<Arc<str>>,
     app: Option<String>,
+    secrets: Vec<SecretEntry>,
     groups: Vec<CompiledGroup>,
 }
 
@@ -163,6 +178,7 @@ struct CompiledGroup {
     region: Arc<str>,
     count: u32,
     state: MachineState,
+    relocate: bool,
     config: Arc<ConfigTemplate>,
     volume: Option<(Arc<str>, u32)>,
 }
@@ -194,15 +210,33 @@ impl<'a> Resolver<'a> {
             Err(_) => self.written_organization(tenant.spec).map(Into::into),
         };
         let organization = organization.unwrap_or_else(|| Arc::clone(&self.organization));
-        let machines = compiled.and_then(|spec| machines_of(&spec, tenant.name, uid));
-        let secrets = self.secrets.of(uid, &app);
-        let deleting = tenant.deleting;
-        DesiredTenant { name, uid, organization, app, app_is_named, deleting, secrets, machines }
+        let mut secrets = self.secrets.of(uid, &app);
+        let machines = compiled.and_then(|spec| {
+            secrets.extend(self.manifest_secrets(&app, &spec.secrets)?);
+            machines_of(&spec, tenant.name, uid)
+        });
+        secrets.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        DesiredTenant {
+            name,
+            uid,
+            organization,
+            app,
+            app_is_named,
+            deleting: tenant.deleting,
+            paused: self.is_paused(tenant.spec),
+            secrets,
+            machines,
+        }
     }
 
     fn compiled(&mut self, tenant: &TenantInput<'a>) -> Result<Arc<CompiledSpec>, Vec<Problem>> {
         let spec = tenant.spec;
-        let plain = spec.org.is_none() && spec.machines.is_empty() && spec.volumes.is_empty();
+        let plain = spec.org.is_none()
+            && spec.vars.is_empty()
+            && spec.relocate.is_none()
+            && spec.secrets.is_empty()
+            && spec.machines.is_empty()
+            && spec.volumes.is_empty();
         match &spec.class {
             Some(class) if plain && spec.app.is_none() => {
                 if let Some(known) = self.plain.get(class.as_str()) {
@@ -221,6 +255,37 @@ impl<'a> Resolver<'a> {
         let class = class.and_then(|class| self.classes.get_key_value(class));
         let class = class.map(|(name, spec)| (name.as_str(), spec));
         Ok(Arc::new(compile(resolve(tenant.name, tenant.spec, class)?)))
+    }
+
+    /// A machine must not start without a secret that its manifest names, so a value that cannot be
+    /// had is a problem of the whole tenant.
+    fn manifest_secrets(
+        &self,
+        app: &str,
+        entries: &[SecretEntry],
+    ) -> Result<Vec<DesiredSecret>, Vec<Problem>> {
+        let (mut secrets, mut problems) = (Vec::new(), Vec::new());
+        for (index, entry) in entries.iter().enumerate() {
+            match self.secrets.of_manifest(app, entry) {
+                Ok(hash) => {
+                    let (name, from) = (entry.name.as_str().into(), Some(entry.from.clone()));
+                    secrets.push(DesiredSecret { name, hash, from });
+                }
+                Err(why) => {
+                    let path = FieldPath::default().field("spec").field("secrets").index(index);
+                    let message = format!("secret {}: {why}", entry.name);
+                    problems.push(Problem::invalid(path.field("from"), message));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(secrets) } else { Err(problems) }
+    }
+
+    /// Asked of what is written, because a tenant that cannot be resolved may be paused too.
+    fn is_paused(&self, spec: &TenantSpec) -> bool {
+        let class = spec.class.as_ref().and_then(|class| self.classes.get(class));
+        let mode = spec.reconcile.or_else(|| class.and_then(|class| class.reconcile));
+        mode == Some(ReconcileMode::Paused)
     }
 
     fn written_organization(&self, spec: &'a TenantSpec) -> Option<&'a str> {
@@ -261,9 +326,8 @@ fn refuse_shared_apps(tenants: &mut [DesiredTenant]) {
 }
 
 fn compile(spec: ResolvedSpec) -> CompiledSpec {
-    let volumes = spec.volumes;
-    let groups = spec
-        .machines
+    let ResolvedSpec { org, app, vars, secrets, machines, volumes } = spec;
+    let groups = machines
         .into_iter()
         .map(|group| CompiledGroup {
             volume: group.mount.map(|mount| {
@@ -274,10 +338,11 @@ fn compile(spec: ResolvedSpec) -> CompiledSpec {
             region: group.region.into(),
             count: group.count,
             state: group.state,
-            config: Arc::new(ConfigTemplate::compile(group.config)),
+            relocate: group.relocate,
+            config: Arc::new(ConfigTemplate::compile(group.config, vars.clone())),
         })
         .collect();
-    CompiledSpec { organization: spec.org.map(Into::into), app: spec.app, groups }
+    CompiledSpec { organization: org.map(Into::into), app, secrets, groups }
 }
 
 fn machines_of(
@@ -302,6 +367,7 @@ fn machines_of(
                 index,
                 region: Arc::clone(&group.region),
                 state: group.state,
+                relocate: group.relocate,
                 spec_hash: group.config.hash(tenant, index),
                 config: Arc::clone(&group.config),
                 volume: group.volume.as_ref().map(|(template, size_gb)| DesiredVolume {

@@ -25,9 +25,11 @@ pub mod report;
 
 mod machine;
 mod planner;
+mod relocation;
 mod secret;
 #[cfg(test)]
 mod testing;
 mod volume;
 
 pub use planner::plan;
+pub use relocation::{SnapshotsNeeded, needs_snapshots};

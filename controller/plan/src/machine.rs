@@ -24,15 +24,19 @@ pub(crate) enum Need {
     Start(String),
     /// To be stopped.
     Stop(String),
+    /// To be suspended.
+    Suspend(String),
     /// To be seen: the platform does not show enough of it.
     Sight(String),
 }
 
-/// Decides what an existing machine needs to become the wanted one.
+/// Decides what an existing machine needs to become the wanted one. `volume_gb` is the size of the
+/// volume that it holds.
 pub(crate) fn need(
     wanted: &DesiredMachine,
     own: OwnMarks<'_>,
     machine: &ObservedMachine,
+    volume_gb: Option<u32>,
     policy: &Policy,
     now: UnixMillis,
 ) -> Need {
@@ -51,12 +55,16 @@ pub(crate) fn need(
         let state = machine.state.word();
         return Need::Stop(format!("it should be stopped and is {state}"));
     }
-    if let Some(reason) = drift(wanted, own, machine) {
+    if let Some(reason) = drift(wanted, own, machine, volume_gb) {
         return Need::Update(reason);
     }
     match (wanted.state, &machine.state) {
-        (MachineState::Started, PlatformState::Started) => Need::Nothing,
-        (MachineState::Started, PlatformState::Created) => {
+        (MachineState::Started, PlatformState::Started)
+        | (MachineState::Suspended, PlatformState::Suspended) => Need::Nothing,
+        (MachineState::Suspended, PlatformState::Started) => {
+            Need::Suspend("it should be suspended and is started".to_owned())
+        }
+        (MachineState::Started | MachineState::Suspended, PlatformState::Created) => {
             if age_ms(machine, now) < policy.created_grace_ms {
                 return Need::Patience(format!("machine {} is being launched", machine.name));
             }
@@ -65,6 +73,11 @@ pub(crate) fn need(
         (MachineState::Started, state) => {
             Need::Start(format!("it should run and is {}", state.word()))
         }
+        // There is nothing to keep of a memory that was never in use.
+        (MachineState::Suspended, state) => Need::Start(format!(
+            "it has to run before it can be suspended, and is {}",
+            state.word()
+        )),
         (MachineState::Stopped, _) => Need::Nothing,
     }
 }
@@ -80,7 +93,12 @@ pub(crate) fn patience(machine: &ObservedMachine, policy: &Policy, now: UnixMill
 }
 
 /// Why the machine's config has to be written again; `None` if it is as wanted.
-fn drift(wanted: &DesiredMachine, own: OwnMarks<'_>, machine: &ObservedMachine) -> Option<String> {
+fn drift(
+    wanted: &DesiredMachine,
+    own: OwnMarks<'_>,
+    machine: &ObservedMachine,
+    volume_gb: Option<u32>,
+) -> Option<String> {
     let marks = Marks::read(&machine.metadata);
     if marks.controller != Some(own.controller) || marks.tenant != Some(own.tenant) {
         return Some("it does not carry this tenant's mark".to_owned());
@@ -99,6 +117,11 @@ fn drift(wanted: &DesiredMachine, own: OwnMarks<'_>, machine: &ObservedMachine) 
     // A machine reads its secrets only when it starts.
     if !own.secret_hash.is_empty() && marks.secret_hash != Some(own.secret_hash) {
         return Some("it started without the tenant's present secrets".to_owned());
+    }
+    if let (Some(known), Some(volume_gb)) = (marks.volume_gb, volume_gb)
+        && known.parse::<u32>().is_ok_and(|known| known < volume_gb)
+    {
+        return Some("its volume is larger than when it started".to_owned());
     }
     None
 }

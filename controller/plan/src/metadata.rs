@@ -21,6 +21,15 @@ pub const HASH_VERSION: &str = "vault_hash_version";
 /// its secrets only when it starts. Not part of the spec's hash.
 pub const SECRET_HASH: &str = "vault_secret_hash";
 
+/// The size of the machine's volume, in gigabytes, when the machine was made or updated, or since
+/// then without need to start anew. While it is less than the volume's size, the machine does not
+/// see all of its volume.
+pub const VOLUME_GB: &str = "vault_volume_gb";
+
+/// The keys of the metadata that the manifest asked for when the machine was last written, as a JSON
+/// list: one that the manifest no longer names goes, and those of others stay.
+pub const METADATA_KEYS: &str = "vault_metadata_keys";
+
 /// Stands between the hashes of several secrets.
 pub const SECRET_HASH_SEPARATOR: char = ',';
 
@@ -40,6 +49,15 @@ pub struct Marks<'a> {
     pub hash_version: Option<&'a str>,
     /// The hashes of the secrets that it started with.
     pub secret_hash: Option<&'a str>,
+    /// The size of its volume that it knows.
+    pub volume_gb: Option<&'a str>,
+}
+
+/// The metadata keys that we wrote for a manifest, as far as the machine says.
+pub(crate) fn written_keys(metadata: &BTreeMap<String, String>) -> Vec<String> {
+    let list = metadata.get(METADATA_KEYS).map_or("[]", String::as_str);
+    // Somebody else's text in our mark claims nothing.
+    serde_json::from_str(list).unwrap_or_default()
 }
 
 /// What the marks of one tenant's machines say, whatever their configs are.
@@ -61,6 +79,7 @@ impl<'a> Marks<'a> {
             spec_hash: None,
             hash_version: None,
             secret_hash: None,
+            volume_gb: None,
         };
         // One search: ours stand together. This is read several times for each machine of a fleet.
         let from_ours = (Bound::Included(PREFIX), Bound::Unbounded);
@@ -71,6 +90,7 @@ impl<'a> Marks<'a> {
                 SPEC_HASH => marks.spec_hash = Some(value),
                 HASH_VERSION => marks.hash_version = Some(value),
                 SECRET_HASH => marks.secret_hash = Some(value),
+                VOLUME_GB => marks.volume_gb = Some(value),
                 key if !key.starts_with(PREFIX) => break,
                 _ => {}
             }

@@ -20,6 +20,12 @@ pub struct Observed {
     /// What is known of the secrets of apps, by the apps' names. It comes from memory and from
     /// looks at a few apps at a time: no list shows secrets.
     pub secrets: BTreeMap<String, ObservedSecrets>,
+    /// The snapshots of volumes that are being moved, by the volumes' ids: see
+    /// [`crate::needs_snapshots`]. Nothing is known of those that are missing here.
+    pub snapshots: BTreeMap<String, Vec<ObservedSnapshot>>,
+    /// Machines that were taken down in order to be made anew and are not ready yet, by tenant and
+    /// name. Without this memory, one that is gone for a moment would not count as down.
+    pub replacing: BTreeSet<(String, String)>,
 }
 
 /// What is known of the secrets of one app.
@@ -145,6 +151,19 @@ pub struct ObservedVolume {
     pub state: String,
     /// The machine that holds it.
     pub attached_machine: Option<String>,
+    /// When it was made, if the platform says. Of several of one name, the newest has the data.
+    pub created_at: Option<UnixMillis>,
+}
+
+/// One snapshot of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedSnapshot {
+    /// `vs_…`.
+    pub id: String,
+    /// Fly's word for how far it is: `created` once it can be used.
+    pub status: String,
+    /// When it was begun, if the platform says.
+    pub created_at: Option<UnixMillis>,
 }
 
 /// The state of a machine at Fly.

@@ -7,6 +7,7 @@
 //!                note                  action                action        action or note                       action or note
 //! ```
 
+mod anew;
 mod budget;
 mod draft;
 mod index;
@@ -15,9 +16,9 @@ mod wanted;
 
 use std::sync::Arc;
 
-use crate::action::{Action, Plan, PlannedAction, SetSecret};
+use crate::action::{Action, Plan, PlannedAction, RemoveSecret, SetSecret};
 use crate::desired::{Desired, DesiredTenant};
-use crate::observed::{Observed, ObservedMachine};
+use crate::observed::{Observed, ObservedMachine, SecretState};
 use crate::policy::Policy;
 use crate::report::{Note, NoteReason, Report, TenantReport};
 use crate::secret;
@@ -41,9 +42,11 @@ pub fn plan(desired: &Desired, observed: &Observed, policy: &Policy, now: UnixMi
         budget: Budget::new(desired, observed, &index, policy, now),
         index: &index,
         actions: Vec::new(),
+        withheld: Vec::new(),
     };
     let tenants = desired.tenants.iter().map(|tenant| planner.tenant(tenant)).collect();
-    Plan { actions: planner.actions, report: Report { tenants, strays: index.strays() } }
+    let Planner { actions, withheld, .. } = planner;
+    Plan { actions, withheld, report: Report { tenants, strays: index.strays() } }
 }
 
 struct Planner<'a> {
@@ -54,6 +57,7 @@ struct Planner<'a> {
     index: &'a Index<'a>,
     budget: Budget,
     actions: Vec<PlannedAction>,
+    withheld: Vec<PlannedAction>,
 }
 
 impl<'a> Planner<'a> {
@@ -74,7 +78,8 @@ impl<'a> Planner<'a> {
         } else {
             self.converge(&mut draft);
         }
-        draft.finish(gone, &mut self.actions)
+        let actions = if tenant.paused { &mut self.withheld } else { &mut self.actions };
+        draft.finish(gone, actions)
     }
 
     fn converge(&mut self, draft: &mut Draft<'a>) {
@@ -92,6 +97,7 @@ impl<'a> Planner<'a> {
             return;
         }
         self.secrets(draft);
+        self.surplus_secrets(draft);
         draft.machines.reserve_exact(machines.len());
         for wanted in machines {
             let report = self.wanted(draft, wanted);
@@ -166,8 +172,27 @@ impl<'a> Planner<'a> {
             let machines = draft.owned.iter().map(|owned| owned.machine);
             if let Some(reason) = secret::need(wanted, state, draft.app_exists, machines) {
                 let (name, hash) = (Arc::clone(&wanted.name), wanted.hash.clone());
-                let set = SetSecret { name, hash, tenant_uid: tenant.uid };
+                let from = wanted.from.clone();
+                let set = SetSecret { name, hash, tenant_uid: tenant.uid, from };
                 draft.act(Action::SetSecret(set), reason);
+                draft.secrets_version = None;
+            }
+        }
+    }
+
+    /// Plans the end of secrets that we are known to have set and the manifest no longer names. What
+    /// somebody else set, or a lost memory forgot, stays.
+    fn surplus_secrets(&self, draft: &mut Draft<'a>) {
+        let tenant = draft.tenant;
+        let Some(known) = self.observed.secrets.get(&tenant.app).filter(|_| draft.app_exists)
+        else {
+            return;
+        };
+        for (name, state) in &known.states {
+            let is_wanted = tenant.secrets.iter().any(|wanted| *wanted.name == **name);
+            if matches!(state, SecretState::Set { .. }) && !is_wanted {
+                let remove = RemoveSecret { name: name.as_str().into() };
+                draft.act(Action::RemoveSecret(remove), "the manifest no longer names it");
                 draft.secrets_version = None;
             }
         }
@@ -180,10 +205,10 @@ impl<'a> Planner<'a> {
         machines.into_iter().find(|machine| machine.is_blank())
     }
 
-    /// Takes one machine's worth of the disruption budget, or notes that it is used up. A held
-    /// tenant takes nothing: nothing will be done for it.
+    /// Takes one machine's worth of the disruption budget, or notes that it is used up. A held or
+    /// paused tenant takes nothing: nothing will be done for it.
     fn may_disrupt(&mut self, draft: &mut Draft<'a>, machine: &ObservedMachine) -> bool {
-        if draft.hold.is_some() || self.budget.take() {
+        if draft.hold.is_some() || draft.tenant.paused || self.budget.take() {
             return true;
         }
         let message =

@@ -38,7 +38,7 @@ impl TenantReport {
 }
 
 /// Where one wanted machine stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MachineReport {
     /// Its place in the organization's list of machines, if it exists.
     pub machine: Option<usize>,
@@ -46,6 +46,8 @@ pub struct MachineReport {
     pub volume: Option<usize>,
     /// In its wanted state at the wanted spec.
     pub ready: bool,
+    /// It is down, or about to be, in order to be made anew.
+    pub replacing: bool,
 }
 
 /// Something that the plan leaves undone.
@@ -80,6 +82,10 @@ pub enum NoteReason {
     BackOff,
     /// The outcome of an earlier call is not known yet.
     Unsettled,
+    /// The manifest says that nothing is to be done.
+    Paused,
+    /// A machine and its volume are on their way to another region.
+    Relocating,
     /// The app's name belongs to someone else.
     NameTaken,
     /// The manifest cannot be carried out as it stands.
@@ -103,6 +109,8 @@ impl NoteReason {
             Self::Unobserved => "Unobserved",
             Self::BackOff => "BackOff",
             Self::Unsettled => "Unsettled",
+            Self::Paused => "Paused",
+            Self::Relocating => "Relocating",
             Self::NameTaken => "NameTaken",
             Self::Invalid => "Invalid",
             Self::Refused => "Refused",

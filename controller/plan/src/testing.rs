@@ -22,7 +22,7 @@ pub(crate) const SECRET_HASH: &str = "00112233445566778899aabbccddeeff";
 
 /// The secrets of tenant `acme`.
 pub(crate) fn secrets() -> Vec<DesiredSecret> {
-    vec![DesiredSecret { name: "SECRET".into(), hash: SECRET_HASH.to_owned() }]
+    vec![DesiredSecret { name: "SECRET".into(), hash: SECRET_HASH.to_owned(), from: None }]
 }
 
 /// The marks of tenant `acme`.
@@ -34,12 +34,13 @@ pub(crate) fn own_marks() -> OwnMarks<'static> {
 pub(crate) fn wanted(state: MachineState) -> DesiredMachine {
     let config = json!({"image": "box:1", "guest": {"cpus": 2}, "metadata": {"team": "core"}});
     let Value::Object(config) = config else { panic!("a config is an object") };
-    let config = ConfigTemplate::compile(config);
+    let config = ConfigTemplate::compile(config, BTreeMap::new());
     DesiredMachine {
         name: "acme-box-0".to_owned(),
         index: 0,
         region: "ord".into(),
         state,
+        relocate: false,
         spec_hash: config.hash("acme", 0),
         config: Arc::new(config),
         volume: Some(DesiredVolume {
@@ -89,5 +90,6 @@ pub(crate) fn volume(id: &str, region: &str, attached: Option<&str>) -> Observed
         size_gb: 1,
         state: "created".to_owned(),
         attached_machine: attached.map(str::to_owned),
+        created_at: None,
     }
 }

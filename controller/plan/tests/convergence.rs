@@ -33,21 +33,42 @@ struct Shape {
     stopped: bool,
     second_group: bool,
     of_class: bool,
+    /// Suspended rather than stopped.
+    suspended: bool,
+    mounts: bool,
+    /// In another region than it first was, with leave to move its volumes.
+    moved: bool,
+    size_gb: u32,
 }
 
 /// One entry per tenant; `None` where it is deleted.
 type Manifest = Vec<Option<Shape>>;
 
 fn shape() -> impl Strategy<Value = Shape> {
-    (0..3_u8, 0..4_u32, prop::bool::weighted(0.2), any::<bool>(), any::<bool>()).prop_map(
-        |(image, count, stopped, second_group, of_class)| Shape {
-            image,
-            count,
-            stopped,
-            second_group,
-            of_class,
+    let places = (any::<bool>(), prop::bool::weighted(0.8), any::<bool>(), 1..3_u32);
+    (0..3_u8, 0..4_u32, prop::bool::weighted(0.2), any::<bool>(), any::<bool>(), places).prop_map(
+        |(image, count, stopped, second_group, of_class, (suspended, mounts, moved, size_gb))| {
+            Shape {
+                image,
+                count,
+                stopped,
+                second_group,
+                of_class,
+                suspended,
+                mounts,
+                moved,
+                size_gb,
+            }
         },
     )
+}
+
+/// A manifest whose changes leave no traces: no volume is larger for it, or in another region.
+fn traceless(mut manifest: Manifest) -> Manifest {
+    for shape in manifest.iter_mut().flatten() {
+        (shape.mounts, shape.moved, shape.size_gb) = (true, false, 1);
+    }
+    manifest
 }
 
 fn manifest() -> impl Strategy<Value = Manifest> {
@@ -55,13 +76,17 @@ fn manifest() -> impl Strategy<Value = Manifest> {
 }
 
 fn spec(place: usize, shape: &Shape) -> TenantSpec {
-    let region = if place.is_multiple_of(2) { "ord" } else { "fra" };
-    let state = if shape.stopped { MachineState::Stopped } else { MachineState::Started };
+    let region = if place.is_multiple_of(2) == shape.moved { "fra" } else { "ord" };
+    let state = match (shape.stopped, shape.suspended) {
+        (false, _) => MachineState::Started,
+        (true, false) => MachineState::Stopped,
+        (true, true) => MachineState::Suspended,
+    };
     let mut config = json!({
         "image": format!("image-{}", shape.image),
         "env": {"TENANT": "{{tenant}}", "INDEX": "{{index}}"},
     });
-    if place != 2 {
+    if place != 2 && shape.mounts {
         config["mounts"] = json!([{"volume": "data", "path": "/data"}]);
     }
     let mut machines = vec![
@@ -73,11 +98,36 @@ fn spec(place: usize, shape: &Shape) -> TenantSpec {
     }
     serde_json::from_value(json!({
         "class": shape.of_class.then_some("common"),
+        "relocate": "Snapshot",
         "app": (place == 3).then_some("named-app"),
         "machines": machines,
-        "volumes": [{"name": "data", "sizeGb": 1}],
+        "volumes": [{"name": "data", "sizeGb": shape.size_gb}],
     }))
     .unwrap()
+}
+
+/// The machines that a manifest wants: name, state, image.
+fn wanted(manifest: &Manifest) -> BTreeSet<(String, &'static str, String)> {
+    let mut wanted = BTreeSet::new();
+    for (place, shape) in manifest.iter().enumerate() {
+        let (tenant, Some(shape)) = (TENANTS[place], shape) else { continue };
+        let state = match (shape.stopped, shape.suspended) {
+            (false, _) => "started",
+            (true, false) => "stopped",
+            (true, true) => "suspended",
+        };
+        for index in 0..shape.count {
+            wanted.insert((
+                format!("{tenant}-box-{index}"),
+                state,
+                format!("image-{}", shape.image),
+            ));
+        }
+        if shape.second_group {
+            wanted.insert((format!("{tenant}-side-0"), "started", "side".to_owned()));
+        }
+    }
+    wanted
 }
 
 fn classes() -> BTreeMap<String, TenantClassSpec> {
@@ -110,6 +160,8 @@ struct Simulation {
     objects: BTreeMap<&'static str, (TenantSpec, bool)>,
     absent: BTreeMap<&'static str, u32>,
     holds: BTreeMap<String, Hold>,
+    /// Machines that were taken down in order to be made anew, as statuses remember them.
+    replacing: BTreeSet<(String, String)>,
     /// The tenants for which something was sent in the last step.
     sent: BTreeSet<String>,
     /// The lists as they were a step ago.
@@ -136,6 +188,7 @@ impl Simulation {
             objects: BTreeMap::new(),
             absent: BTreeMap::new(),
             holds: BTreeMap::new(),
+            replacing: BTreeSet::new(),
             sent: BTreeSet::new(),
             policy: Policy { disruption_percent: percent, ..Policy::default() },
             classes: classes(),
@@ -144,6 +197,8 @@ impl Simulation {
 
     fn accept(&mut self, manifest: &Manifest) {
         self.absent.clear();
+        let wanted = wanted(manifest).into_iter().map(|(name, _, _)| name).collect();
+        self.world.forget_what_is_gone(&wanted);
         for (place, shape) in manifest.iter().enumerate() {
             match shape {
                 Some(shape) => {
@@ -161,7 +216,7 @@ impl Simulation {
     }
 
     /// Plans for what a look shows.
-    fn plan(&self, lists: ObservedOrganization, holds: BTreeMap<String, Hold>) -> Plan {
+    fn plan(&self, lists: ObservedOrganization, holds: BTreeMap<String, Hold>) -> (Desired, Plan) {
         let inputs = self.objects.iter().map(|(name, (spec, deleting))| TenantInput {
             name,
             spec,
@@ -176,8 +231,18 @@ impl Simulation {
         );
         assert!(desired.tenants.iter().all(|tenant| tenant.machines.is_ok()), "{desired:?}");
         let organizations = BTreeMap::from([(ORGANIZATION.to_owned(), lists)]);
-        let observed = Observed { organizations, holds, secrets: self.world.secrets.observed() };
-        vault_plan::plan(&desired, &observed, &self.policy, self.world.now)
+        let mut observed = Observed {
+            organizations,
+            holds,
+            secrets: self.world.secrets.observed(),
+            snapshots: BTreeMap::new(),
+            replacing: self.replacing.clone(),
+        };
+        let needed = vault_plan::needs_snapshots(&desired, &observed);
+        observed.snapshots = self.world.snapshots_of_all();
+        observed.snapshots.retain(|id, _| needed.iter().any(|needed| needed.volume == *id));
+        let plan = vault_plan::plan(&desired, &observed, &self.policy, self.world.now);
+        (desired, plan)
     }
 
     /// One pass and one step of time. Returns whether there was nothing to do.
@@ -206,6 +271,8 @@ impl Simulation {
                 // The database is lost.
                 holds.clear();
                 self.world.secrets.forget();
+                self.replacing.clear();
+                self.world.forget_what_is_gone(&BTreeSet::new());
             }
             7 => self.world.secrets.meddle(usize::from(fault / 32), fault & 16 == 0),
             8 => self.look_at_secrets(),
@@ -215,13 +282,37 @@ impl Simulation {
         self.late = truth;
         // A share of the fleet as it was seen: what people delete by name meanwhile shrinks the
         // fleet, and nobody can plan for that.
-        let budget = self.policy.disruption_budget(owned(&lists));
-        let plan = self.plan(lists, holds);
+        let ours = controller().to_string();
+        let listed = |name: &String| {
+            lists.machines.iter().any(|machine| {
+                let controller = machine.metadata.get(metadata::CONTROLLER);
+                machine.name == *name && controller == Some(&ours)
+            })
+        };
+        let gone = self.replacing.iter().filter(|(_, name)| !listed(name)).count();
+        let budget = self.policy.disruption_budget(owned(&lists) + gone);
+        let (desired, plan) = self.plan(lists, holds);
+        self.remember_replacing(&desired, &plan);
         let is_empty = plan.actions.is_empty();
         self.forget_what_is_gone(&plan);
         self.carry_out(plan, budget, tape);
         self.world.step();
         is_empty
+    }
+
+    /// Keeps what the status of a machine says of its being made anew.
+    fn remember_replacing(&mut self, desired: &Desired, plan: &Plan) {
+        for (tenant, report) in desired.tenants.iter().zip(&plan.report.tenants) {
+            let wanted = tenant.machines.as_deref().unwrap_or_default();
+            for (machine, report) in wanted.iter().zip(&report.machines) {
+                let key = (tenant.name.to_string(), machine.name.clone());
+                if report.replacing {
+                    self.replacing.insert(key);
+                } else if report.ready {
+                    self.replacing.remove(&key);
+                }
+            }
+        }
     }
 
     /// Reads the secrets of all apps that may have some, as the slices of some passes do.
@@ -288,26 +379,12 @@ impl Simulation {
                 return;
             }
         }
-        panic!("no fixed point: {:#?}", self.plan(self.world.lists(), BTreeMap::new()));
+        panic!("no fixed point: {:#?}", self.plan(self.world.lists(), BTreeMap::new()).1);
     }
 
     /// The wanted machines are there, run or rest as wanted, and nothing of ours is besides.
     fn check(&self, manifest: &Manifest) {
-        let mut wanted = BTreeSet::new();
-        for (place, shape) in manifest.iter().enumerate() {
-            let (tenant, Some(shape)) = (TENANTS[place], shape) else { continue };
-            let state = if shape.stopped { "stopped" } else { "started" };
-            for index in 0..shape.count {
-                wanted.insert((
-                    format!("{tenant}-box-{index}"),
-                    state,
-                    format!("image-{}", shape.image),
-                ));
-            }
-            if shape.second_group {
-                wanted.insert((format!("{tenant}-side-0"), "started", "side".to_owned()));
-            }
-        }
+        let mut wanted = wanted(manifest);
         // Its name belongs to another controller's machine.
         wanted.retain(|(name, _, _)| name != "bob-box-2");
         let found: BTreeSet<_> = self
@@ -322,13 +399,36 @@ impl Simulation {
             .collect();
         assert_eq!(found, wanted);
         self.check_secrets(manifest);
-        let mut names = BTreeSet::new();
-        for volume in self.world.volumes.values() {
-            assert!(names.insert(&volume.name), "two volumes are named {}", volume.name);
-        }
+        self.check_volumes(manifest);
         let foreign = self.world.machines.values();
         let foreign = foreign.filter(|machine| machine.row.image.as_deref() == Some("foreign"));
         assert_eq!(foreign.filter(|machine| machine.row.state.word() == "started").count(), 3);
+    }
+
+    /// Volumes are there once per name and region, are held where they should be, are as large as
+    /// wanted, and their machines see all of them.
+    fn check_volumes(&self, manifest: &Manifest) {
+        for (place, shape) in manifest.iter().enumerate() {
+            let Some(shape) = shape else { continue };
+            let region = if place.is_multiple_of(2) == shape.moved { "fra" } else { "ord" };
+            let prefix = format!("{}-box-", TENANTS[place]);
+            let machines = self.world.machines.values().filter(|machine| {
+                let row = &machine.row;
+                row.name.starts_with(&prefix) && row.image.as_deref() != Some("foreign")
+            });
+            for machine in machines {
+                let (row, volumes) = (&machine.row, &self.world.volumes);
+                assert_eq!(row.region, region, "{}", row.name);
+                let held =
+                    volumes.values().find(|held| held.attached_machine == Some(row.id.clone()));
+                assert_eq!(held.is_some(), place != 2 && shape.mounts, "{}", row.name);
+                let Some(held) = held else { continue };
+                assert!(held.size_gb >= shape.size_gb && held.region == region, "{held:?}");
+                if row.state.word() == "started" {
+                    assert_eq!(machine.sees_gb, Some(held.size_gb), "{}", row.name);
+                }
+            }
+        }
     }
 
     /// Every wanted tenant's secret is set, and its machines started with it, unless somebody else
@@ -414,6 +514,7 @@ proptest! {
 
     #[test]
     fn there_and_back_ends_in_the_same_world(first in manifest(), second in manifest()) {
+        let (first, second) = (traceless(first), traceless(second));
         let mut simulation = Simulation::new(40);
         simulation.accept(&first);
         simulation.settle();

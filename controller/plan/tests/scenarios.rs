@@ -6,7 +6,7 @@
 #[expect(dead_code, reason = "the other test of this package uses the rest of it")]
 mod model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use model::secrets::OneSecret;
@@ -89,7 +89,14 @@ impl Scenario {
         let controller = ControllerId::from_bytes([7; 16]);
         let desired = Desired::resolve(controller, "local", &self.classes, &self.secrets, inputs);
         let (holds, secrets) = (self.holds.clone(), self.world.secrets.observed());
-        let observed = Observed { organizations, holds, secrets };
+        let observed = Observed {
+            organizations,
+            holds,
+            secrets,
+            // As `needs_snapshots` asks for them, and more.
+            snapshots: self.world.snapshots_of_all(),
+            replacing: BTreeSet::new(),
+        };
         vault_plan::plan(&desired, &observed, &Policy::default(), self.world.now)
     }
 
@@ -114,6 +121,10 @@ fn picture(plan: &Plan) -> String {
     }
     if plan.actions.is_empty() {
         text.push_str("nothing to do\n");
+    }
+    for action in &plan.withheld {
+        let (kind, target) = (action.action.kind(), action.target());
+        writeln!(text, "withheld: {kind} {target} in {}: {}", action.app, action.reason).unwrap();
     }
     for report in &plan.report.tenants {
         let machines = report.machines.iter().filter(|machine| machine.ready).count();
@@ -251,6 +262,122 @@ fn a_region_change_is_refused() {
     let mut scenario = Scenario::converged(ACME);
     scenario.apply(&ACME.replace("region: ord", "region: fra"));
     insta::assert_snapshot!(scenario.picture());
+}
+
+/// The plans of the passes until there is nothing to do.
+fn story(scenario: &mut Scenario) -> String {
+    let mut text = String::new();
+    for pass in 0..20 {
+        let plan = scenario.plan(scenario.world.lists());
+        writeln!(text, "pass {pass}:\n{}", picture(&plan)).unwrap();
+        let done = plan.actions.is_empty() && scenario.world.is_quiet();
+        scenario.world.carry_out(plan, || Fate::Works, |_, _| {});
+        scenario.world.step();
+        if done {
+            break;
+        }
+    }
+    text
+}
+
+#[test]
+fn a_machine_without_a_volume_is_made_anew_in_another_region() {
+    let mut scenario = Scenario::converged(GROUPS);
+    scenario.apply(&GROUPS.replacen("region: iad", "region: fra", 1));
+    insta::assert_snapshot!(story(&mut scenario));
+}
+
+#[test]
+fn changed_mounts_make_a_machine_anew_and_keep_its_volume() {
+    let mut scenario = Scenario::converged(ACME);
+    let without = ACME.replace("        mounts: [{ volume: data, path: /data }]\n", "");
+    scenario.apply(&without);
+    insta::assert_snapshot!("mount_removed", story(&mut scenario));
+    scenario.apply(ACME);
+    insta::assert_snapshot!("mount_added", story(&mut scenario));
+    assert_eq!(scenario.world.volumes.len(), 1);
+}
+
+#[test]
+fn a_volume_is_extended_and_never_shrinks() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("sizeGb: 1", "sizeGb: 3"));
+    insta::assert_snapshot!("volume_extended", story(&mut scenario));
+    scenario.apply(ACME);
+    insta::assert_snapshot!("volume_shrinks", scenario.picture());
+}
+
+#[test]
+fn a_machine_moves_with_its_volume_by_a_snapshot() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("region: ord", "region: fra\n      relocate: Snapshot"));
+    insta::assert_snapshot!("relocated", story(&mut scenario));
+    // And back: the volume that was left behind has old data, and is not used.
+    scenario.apply(&ACME.replace("region: ord", "region: ord\n      relocate: Snapshot"));
+    insta::assert_snapshot!("relocated_back", story(&mut scenario));
+    assert_eq!(scenario.world.volumes.len(), 3);
+}
+
+#[test]
+fn metadata_that_the_manifest_no_longer_names_goes_and_that_of_others_stays() {
+    let metadata = |members: &str| {
+        ACME.replace(
+            "        guest:",
+            &format!("        metadata: {{ {members} }}\n        guest:"),
+        )
+    };
+    let mut scenario = Scenario::converged(&metadata("team: core, \"a,b\": \"1\""));
+    for machine in scenario.world.machines.values_mut() {
+        machine.row.metadata.insert("theirs".to_owned(), "x".to_owned());
+    }
+    scenario.apply(&metadata("\"a,b\": \"2\""));
+    scenario.converge();
+    let keys = |scenario: &Scenario| -> Vec<String> {
+        let rows = scenario.world.machines.values().map(|machine| &machine.row.metadata);
+        let keys = rows.flat_map(|metadata| metadata.keys());
+        keys.filter(|key| !key.starts_with(metadata::PREFIX)).cloned().collect()
+    };
+    assert_eq!(keys(&scenario), ["a,b", "theirs"]);
+    scenario.apply(ACME);
+    scenario.converge();
+    assert_eq!(keys(&scenario), ["theirs"]);
+    assert!(picture(&scenario.plan(scenario.world.lists())).starts_with("nothing to do"));
+}
+
+#[test]
+fn a_machine_is_suspended_once_it_has_run() {
+    let suspended = ACME.replace("region: ord", "region: ord\n      state: Suspended");
+    insta::assert_snapshot!("suspended", story(&mut Scenario::new(&suspended)));
+}
+
+#[test]
+fn what_was_scaled_down_keeps_its_volumes_and_takes_them_back() {
+    let three = ACME.replace("region: ord", "region: ord\n      count: 3");
+    let mut scenario = Scenario::converged(&three);
+    scenario.apply(ACME);
+    insta::assert_snapshot!("scaled_down", story(&mut scenario));
+    scenario.apply(&three);
+    insta::assert_snapshot!("scaled_up_again", scenario.picture());
+    scenario.converge();
+    assert_eq!(scenario.world.volumes.len(), 3);
+}
+
+#[test]
+fn a_paused_tenant_is_looked_at_and_left_alone() {
+    let paused = ACME.replace("spec:", "spec:\n  reconcile: Paused");
+    insta::assert_snapshot!("paused_cold", Scenario::new(&paused).picture());
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&paused);
+    insta::assert_snapshot!("paused_and_nothing_to_do", scenario.picture());
+    scenario.apply(&paused.replace("acme:1", "acme:2"));
+    insta::assert_snapshot!("paused_and_changed", scenario.picture());
+    scenario.delete("acme");
+    insta::assert_snapshot!("paused_and_deleted", scenario.picture());
+    // What a paused tenant would need takes nothing from the others' budget.
+    let mut scenario = Scenario::converged(&[ACME, GROUPS].join("\n---\n"));
+    scenario.apply(&paused.replace("acme:1", "acme:2"));
+    scenario.apply(&GROUPS.replace("web:1", "web:2"));
+    insta::assert_snapshot!("paused_beside_others", scenario.picture());
 }
 
 #[test]

@@ -76,7 +76,15 @@ fn what_is_being_deleted_keeps_its_spec() {
     let refused = write(&object, &tenant("acme", "nginx:2"), &Source::Api, true, false);
     assert!(matches!(refused, Err(Refusal::Deleting { .. })));
     let kept = write(&object, &tenant("acme", "nginx:1"), &Source::Api, false, false);
-    assert_eq!(kept, Ok(Decision::Keep(object)));
+    assert_eq!(kept, Ok(Decision::Keep(object.clone())));
+    // The deletion of a paused tenant goes on once somebody says so.
+    let mut resumed = tenant("acme", "nginx:1");
+    resumed["spec"]["reconcile"] = json!("Active");
+    let change = write(&object, &resumed, &Source::Api, false, false);
+    assert!(matches!(change, Ok(Decision::Change(after)) if after.deleted_at == Some(NOW)));
+    resumed["spec"]["app"] = json!("another");
+    let refused = write(&object, &resumed, &Source::Api, false, false);
+    assert!(matches!(refused, Err(Refusal::Deleting { .. })));
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -19,12 +20,13 @@ fn agent_config() -> Value {
 }
 
 fn wanted(name: &str, index: u32, config_value: Value) -> DesiredMachine {
-    let config = ConfigTemplate::compile(config(config_value));
+    let config = ConfigTemplate::compile(config(config_value), BTreeMap::new());
     DesiredMachine {
         name: name.to_owned(),
         index,
         region: "ord".into(),
         state: MachineState::Started,
+        relocate: false,
         spec_hash: config.hash("acme", index),
         config: Arc::new(config),
         volume: None,
@@ -39,6 +41,7 @@ fn tenant(machines: Vec<DesiredMachine>) -> DesiredTenant {
         app: "acme-app".to_owned(),
         app_is_named: false,
         deleting: false,
+        paused: false,
         secrets: Vec::new(),
         machines: Ok(machines),
     }
@@ -57,6 +60,7 @@ fn seen(name: &str) -> MachineStatus {
         private_ip: Some("fdaa::3".to_owned()),
         version: Some("01V".to_owned()),
         ready: true,
+        replacing: false,
         agent: None,
     }
 }

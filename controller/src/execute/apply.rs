@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use vault_cloud::error::CallError;
-use vault_plan::action::{Action, MachineConfig, PlannedAction, SetSecret, VolumeSource};
+use vault_plan::action::{
+    Action, ExtendVolume, MachineConfig, PlannedAction, SetSecret, VolumeSource,
+};
+use vault_plan::metadata::VOLUME_GB;
 use vault_plan::observed::HoldKind;
 
 use super::Failure;
@@ -54,6 +57,13 @@ pub(super) enum Created {
         /// What the platform said of it.
         told: SecretSet,
     },
+    /// A secret that is no more.
+    NoSecret {
+        /// Its name.
+        name: String,
+        /// The version of the app's secrets without it, if the platform said.
+        version: Option<u64>,
+    },
 }
 
 impl Created {
@@ -61,7 +71,7 @@ impl Created {
     pub(super) fn into_id(self) -> Option<String> {
         match self {
             Self::App(id) | Self::Volume { id, .. } | Self::Machine(id) => Some(id),
-            Self::Secret { .. } => None,
+            Self::Secret { .. } | Self::NoSecret { .. } => None,
         }
     }
 }
@@ -78,12 +88,18 @@ pub(super) async fn apply<P: Platform>(
     match planned.action {
         Action::CreateApp => create_app(platform, &planned.organization, app).await,
         Action::SetSecret(secret) => set_secret(platform, secrets, &app, secret).await,
+        Action::RemoveSecret(secret) => remove_secret(platform, &app, &secret.name).await,
         Action::CreateVolume(volume) => {
             let name = volume.name.clone();
             let region = volume.region.to_string();
-            let new = NewVolume { name: volume.name, region, size_gb: volume.size_gb };
+            let (size_gb, snapshot_id) = (volume.size_gb, volume.snapshot);
+            let new = NewVolume { name: volume.name, region, size_gb, snapshot_id };
             let created = platform.create_volume(&app, new).await;
             settle(created.map(|id| Some(Created::Volume { name, id })))
+        }
+        Action::ExtendVolume(volume) => extend_volume(platform, &app, &volume).await,
+        Action::SnapshotVolume(volume) => {
+            settle(platform.create_snapshot(&app, &volume.id).await.map(|()| None))
         }
         Action::CreateMachine(machine) => {
             let config = match complete(machine.config, intent, &made.volumes) {
@@ -122,6 +138,9 @@ pub(super) async fn apply<P: Platform>(
         Action::StopMachine(machine) => {
             settle(platform.stop_machine(&app, &machine.id).await.map(|()| None))
         }
+        Action::SuspendMachine(machine) => {
+            settle(platform.suspend_machine(&app, &machine.id).await.map(|()| None))
+        }
         Action::DeleteMachine(machine) => match platform.delete_machine(&app, &machine.id).await {
             Err(error) if error.is_not_found() => Applied::Done(None),
             deleted => settle(deleted.map(|()| None)),
@@ -129,16 +148,50 @@ pub(super) async fn apply<P: Platform>(
     }
 }
 
-/// The value is derived here, at the moment of the call, and nowhere before.
+/// Whether the machine has to start anew is known only from the answer; it is written on the machine
+/// at once, where the next pass finds it. If that fails the machine starts anew for nothing, which
+/// does less harm than space that nobody sees.
+async fn extend_volume<P: Platform>(platform: &P, app: &str, volume: &ExtendVolume) -> Applied {
+    let extended = platform.extend_volume(app, &volume.id, volume.size_gb).await;
+    if let Some(gb) = extended.as_ref().ok().and_then(|&restart| volume.mark(restart)) {
+        let (machine, gb) = (&volume.machine, gb.to_string());
+        let marked = platform.set_metadata(app, &machine.id, VOLUME_GB, &gb).await;
+        if let Err(error) = marked {
+            tracing::warn!(
+                machine = machine.name,
+                error = chain(&error),
+                "the size of its volume could not be noted on a machine"
+            );
+        }
+    }
+    settle(extended.map(|_| None))
+}
+
+/// One that is gone already is as good as removed.
+async fn remove_secret<P: Platform>(platform: &P, app: &str, name: &str) -> Applied {
+    let version = match platform.delete_secret(app, name).await {
+        Err(error) if error.is_not_found() => Ok(None),
+        answered => answered,
+    };
+    let name = name.to_owned();
+    settle(version.map(|version| Some(Created::NoSecret { name, version })))
+}
+
+/// The value is derived or read here, at the moment of the call.
 async fn set_secret<P: Platform>(
     platform: &P,
     secrets: &TenantSecrets,
     app: &str,
     secret: SetSecret,
 ) -> Applied {
-    let Some(value) = secrets.value(secret.tenant_uid, &secret.name) else {
-        let message = format!("nobody knows what secret {} should be", secret.name);
-        return Applied::NotDone(Failure { hold: HoldKind::Refused, message });
+    let value = match secrets.value_to_set(app, &secret) {
+        Ok(value) => value,
+        Err(message) => {
+            // What comes from outside is read again by the next pass.
+            let is_read = secret.from.is_some();
+            let hold = if is_read { HoldKind::BackOff } else { HoldKind::Refused };
+            return Applied::NotDone(Failure { hold, message });
+        }
     };
     let set = platform.set_secret(app, &secret.name, &value).await;
     let (name, hash) = (secret.name.to_string(), secret.hash);

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use tempfile::TempDir;
-use vault_plan::action::{MachineRef, SetSecret};
+use vault_plan::action::{ExtendVolume, MachineRef, SetSecret};
 
 use super::*;
 use crate::identity::TENANT_SECRET;
@@ -67,11 +67,59 @@ fn start(id: &str) -> Action {
 
 fn set_secret(name: &str) -> Action {
     let tenant_uid = controller().tenant_uid("acme");
-    Action::SetSecret(SetSecret { name: name.into(), hash: "h1".to_owned(), tenant_uid })
+    Action::SetSecret(SetSecret {
+        name: name.into(),
+        hash: "h1".to_owned(),
+        tenant_uid,
+        from: None,
+    })
 }
 
 fn reference(id: &str) -> MachineRef {
     MachineRef { id: id.to_owned(), name: format!("acme-box-{id}") }
+}
+
+#[tokio::test]
+async fn an_extended_volume_is_noted_on_its_machine_as_far_as_it_is_seen() {
+    // Whether the machine says its size, whether it has to start anew, and what is written on it.
+    let table = [
+        (true, false, Some("vault_volume_gb=3")),
+        (true, true, None),
+        (false, false, Some("vault_volume_gb=3")),
+        (false, true, Some("vault_volume_gb=1")),
+    ];
+    for (is_marked, needs_restart, written) in table {
+        let stage = Stage::new();
+        stage.platform.world().extend_needs_restart = needs_restart;
+        let extend = ExtendVolume {
+            id: "vol_0".to_owned(),
+            name: "v_data".to_owned(),
+            from_gb: 1,
+            size_gb: 3,
+            machine: reference("7"),
+            is_marked,
+        };
+        // A note that cannot be written costs a restart, not the extension.
+        stage.platform.fail("set_metadata", rejected(500, "no"), true);
+        let turn = stage.run(vec![Action::ExtendVolume(extend)]).await;
+        assert!(turn.failure.is_none());
+        let mut expected = vec!["extend_volume vol_0".to_owned()];
+        expected.extend(written.map(|text| format!("set_metadata 7 {text}")));
+        assert_eq!(stage.platform.world().calls, expected);
+    }
+    let stage = Stage::new();
+    stage.platform.fail("extend_volume", rejected(422, "too large"), false);
+    let extend = ExtendVolume {
+        id: "vol_0".to_owned(),
+        name: "v_data".to_owned(),
+        from_gb: 1,
+        size_gb: 3,
+        machine: reference("7"),
+        is_marked: false,
+    };
+    let turn = stage.run(vec![Action::ExtendVolume(extend)]).await;
+    assert_eq!(turn.failure.unwrap().hold, HoldKind::Refused);
+    assert_eq!(stage.platform.world().calls, ["extend_volume vol_0"]);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::patch::Patch;
 use super::request::{self, Reply, WriteRequest};
+use super::secrets;
 use crate::accept::{Decision, Writer, decide, finalizers, to_document, to_json};
 use crate::clock::Clock;
 use crate::events::Event;
@@ -121,6 +122,8 @@ async fn write<P: Platform, S: Store, C: Clock>(
     }
     check_against_others(app, &request.caller, kind, document).await?;
     let dry_run = request.options.dry_run()?;
+    let (allowed, takes) = (app.allow_api_secrets, request.options.take_ownership());
+    secrets::admit(allowed, kind, document, stored.as_ref(), takes)?;
     let writer = Writer {
         source: &Source::Api,
         take_ownership: request.options.take_ownership(),

@@ -75,6 +75,11 @@ fn apply<P, S, C: Clock>(
 ) -> Result<(), ApiError> {
     let tenant = match &document {
         Document::TenantClass(class) => {
+            let known = objects.classes.get(&class.metadata.name);
+            if known.is_none_or(|known| known.secrets != class.spec.secrets) {
+                let (allowed, kind) = (app.allow_api_secrets, Kind::TenantClass);
+                super::secrets::admit(allowed, kind, &document, None, false)?;
+            }
             objects.classes.insert(class.metadata.name.clone(), class.spec.clone());
             return Ok(());
         }
@@ -85,6 +90,7 @@ fn apply<P, S, C: Clock>(
     let stored = place.ok().map(|at| &objects.tenants[at]);
     let writer = Writer { source: &Source::Api, take_ownership: false, rehearsal: true };
     let object = stored.map(|stored| &stored.object);
+    super::secrets::admit(app.allow_api_secrets, Kind::Tenant, &document, object, false)?;
     let decision = decide(&document, object, writer, &app.controller, app.clock.now())
         .map_err(|refusal| ApiError::refused(Kind::Tenant, name, refusal))?;
     let changed = TenantObject {
@@ -104,6 +110,7 @@ fn render(planned: &Planned, tenant: String) -> TenantPlan {
     let actions = plan
         .actions
         .iter()
+        .chain(&plan.withheld)
         .filter(|action| *action.tenant == *tenant)
         .map(|action| PlannedAction {
             action: action.action.kind().word().to_owned(),

@@ -85,6 +85,7 @@ impl Stage {
             view,
             stale_after_ms: 30_000,
             writing: Arc::default(),
+            allow_api_secrets: false,
             watches_folder: true,
             feeds,
             usage_retention: std::time::Duration::from_secs(90 * 86_400),
@@ -179,6 +180,38 @@ async fn a_body_is_not_read_before_the_token_and_is_capped_after_it() {
     let large = json!("a".repeat(MANIFEST_BYTES_MAX));
     let (code, status) = stage.ask(Method::POST, TENANTS, large).await;
     assert_eq!((code, &status["reason"]), (413, &json!("RequestEntityTooLarge")));
+}
+
+#[tokio::test]
+async fn secrets_are_not_taken_over_the_api() {
+    let stage = Stage::new().await;
+    let secrets = json!([{ "name": "A", "from": { "env": "VAULTCTL_SECRET_A" } }]);
+    let mut with_secrets = tenant("acme", "nginx:1");
+    with_secrets["spec"]["secrets"] = secrets.clone();
+    let mut class_with_secrets = class("dev");
+    class_with_secrets["spec"]["secrets"] = secrets.clone();
+    let refused = |(code, status): (u16, Value)| {
+        assert_eq!((code, &status["reason"]), (422, &json!("Invalid")), "{status}");
+        assert_eq!(status["details"]["causes"][0]["field"], "spec.secrets", "{status}");
+    };
+    refused(stage.ask(Method::POST, TENANTS, with_secrets.clone()).await);
+    refused(stage.ask(Method::POST, &format!("{TENANTS}?dryRun=All"), with_secrets.clone()).await);
+    refused(stage.ask(Method::POST, CLASSES, class_with_secrets).await);
+
+    // One of the folder keeps its own; another writer may neither change nor take them.
+    let source = Source::Folder { file: "acme.yaml".to_owned() };
+    put(&stage.store, &with_secrets, source).await;
+    let mut labelled = with_secrets.clone();
+    labelled["metadata"]["labels"] = json!({ "tier": "pro" });
+    assert_eq!(stage.ask(Method::PUT, &acme(), labelled).await.0, 200);
+    let taken = format!("{}?takeOwnership=true", acme());
+    refused(stage.ask(Method::PUT, &taken, with_secrets.clone()).await);
+    let mut another = with_secrets.clone();
+    another["spec"]["secrets"][0]["from"]["env"] = json!("VAULTCTL_SECRET_OF_OTHERS");
+    refused(stage.ask(Method::PUT, &taken, another.clone()).await);
+    // Nor ask what would be done with them.
+    let list = json!({ "kind": "List", "items": [another] });
+    refused(stage.ask(Method::POST, &format!("{}/plan", acme()), list).await);
 }
 
 #[tokio::test]

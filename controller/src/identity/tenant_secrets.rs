@@ -10,20 +10,25 @@
 //! set; it stands in the database and in machines' metadata, where who lacks the key can neither
 //! test a guess against it nor see that two values are equal.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use vault_api::tenant::{SecretEntry, SecretFrom};
+use vault_plan::action::SetSecret;
 use vault_plan::desired::{DesiredSecret, DesiredSecrets};
 use vault_plan::identity::TenantUid;
 use vault_protocol::key::TenantSecret;
 use zeroize::Zeroizing;
 
-use super::KEY_BYTES;
+use super::{KEY_BYTES, SecretSources};
+use crate::chain::chain;
 
 /// The app secret, and so the environment variable in the machines, that holds a tenant's secret.
 pub const TENANT_SECRET: &str = vault_protocol::SECRET_VARIABLE;
@@ -39,13 +44,46 @@ pub struct TenantSecrets {
     extracted: Zeroizing<[u8; KEY_BYTES]>,
     hash_key: Zeroizing<[u8; KEY_BYTES]>,
     name: Arc<str>,
+    sources: SecretSources,
 }
 
 impl TenantSecrets {
     pub(super) fn new(master_key: &[u8; KEY_BYTES], hash_key: Zeroizing<[u8; KEY_BYTES]>) -> Self {
         let (extracted, _) = Hkdf::<Sha256>::extract(None, master_key);
         let extracted = Zeroizing::new(extracted.into());
-        Self { extracted, hash_key, name: TENANT_SECRET.into() }
+        let sources = SecretSources::default();
+        Self { extracted, hash_key, name: TENANT_SECRET.into(), sources }
+    }
+
+    /// With the places that manifests may name in `spec.secrets`.
+    #[must_use]
+    pub fn with_sources(mut self, sources: SecretSources) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    /// The secrets for one pass.
+    #[must_use]
+    pub fn pass(&self) -> PassSecrets<'_> {
+        PassSecrets { secrets: self, read: RefCell::default() }
+    }
+
+    /// What an action asks to be set, read again at the moment of the call.
+    ///
+    /// # Errors
+    /// If it cannot be had, or is no longer what the action was planned with; no message holds any
+    /// of it.
+    pub fn value_to_set(&self, app: &str, set: &SetSecret) -> Result<SecretString, String> {
+        let Some(from) = &set.from else {
+            return self
+                .value(set.tenant_uid, &set.name)
+                .ok_or_else(|| format!("nobody knows what secret {} should be", set.name));
+        };
+        let value = self.sources.read(from).map_err(|error| chain(&error))?;
+        if self.hash(app, &set.name, value.expose_secret()) != set.hash {
+            return Err(format!("the value of secret {} has just changed", set.name));
+        }
+        Ok(value)
     }
 
     /// What the controller and the tenant's machines share.
@@ -83,7 +121,38 @@ impl TenantSecrets {
 impl DesiredSecrets for TenantSecrets {
     fn of(&self, tenant: TenantUid, app: &str) -> Vec<DesiredSecret> {
         let hash = self.hash(app, TENANT_SECRET, &self.tenant_secret(tenant).text());
-        vec![DesiredSecret { name: Arc::clone(&self.name), hash }]
+        vec![DesiredSecret { name: Arc::clone(&self.name), hash, from: None }]
+    }
+
+    fn of_manifest(&self, app: &str, secret: &SecretEntry) -> Result<String, String> {
+        let value = self.sources.read(&secret.from).map_err(|error| chain(&error))?;
+        Ok(self.hash(app, &secret.name, value.expose_secret()))
+    }
+}
+
+/// What one pass sees of secrets: every source is read once, and looks the same to all tenants.
+pub struct PassSecrets<'a> {
+    secrets: &'a TenantSecrets,
+    read: RefCell<BTreeMap<SecretFrom, Result<SecretString, String>>>,
+}
+
+impl DesiredSecrets for PassSecrets<'_> {
+    fn of(&self, tenant: TenantUid, app: &str) -> Vec<DesiredSecret> {
+        self.secrets.of(tenant, app)
+    }
+
+    fn of_manifest(&self, app: &str, secret: &SecretEntry) -> Result<String, String> {
+        let mut read = self.read.borrow_mut();
+        let value = match read.get(&secret.from) {
+            Some(value) => value,
+            None => {
+                let value = self.secrets.sources.read(&secret.from);
+                let value = value.map_err(|error| chain(&error));
+                read.entry(secret.from.clone()).or_insert(value)
+            }
+        };
+        let value = value.as_ref().map_err(Clone::clone)?;
+        Ok(self.secrets.hash(app, &secret.name, value.expose_secret()))
     }
 }
 
@@ -95,11 +164,9 @@ impl fmt::Debug for TenantSecrets {
 
 #[cfg(test)]
 mod tests {
-    use data_encoding::BASE64URL_NOPAD;
-    use secrecy::ExposeSecret;
-
     use super::*;
     use crate::testing::{controller, tenant_secrets};
+    use data_encoding::BASE64URL_NOPAD;
 
     #[test]
     fn a_secret_is_of_one_tenant_and_of_one_master_key() {

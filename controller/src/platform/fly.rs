@@ -14,7 +14,7 @@ use vault_cloud::machines::wire::{
     CreateApp, CreateMachine, CreateVolume, Machine, MachineRow, UpdateMachine, Volume,
 };
 use vault_cloud::machines::{ClientConfig, ClientError, Exit, MachinesClient};
-use vault_plan::observed::{ObservedMachine, ObservedVolume, PlatformState};
+use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume, PlatformState};
 use vault_plan::time::UnixMillis;
 
 use super::{
@@ -167,6 +167,7 @@ impl Platform for FlyPlatform {
             name: volume.name,
             region: volume.region,
             size_gb: u64::from(volume.size_gb),
+            snapshot_id: volume.snapshot_id,
             ..CreateVolume::default()
         };
         self.client.create_volume(app, &create).await.map(|volume| volume.id)
@@ -204,6 +205,43 @@ impl Platform for FlyPlatform {
 
     async fn stop_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
         self.client.stop_machine(app, id).await
+    }
+
+    async fn suspend_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
+        self.client.suspend_machine(app, id).await
+    }
+
+    async fn set_metadata(
+        &self,
+        app: &str,
+        id: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<(), CallError> {
+        self.client.set_metadata(app, id, key, value).await
+    }
+
+    async fn extend_volume(&self, app: &str, id: &str, size_gb: u32) -> Result<bool, CallError> {
+        let extended = self.client.extend_volume(app, id, u64::from(size_gb)).await?;
+        Ok(extended.needs_restart)
+    }
+
+    async fn snapshots(&self, app: &str, volume: &str) -> Result<Vec<ObservedSnapshot>, CallError> {
+        let list = self.client.volume_snapshots(app, volume).await?;
+        let snapshots = list.snapshots.into_iter().map(|snapshot| ObservedSnapshot {
+            id: snapshot.id,
+            status: snapshot.status.unwrap_or_default(),
+            created_at: snapshot.created_at.map(millis),
+        });
+        Ok(snapshots.collect())
+    }
+
+    async fn create_snapshot(&self, app: &str, volume: &str) -> Result<(), CallError> {
+        self.client.create_snapshot(app, volume).await
+    }
+
+    async fn delete_secret(&self, app: &str, name: &str) -> Result<Option<u64>, CallError> {
+        Ok(self.client.delete_secret(app, name).await?.version)
     }
 
     async fn delete_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
@@ -304,6 +342,7 @@ fn volume_of(app: String, volume: Volume) -> ObservedVolume {
         size_gb: u32::try_from(volume.size_gb).unwrap_or(u32::MAX),
         state: volume.state,
         attached_machine: volume.attached_machine_id,
+        created_at: volume.created_at.map(millis),
     }
 }
 

@@ -81,8 +81,8 @@ impl Objects {
             spec: &tenant.spec,
             deleting: tenant.object.deleted_at.is_some(),
         });
-        let (controller, secrets) = (config.controller, &*config.secrets);
-        Desired::resolve(controller, &config.organization, &self.classes, secrets, inputs)
+        let (controller, secrets) = (config.controller, config.secrets.pass());
+        Desired::resolve(controller, &config.organization, &self.classes, &secrets, inputs)
     }
 
     /// What earlier passes and open intents know, by organization; without the ids that are gone.
@@ -121,6 +121,18 @@ impl Objects {
             }
         }
         known
+    }
+
+    /// The machines that earlier passes took down in order to make them anew, by tenant and name.
+    pub(super) fn replacing(&self) -> BTreeSet<(String, String)> {
+        let statuses = self.tenants.iter().filter_map(|tenant| {
+            Some((tenant.object.name.as_str(), &tenant.status.as_ref()?.machines))
+        });
+        let replacing = statuses.flat_map(|(tenant, machines)| {
+            let machines = machines.iter().filter(|machine| machine.replacing);
+            machines.map(|machine| (tenant.to_owned(), machine.name.clone()))
+        });
+        replacing.collect()
     }
 
     /// The ids that statuses name.

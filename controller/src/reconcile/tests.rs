@@ -7,11 +7,12 @@ use vault_api::object::ConditionStatus;
 
 use super::*;
 use crate::agents::Request;
-use crate::identity::TENANT_SECRET;
+use crate::identity::{MasterKey, SecretSources, TENANT_SECRET};
 use crate::secrets::{LOOK_VALID_MS, SLICE_INTERVAL_MS};
 use crate::store::SqliteStore;
 use crate::testing::{
-    FakePlatform, ManualClock, ORG, controller, open, put, tenant, tenant_secrets, unknown,
+    FakePlatform, ManualClock, ORG, controller, open, put, rejected, tenant, tenant_secrets,
+    unknown,
 };
 
 struct Stage {
@@ -32,6 +33,10 @@ impl Stage {
 
     /// A controller with an empty database on a platform as it is.
     fn on(platform: Arc<FakePlatform>, clock: ManualClock) -> Self {
+        Self::with(platform, clock, tenant_secrets())
+    }
+
+    fn with(platform: Arc<FakePlatform>, clock: ManualClock, secrets: Arc<TenantSecrets>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let told: Arc<Mutex<Vec<Event>>> = Arc::default();
@@ -42,7 +47,7 @@ impl Stage {
             organization: ORG.to_owned(),
             policy: Policy::default(),
             settle_after: Duration::from_secs(10),
-            secrets: tenant_secrets(),
+            secrets,
             agents: Arc::clone(&agents),
             oidc_issuer: "https://oidc.example".to_owned(),
             usage_retention: Duration::from_secs(90 * 86_400),
@@ -94,6 +99,184 @@ async fn a_tenant_converges_and_a_quiet_pass_costs_three_reads() {
     assert_eq!(pass.calls, Calls { reads: 3, secret_reads: 0, writes: 0 });
     assert_eq!(stage.store.resource_version().await.unwrap(), version);
     assert_eq!(stage.store.open_intents().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_paused_tenant_is_looked_at_and_nothing_is_written_not_even_its_end() {
+    let stage = Stage::new();
+    let mut paused = tenant("acme", "nginx:1");
+    paused["spec"]["reconcile"] = json!("Paused");
+    let object = put(&stage.store, &paused, Source::Api).await;
+    let pass = stage.pass().await;
+    assert_eq!((pass.actions, pass.calls.writes), (0, 0));
+    assert!(!pass.waiting, "a pause may last");
+    let status = stage.status("acme").await;
+    let condition = |kind: &str| {
+        let found = status.conditions.iter().find(|condition| condition.r#type == kind);
+        let found = found.unwrap_or_else(|| panic!("{kind} in {status:?}"));
+        (found.status, found.reason.clone(), found.message.clone())
+    };
+    let message = "reconcile is Paused: 4 actions are left undone".to_owned();
+    assert_eq!(condition("Paused"), (ConditionStatus::True, "Paused".to_owned(), message.clone()));
+    assert_eq!(condition("Ready"), (ConditionStatus::False, "Paused".to_owned(), message));
+    let plan = stage.reconciler.preview(&Objects::load(&stage.store).await.unwrap()).await.unwrap();
+    assert_eq!(plan.plan.withheld.len(), 4);
+
+    let stored = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
+    let deleted = StoredObject { deleted_at: Some(stage.clock.now()), ..stored };
+    let version = Some(deleted.resource_version);
+    stage.store.put_object(deleted, version).await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(stage.pass().await.calls.writes, 0);
+    }
+    let status = stage.status("acme").await;
+    assert!(status.conditions.iter().any(|known| known.message.contains("its deletion waits")));
+    assert_eq!(object.uid, controller().tenant_uid("acme").to_string());
+}
+
+/// Stores another version of a tenant's spec.
+async fn change(stage: &Stage, edit: impl FnOnce(&mut serde_json::Value)) {
+    let mut stored = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
+    let mut spec = serde_json::Value::Object(stored.spec);
+    edit(&mut spec);
+    let serde_json::Value::Object(spec) = spec else { panic!("a spec is an object") };
+    (stored.spec, stored.generation) = (spec, stored.generation + 1);
+    let version = Some(stored.resource_version);
+    stage.store.put_object(stored, version).await.unwrap();
+}
+
+#[tokio::test]
+async fn secrets_of_a_manifest_are_set_rotated_and_removed_and_their_values_are_nowhere() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("db");
+    std::fs::write(&file, "first value\n").unwrap();
+    let pairs = [("VAULTCTL_SECRET_KEY".to_owned(), "key value".to_owned())];
+    let sources = SecretSources::new(Some(files.path().to_owned()), pairs);
+    let secrets = MasterKey::from_bytes([7; 32]).tenant_secrets().with_sources(sources);
+    let stage = Stage::with(Arc::default(), ManualClock::new(), Arc::new(secrets));
+    let mut wanted = tenant("acme", "nginx:1");
+    wanted["spec"]["secrets"] = json!([
+        { "name": "DATABASE_URL", "from": { "file": "db" } },
+        { "name": "KEY", "from": { "env": "VAULTCTL_SECRET_KEY" } },
+    ]);
+    put(&stage.store, &wanted, Source::Folder { file: "acme.yaml".to_owned() }).await;
+    let value = |name: &str| {
+        let world = stage.platform.world();
+        world.secrets.get(&(app_of_acme(), name.to_owned())).map(|(value, _)| value.clone())
+    };
+    stage.pass().await;
+    assert!(stage.pass().await.ready.contains("acme"));
+    assert_eq!(value("DATABASE_URL").as_deref(), Some("first value"));
+    assert_eq!(value("KEY").as_deref(), Some("key value"));
+    assert_eq!(stage.pass().await.calls.writes, 0);
+
+    // Another value: set, and the machine starts anew, with a version that has it.
+    std::fs::write(&file, "second value").unwrap();
+    let pass = stage.pass().await;
+    assert_eq!((pass.actions, pass.failures), (2, 0));
+    assert_eq!(value("DATABASE_URL").as_deref(), Some("second value"));
+    let version = stage.platform.world().secrets_version;
+    assert_eq!(stage.platform.world().min_secrets_versions.last(), Some(&Some(version)));
+    assert!(stage.pass().await.ready.contains("acme"));
+
+    // A value that cannot be had stops everything, and takes nothing away.
+    std::fs::remove_file(&file).unwrap();
+    let pass = stage.pass().await;
+    assert_eq!((pass.actions, pass.ready.len()), (0, 0));
+    let ready = stage.status("acme").await.conditions.remove(0);
+    assert_eq!(ready.reason, "Invalid");
+    let expected = "spec.secrets[0].from: secret DATABASE_URL: file db beneath --secrets-dir";
+    assert!(ready.message.starts_with(expected), "{}", ready.message);
+    assert_eq!(value("DATABASE_URL").as_deref(), Some("second value"));
+    std::fs::write(&file, "second value").unwrap();
+    assert!(stage.pass().await.ready.contains("acme"));
+
+    // A name that is no longer there goes, if it was ours; what others set stays.
+    stage.platform.world().set_secret(&app_of_acme(), "THEIRS", "value of others");
+    change(&stage, |spec| drop(spec["secrets"].as_array_mut().unwrap().remove(0))).await;
+    assert_eq!(stage.pass().await.failures, 0);
+    assert!(stage.pass().await.ready.contains("acme"));
+    assert_eq!(value("DATABASE_URL"), None);
+    assert_eq!(value("THEIRS").as_deref(), Some("value of others"));
+    assert_eq!(stage.pass().await.calls.writes, 0);
+
+    let object = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
+    let secrets = stage.store.secrets().await.unwrap();
+    let told = stage.told.lock().unwrap();
+    let world = stage.platform.world();
+    let kept = format!("{object:?} {secrets:?} {told:?} {:?} {:?}", world.machines, world.calls);
+    for value in ["first value", "second value", "key value"] {
+        assert!(!kept.contains(value), "{value} in {kept}");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_moves_with_its_volume_and_each_controller_on_the_way_may_be_a_new_one() {
+    let stage = Stage::converged().await;
+    let moved = |spec: &mut serde_json::Value| {
+        spec["machines"][0]["region"] = json!("fra");
+        spec["relocate"] = json!("Snapshot");
+    };
+    change(&stage, moved).await;
+    let (platform, clock) = (Arc::clone(&stage.platform), stage.clock.clone());
+    let mut wanted = tenant("acme", "nginx:1");
+    moved(&mut wanted["spec"]);
+    let mut seen = Vec::new();
+    for _ in 0..12 {
+        // Everything that is remembered is lost before each pass.
+        let next = Stage::on(Arc::clone(&platform), clock.clone());
+        put(&next.store, &wanted, Source::Api).await;
+        platform.world().made_after_ms += 1_000;
+        let pass = next.pass().await;
+        let status = next.status("acme").await;
+        if let Some(moving) = status.conditions.iter().find(|known| known.r#type == "Relocating") {
+            seen.push(moving.message.clone());
+        }
+        if pass.ready.contains("acme") {
+            break;
+        }
+        platform.world().finish_snapshots();
+    }
+    let way = "machine acme-box-0 moves from region ord to fra:";
+    let expected = [
+        format!("{way} a snapshot of volume vol_0 is to be made"),
+        format!("{way} its volume is to be made from snapshot vs_0"),
+        format!("{way} its volume is there; volume vol_0 is kept"),
+    ];
+    assert_eq!(seen, expected);
+    let world = platform.world();
+    let machines: Vec<_> = world.machines.iter().map(|seen| (&*seen.name, &*seen.region)).collect();
+    assert_eq!(machines, [("acme-box-0", "fra")]);
+    assert_eq!(world.restored["vol_1"], "vs_0");
+    let held: Vec<_> =
+        world.volumes.iter().map(|seen| (&*seen.region, seen.attached_machine.is_some())).collect();
+    assert_eq!(held, [("ord", false), ("fra", true)]);
+}
+
+#[tokio::test]
+async fn a_machine_that_is_made_anew_is_remembered_until_it_is_ready() {
+    let stage = Stage::new();
+    let mut bare = tenant("acme", "nginx:1");
+    bare["spec"]["volumes"] = json!([]);
+    bare["spec"]["machines"][0]["config"] = json!({ "image": "nginx:1" });
+    put(&stage.store, &bare, Source::Api).await;
+    stage.pass().await;
+    assert!(stage.pass().await.ready.contains("acme"));
+    change(&stage, |spec| spec["machines"][0]["region"] = json!("fra")).await;
+    stage.pass().await;
+    assert!(stage.status("acme").await.machines[0].replacing);
+    stage.pass().await;
+    // It is gone, and cannot be made again.
+    for _ in 0..3 {
+        stage.platform.fail("create_machine", rejected(422, "no capacity"), false);
+        stage.pass().await;
+        assert!(stage.platform.world().machines.is_empty());
+        assert!(stage.status("acme").await.machines[0].replacing);
+        stage.clock.advance(400_000);
+    }
+    stage.pass().await;
+    assert!(stage.pass().await.ready.contains("acme"));
+    assert!(!stage.status("acme").await.machines[0].replacing);
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ fn tenant(name: &str) -> DesiredTenant {
         app: format!("{name}-app"),
         app_is_named: false,
         deleting: false,
-        secrets: vec![DesiredSecret { name: NAME.into(), hash: HASH.to_owned() }],
+        paused: false,
+        secrets: vec![DesiredSecret { name: NAME.into(), hash: HASH.to_owned(), from: None }],
         machines: Ok(Vec::new()),
     }
 }
@@ -172,7 +173,7 @@ fn what_is_known_is_told_by_app_with_the_newest_version() {
 fn several_secrets_make_one_mark() {
     let mut tenant = tenant("a");
     assert_eq!(tenant.secrets_mark(), HASH);
-    let second = DesiredSecret { name: Arc::from("SECOND"), hash: "h2".to_owned() };
+    let second = DesiredSecret { name: Arc::from("SECOND"), hash: "h2".to_owned(), from: None };
     tenant.secrets.push(second);
     assert_eq!(tenant.secrets_mark(), "h1,h2");
     tenant.secrets.clear();

@@ -52,6 +52,13 @@ pub(super) fn remove(connection: &Connection, apps: &[String]) -> Result<(), Sto
     Ok(())
 }
 
+pub(super) fn remove_one(connection: &Connection, app: &str, name: &str) -> Result<(), StoreError> {
+    let mut delete =
+        connection.prepare_cached("DELETE FROM secret WHERE app = ?1 AND name = ?2")?;
+    delete.execute([app, name])?;
+    Ok(())
+}
+
 fn decode(row: &Row<'_>) -> Result<StoredSecret, StoreError> {
     let state: String = row.get(2)?;
     let state = match state.as_str() {

@@ -191,6 +191,10 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| secrets::put(connection, &secrets)).await
     }
 
+    async fn remove_secret(&self, app: String, name: String) -> Result<(), StoreError> {
+        self.writer.write(move |connection| secrets::remove_one(connection, &app, &name)).await
+    }
+
     async fn remove_secrets(&self, apps: Vec<String>) -> Result<(), StoreError> {
         if apps.is_empty() {
             return Ok(());

@@ -1,6 +1,7 @@
 //! Manifests on the way in: `-f FILE|DIR|-` to documents and located problems.
 
 mod field;
+mod vars;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,6 +15,8 @@ use vault_api::set::check_set;
 use crate::error::{Exit, Failure, Tally};
 use crate::object::{Object, Reference, Resource};
 use crate::output::Output;
+
+pub(crate) use vars::{Var, var};
 
 /// How standard input is called in problems.
 const STANDARD_INPUT: &str = "<stdin>";

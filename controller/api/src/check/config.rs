@@ -153,11 +153,8 @@ fn check_placeholders(at: &At<'_>, key: &str, value: &Value, problems: &mut Vec<
 fn check_value(at: &At<'_>, value: &Value, problems: &mut Vec<Placed>) {
     match value {
         Value::String(text) if text.contains("{{") => {
-            let problem = |error: TemplateError| match error {
-                TemplateError::NotSupported { .. } => at.not_supported(error.to_string()),
-                _ => at.invalid(error.to_string()),
-            };
-            problems.extend(template::check(text).into_iter().map(problem).map(Placed::from));
+            let problem = |error: TemplateError| Placed::from(at.invalid(error.to_string()));
+            problems.extend(template::check(text).into_iter().map(problem));
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {

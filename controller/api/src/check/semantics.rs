@@ -8,12 +8,13 @@ use serde_json::{Map, Value};
 
 use super::at::At;
 use super::words::shorten;
-use super::{DocumentKind, Placed, config};
+use super::{DocumentKind, Placed, config, secrets};
 use crate::names::{
     check_app_name, check_group_name, check_label_key, check_label_value, check_object_name,
-    check_org_slug, check_volume_name,
+    check_org_slug, check_var_name, check_volume_name,
 };
 use crate::regions::check_region;
+use crate::tenant::VAR_BYTES_MAX;
 
 /// Most bytes of all annotations of an object together, as in Kubernetes.
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
@@ -75,6 +76,9 @@ fn check_spec(kind: DocumentKind, at: &At<'_>, spec: &Members, problems: &mut Ve
         check_text(at, spec, "class", check_object_name, problems);
         check_text(at, spec, "app", check_app_name, problems);
     }
+    check_vars(&at.field("vars"), spec, problems);
+    secrets::check(&at.field("secrets"), entries(spec, "secrets"), problems);
+    check_unique(&at.field("secrets"), entries(spec, "secrets"), "secret", problems);
     let machines = entries(spec, "machines");
     let machines_at = at.field("machines");
     for (index, machine) in machines.iter().enumerate() {
@@ -100,6 +104,25 @@ fn check_spec(kind: DocumentKind, at: &At<'_>, spec: &Members, problems: &mut Ve
         check_region_of(&at, volume, problems);
     }
     check_unique(&volumes_at, volumes, "volume", problems);
+}
+
+fn check_vars(at: &At<'_>, spec: &Members, problems: &mut Vec<Placed>) {
+    let Some(Value::Object(vars)) = spec.get("vars") else {
+        return;
+    };
+    for (name, value) in vars {
+        if let Err(error) = check_var_name(name) {
+            let message = format!("the var's name `{}` {error}", shorten(name));
+            problems.push(Placed::key(at.field(name).invalid(message)));
+        }
+        if let Value::String(text) = value
+            && text.len() > VAR_BYTES_MAX
+        {
+            let message =
+                format!("the var's value has {} bytes, at most {VAR_BYTES_MAX} fit", text.len());
+            problems.push(at.field(name).invalid(message).into());
+        }
+    }
 }
 
 fn entries<'a>(spec: &'a Members, list: &str) -> &'a [Value] {

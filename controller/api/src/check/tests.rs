@@ -81,13 +81,13 @@ fn duplicates_say_where_the_first_is() {
 fn a_class_has_no_app() {
     let value = json!({
         "apiVersion": "vaultctl.dev/v1", "kind": "TenantClass", "metadata": { "name": "c" },
-        "spec": { "app": "x", "reconcile": "Paused" },
+        "spec": { "app": "x", "tokens": {} },
     });
     assert_eq!(
         messages(&value),
         [
-            "spec.app: unknown field `app`; known here are machines, org, volumes",
-            "spec.reconcile: `reconcile` is not supported yet",
+            "spec.app: unknown field `app`; known here are machines, org, reconcile, relocate, secrets, vars, volumes",
+            "spec.tokens: `tokens` is not supported yet",
         ]
     );
 }

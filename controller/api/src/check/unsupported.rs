@@ -10,12 +10,7 @@ use super::at::At;
 use crate::problem::{Problem, Step};
 
 /// Fields of `spec`, of tenants and classes alike.
-const SPEC_FIELDS: [&str; 7] =
-    ["vars", "rootfs", "storage", "secrets", "tokens", "reconcile", "relocate"];
-/// Fields of `spec.machines[]` and `spec.volumes[]`.
-const GROUP_FIELDS: [&str; 1] = ["relocate"];
-/// Values of `spec.machines[].state`.
-const STATES: [&str; 1] = ["Suspended"];
+const SPEC_FIELDS: [&str; 3] = ["rootfs", "storage", "tokens"];
 /// Values of `spec.volumes[].deletionPolicy`.
 const DELETION_POLICIES: [&str; 2] = ["Snapshot", "Delete"];
 
@@ -48,22 +43,15 @@ fn find(members: &Map<String, Value>) -> Vec<Placed> {
             "`app` as a mapping (a shared app) is not supported yet: write its name alone";
         placed.push(at.field("app").not_supported(message).into());
     }
-    let values: [(&str, &str, &[&str]); 2] =
-        [("machines", "state", &STATES), ("volumes", "deletionPolicy", &DELETION_POLICIES)];
-    for (list, field, values) in values {
-        let at = at.field(list);
-        let entries = spec.get(list).and_then(Value::as_array).into_iter().flatten();
-        for (index, entry) in entries.enumerate() {
-            let Value::Object(entry) = entry else {
-                continue;
-            };
+    let at = at.field("volumes");
+    let entries = spec.get("volumes").and_then(Value::as_array).into_iter().flatten();
+    for (index, entry) in entries.enumerate() {
+        if let Some(Value::String(value)) = entry.get("deletionPolicy")
+            && DELETION_POLICIES.contains(&value.as_str())
+        {
             let at = at.index(index);
-            find_fields(&at, entry, &GROUP_FIELDS, &mut placed);
-            if let Some(Value::String(value)) = entry.get(field)
-                && values.contains(&value.as_str())
-            {
-                placed.push(not_yet(&at.field(field), &format!("{field}: {value}")).into());
-            }
+            let what = format!("deletionPolicy: {value}");
+            placed.push(not_yet(&at.field("deletionPolicy"), &what).into());
         }
     }
     placed

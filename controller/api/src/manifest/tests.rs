@@ -50,7 +50,7 @@ fn windows_line_breaks_and_a_byte_order_mark_are_accepted() {
 /// One edit of the good document, and the one problem that it makes.
 #[test]
 fn each_mistake_has_its_place() {
-    let table: [(&str, &str, &str); 31] = [
+    let table: [(&str, &str, &str); 30] = [
         ("region: ord", "regoin: ord", "6:20: unknown field `regoin`; did you mean `region`?"),
         ("region: ord", "region: odr", "6:28: unknown region `odr`; did you mean `ord`?"),
         ("region: ord", "region: 7", "6:28: expected text, found the number 7; quote it: \"7\""),
@@ -67,15 +67,14 @@ fn each_mistake_has_its_place() {
         (
             "region: ord",
             "state: started",
-            "6:27: expected `Started` or `Stopped`, found `started`; did you mean `Started`?",
+            "6:27: expected `Started`, `Stopped` or `Suspended`, found `started`; did you mean `Started`?",
         ),
         (
             "region: ord",
             "state: true",
-            "6:27: expected `Started` or `Stopped`, found the boolean true",
+            "6:27: expected `Started`, `Stopped` or `Suspended`, found the boolean true",
         ),
-        ("region: ord", "state: Suspended", "6:27: `state: Suspended` is not supported yet"),
-        ("region: ord", "relocate: Snapshot", "6:20: `relocate` is not supported yet"),
+        ("region: ord", "relocate: Fork", "6:30: expected `Snapshot`, found `Fork`"),
         ("name: box, ", "", "6:7: missing field `name`"),
         (
             "name: box",
@@ -133,8 +132,8 @@ fn each_mistake_has_its_place() {
         ),
         (
             "image: nginx",
-            "env: { A: \"{{vars.x}}\" }",
-            "6:53: the placeholder `{{vars.x}}` is not supported yet",
+            "env: { A: \"{{vars.x.y}}\" }",
+            "6:53: the name of the var in `{{vars.x.y}}` must not contain '.': only letters, digits, dashes and underscores are allowed",
         ),
         (
             "image: nginx",
@@ -161,12 +160,46 @@ fn each_mistake_has_its_place() {
 #[test]
 fn what_is_not_supported_yet_is_said_to_be_so() {
     let table = [
-        ("vars: { plan: pro }", "5:3: `vars` is not supported yet"),
+        ("vars: { plan: 1 }", "5:17: expected text, found the number 1; quote it: \"1\""),
+        (
+            "vars: { 1st: x }",
+            "5:11: the var's name `1st` must begin with a letter or an underscore",
+        ),
         ("rootfs: { url: x }", "5:3: `rootfs` is not supported yet"),
         ("storage: {}", "5:3: `storage` is not supported yet"),
-        ("secrets: []", "5:3: `secrets` is not supported yet"),
+        (
+            "secrets: [ { name: VAULT_TENANT_SECRET, from: { env: VAULTCTL_SECRET_A } } ]",
+            "5:22: `VAULT_TENANT_SECRET` is reserved: the controller sets it by itself",
+        ),
+        (
+            "secrets: [ { name: A, from: { env: FLY_API_TOKEN } } ]",
+            "5:38: a manifest may name only environment variables that begin with `VAULTCTL_SECRET_`, not `FLY_API_TOKEN`",
+        ),
+        (
+            "secrets: [ { name: A, from: { file: ../master.key } } ]",
+            "5:39: expected a path beneath the controller's --secrets-dir, such as `acme/db`, found `../master.key`",
+        ),
+        (
+            "secrets: [ { name: A, from: { file: /etc/passwd } } ]",
+            "5:39: expected a path beneath the controller's --secrets-dir, such as `acme/db`, found `/etc/passwd`",
+        ),
+        (
+            "secrets: [ { name: A, from: {} } ]",
+            "5:25: a secret comes from `env` or from `file`, exactly one of them",
+        ),
+        (
+            "secrets: [ { name: 1A, from: { file: a } } ]",
+            "5:22: the secret's name `1A` must begin with a letter or an underscore",
+        ),
+        (
+            "secrets: [ { name: A, value: x, from: { file: a } } ]",
+            "5:25: unknown field `value`; known here are from, name",
+        ),
         ("tokens: {}", "5:3: `tokens` is not supported yet"),
-        ("reconcile: Paused", "5:3: `reconcile` is not supported yet"),
+        (
+            "reconcile: paused",
+            "5:14: expected `Active` or `Paused`, found `paused`; did you mean `Paused`?",
+        ),
         (
             "app: { name: x, shared: true }",
             "5:3: `app` as a mapping (a shared app) is not supported yet: write its name alone",

@@ -71,6 +71,15 @@ fn tenant_and_class_merge_and_the_tenant_wins() {
 }
 
 #[test]
+fn vars_merge_by_name_and_the_tenant_wins() {
+    let tenant = spec(json!({ "vars": { "plan": "pro", "own": "1" } }));
+    let class = class(json!({ "vars": { "plan": "free", "common": "2" } }));
+    let resolved = resolve("acme", &tenant, Some(("c", &class))).unwrap();
+    let vars: Vec<_> = resolved.vars.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(vars, [("common", "2"), ("own", "1"), ("plan", "pro")]);
+}
+
+#[test]
 fn a_tenant_without_class_or_spec_is_resolved() {
     assert_eq!(resolve("acme", &TenantSpec::default(), None), Ok(ResolvedSpec::default()));
 }
@@ -86,7 +95,48 @@ fn a_named_class_must_be_given() {
 fn problems_point_at_the_tenant_or_at_its_class() {
     let image = json!({ "image": "nginx" });
     let long = "a".repeat(59);
-    let table: [(&str, Value, TenantClassSpec, &[&str]); 11] = [
+    let table: [(&str, Value, TenantClassSpec, &[&str]); 15] = [
+        (
+            "acme",
+            json!({ "machines": [ { "name": "box", "region": "ord", "state": "Suspended", "config": {
+                "image": "x", "guest": { "memory_mb": 4096, "gpu_kind": "a10" },
+                "init": { "swap_size_mb": 512 }, "schedule": "daily" } } ] }),
+            class(json!({})),
+            &[
+                "spec.machines[0].state: `state: Suspended`: Fly suspends machines with at most 2048 MB of memory, not 4096",
+                "without swap",
+                "without a GPU",
+                "without a schedule",
+            ],
+        ),
+        (
+            "acme",
+            json!({ "machines": [ { "name": "box", "state": "Suspended" } ] }),
+            class(json!({ "machines": [ { "name": "box", "region": "ord", "config": {
+                "image": "x", "guest": { "memory_mb": 2048 }, "init": { "swap_size_mb": 0 } } } ] })),
+            &[],
+        ),
+        (
+            "acme",
+            json!({ "vars": { "plan": "pro" }, "machines": [ { "name": "box", "region": "ord", "config": {
+                "image": "x:{{vars.plan}}", "env": { "0": "{{vars.plam}}" },
+                "init": { "cmd": [ "a", "{{vars.zone}}" ] } } } ] }),
+            class(json!({ "vars": { "other": "x" } })),
+            &[
+                "spec.machines[0].config.env.0: there is no var `plam`; did you mean `plan`?",
+                "spec.machines[0].config.init.cmd[1]: there is no var `zone`",
+            ],
+        ),
+        (
+            "acme",
+            json!({ "machines": [ { "name": "box", "config": { "env": { "B": "{{vars.b}}" } } } ] }),
+            class(json!({ "machines": [ { "name": "box", "region": "ord", "config": {
+                "image": "x", "env": { "A": "{{vars.a}}" } } } ] })),
+            &[
+                "spec.class: there is no var `a` (in class `dev-box`, spec.machines[].config.env.A)",
+                "spec.machines[0].config.env.B: there is no var `b`",
+            ],
+        ),
         (
             "acme",
             json!({ "machines": [ { "name": "box" } ] }),

@@ -242,6 +242,42 @@ pub struct Volume {
     pub created_at: Option<Timestamp>,
 }
 
+/// The answer to the extension of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ExtendedVolume {
+    /// Whether the machine has to start anew before it sees the new size. Assumed if the platform
+    /// does not say: a restart too many does less harm than space that nobody sees.
+    #[serde(default = "yes")]
+    pub needs_restart: bool,
+}
+
+/// A snapshot of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct VolumeSnapshot {
+    /// The platform's id, `vs_…`.
+    pub id: String,
+    /// `waiting`, `pending`, `running`, `created`, …
+    #[serde(default, deserialize_with = "text")]
+    pub status: Option<String>,
+    /// When it was begun; absent also if it cannot be read.
+    #[serde(default, deserialize_with = "timestamp")]
+    pub created_at: Option<Timestamp>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Serialize)]
+pub(crate) struct SetMetadata<'a> {
+    pub(crate) value: &'a str,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ExtendVolume {
+    pub(crate) size_gb: u64,
+}
+
 /// One secret of an app. Its value is never asked for, and not read if it comes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct AppSecret {

@@ -34,6 +34,48 @@ fn create_machine() -> CreateMachine {
 }
 
 #[tokio::test]
+async fn calls_that_change_things_step_by_step_have_their_method_path_and_body() {
+    let platform = Platform::start().await;
+    let client = client(&platform);
+    let snapshots = json!([
+        {"id": "vs_1", "status": "created", "created_at": "2026-01-01T00:00:00Z"},
+        {"id": "vs_2", "created_at": "yesterday"},
+        {"status": "created"},
+    ]);
+    platform.answers([
+        Answer::json(200, json!({"ok": true})),
+        Answer::text(204, ""),
+        Answer::json(200, json!({"volume": {"id": "vol_1"}, "needs_restart": false})),
+        Answer::json(200, json!({"volume": {"id": "vol_1"}})),
+        Answer::json(200, snapshots),
+        Answer::json(200, json!({})),
+        Answer::json(200, json!({"version": 3})),
+    ]);
+    client.suspend_machine("app", "m1").await.unwrap();
+    client.set_metadata("app", "m1", "vault_volume_gb", "3").await.unwrap();
+    assert!(!client.extend_volume("app", "vol_1", 3).await.unwrap().needs_restart);
+    // An answer that does not say is taken for the worse.
+    assert!(client.extend_volume("app", "vol_1", 3).await.unwrap().needs_restart);
+    let list = client.volume_snapshots("app", "vol_1").await.unwrap();
+    let seen: Vec<_> = list.snapshots.iter().map(|one| (&*one.id, one.status.as_deref())).collect();
+    assert_eq!(seen, [("vs_1", Some("created")), ("vs_2", None)]);
+    assert!(list.snapshots[0].created_at.is_some() && list.snapshots[1].created_at.is_none());
+    assert_eq!(list.undecodable.len(), 1);
+    client.create_snapshot("app", "vol_1").await.unwrap();
+    assert_eq!(client.delete_secret("app", "NAME").await.unwrap().version, Some(3));
+    let expected = [
+        "POST /v1/apps/app/machines/m1/suspend ",
+        r#"POST /v1/apps/app/machines/m1/metadata/vault_volume_gb {"value":"3"}"#,
+        r#"PUT /v1/apps/app/volumes/vol_1/extend {"size_gb":3}"#,
+        r#"PUT /v1/apps/app/volumes/vol_1/extend {"size_gb":3}"#,
+        "GET /v1/apps/app/volumes/vol_1/snapshots ",
+        "POST /v1/apps/app/volumes/vol_1/snapshots ",
+        "DELETE /v1/apps/app/secrets/NAME ",
+    ];
+    assert_eq!(platform.requests(), expected);
+}
+
+#[tokio::test]
 async fn every_call_has_its_method_path_query_and_body() {
     let platform = Platform::start().await;
     let client = client(&platform);

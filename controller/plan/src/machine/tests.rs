@@ -14,12 +14,13 @@ fn kind(need: &Need) -> &'static str {
         Need::Update(_) => "update",
         Need::Start(_) => "start",
         Need::Stop(_) => "stop",
+        Need::Suspend(_) => "suspend",
         Need::Sight(_) => "sight",
     }
 }
 
 fn decide(state: MachineState, machine: &ObservedMachine) -> Need {
-    need(&wanted(state), own_marks(), machine, &Policy::default(), NOW)
+    need(&wanted(state), own_marks(), machine, Some(1), &Policy::default(), NOW)
 }
 
 #[test]
@@ -43,6 +44,10 @@ fn a_machine_whose_config_is_right_needs_only_its_state() {
         (MachineState::Started, Replacing, 0, "patience"),
         (MachineState::Started, Destroying, 300_000, "stuck"),
         (MachineState::Stopped, other(), 0, "patience"),
+        (MachineState::Suspended, Started, 0, "suspend"),
+        (MachineState::Suspended, Suspended, 900_000, "nothing"),
+        (MachineState::Suspended, Stopped, 0, "start"),
+        (MachineState::Suspended, Created, 0, "patience"),
     ];
     for (state, seen, age_ms, expected) in table {
         let need = decide(state, &machine(seen.clone(), age_ms));
@@ -105,8 +110,19 @@ fn what_differs_is_written_again() {
     assert_eq!(kind(&decide(MachineState::Started, &stale)), "update");
     // A tenant without secrets does not care what they were.
     let own = OwnMarks { secret_hash: "", ..own_marks() };
-    let need = need(&wanted(MachineState::Started), own, &stale, &Policy::default(), NOW);
+    let need = need(&wanted(MachineState::Started), own, &stale, Some(1), &Policy::default(), NOW);
     assert_eq!(kind(&need), "nothing");
+    // Its volume grew, and it has to start anew to see that. One that does not say is left alone.
+    let grown = |known: Option<&str>| {
+        let mut machine = machine(Started, 0);
+        machine.metadata.extend(known.map(|gb| (metadata::VOLUME_GB.to_owned(), gb.to_owned())));
+        let wanted = wanted(MachineState::Started);
+        super::need(&wanted, own_marks(), &machine, Some(10), &Policy::default(), NOW)
+    };
+    let table = [(Some("9"), "update"), (Some("10"), "nothing"), (None, "nothing")];
+    for (known, expected) in table {
+        assert_eq!(kind(&grown(known)), expected, "{known:?}");
+    }
     // A hash of another recipe is not compared; what is visible is.
     changed.metadata.insert(metadata::HASH_VERSION.to_owned(), "0".to_owned());
     assert_eq!(kind(&decide(MachineState::Stopped, &changed)), "nothing");

@@ -35,12 +35,19 @@ impl Budget {
         for (tenant, Owned { machine, .. }) in index.all_owned() {
             machines += 1;
             let running = machine.state == PlatformState::Started;
-            let counts = !running && may_be_our_doing(index.tenant(tenant), machine, policy, now);
+            let is_replaced = !running && is_replaced(observed, index, tenant, &machine.name);
+            let counts = is_replaced
+                || !running && may_be_our_doing(index.tenant(tenant), machine, policy, now);
             down += usize::from(counts);
         }
         let hidden: usize = desired.tenants.iter().map(|tenant| hidden(tenant, observed)).sum();
-        machines += hidden;
-        down += hidden + unsettled(observed, index, now);
+        let gone = observed.replacing.iter().filter(|(tenant, machine)| {
+            let mut there = index.owned(tenant).iter().map(|owned| &owned.machine.name);
+            !there.any(|name| name == machine) && is_replaced(observed, index, tenant, machine)
+        });
+        let gone = gone.count();
+        machines += hidden + gone;
+        down += hidden + gone + unsettled(observed, index, now);
         Self { left: policy.disruption_budget(machines).saturating_sub(down) }
     }
 
@@ -72,14 +79,27 @@ fn may_be_our_doing(
     };
     match wanted.iter().find(|wanted| wanted.name == machine.name) {
         // An update passes through `stopped` and `created` for moments; one that has rested longer
-        // stopped by itself, and must not keep the others waiting.
+        // stopped by itself, and must not keep the others waiting. One that rests in another region
+        // is on its way to the right one.
         Some(wanted) if wanted.state == MachineState::Started => {
-            age_ms(machine, now) < policy.created_grace_ms
+            age_ms(machine, now) < policy.created_grace_ms || *wanted.region != machine.region
         }
         Some(_) => false,
         // Stopped in order to be deleted.
         None => true,
     }
+}
+
+/// Whether a machine that should run was taken down in order to be made anew.
+fn is_replaced(observed: &Observed, index: &Index<'_>, tenant: &str, machine: &str) -> bool {
+    if observed.replacing.is_empty()
+        || !observed.replacing.contains(&(tenant.to_owned(), machine.to_owned()))
+    {
+        return false;
+    }
+    let Some(tenant) = index.tenant(tenant).filter(|tenant| !tenant.deleting) else { return false };
+    let wanted = tenant.machines.as_deref().unwrap_or_default().iter();
+    wanted.into_iter().any(|wanted| wanted.name == machine && wanted.state == MachineState::Started)
 }
 
 /// How many running machines a tenant should have in an organization that could not be read. Each

@@ -88,6 +88,10 @@ impl<'a> Draft<'a> {
 
     /// The tenant's report; its actions are handed over, unless the tenant is held.
     pub(super) fn finish(mut self, gone: bool, actions: &mut Vec<PlannedAction>) -> TenantReport {
+        let gone = gone && !self.tenant.paused;
+        if self.tenant.paused {
+            self.note_pause();
+        }
         match self.hold {
             Some(hold) if !self.actions.is_empty() => {
                 self.note(hold_reason(hold), hold.message.clone());
@@ -100,6 +104,18 @@ impl<'a> Draft<'a> {
             notes: self.notes,
             machines: self.machines,
             gone,
+        }
+    }
+
+    /// A pause in which there is nothing to do needs no word here: the tenant's status has one.
+    fn note_pause(&mut self) {
+        let count = self.actions.len();
+        if self.tenant.deleting {
+            self.note(NoteReason::Paused, "its deletion waits: reconcile is Paused");
+        } else if count > 0 {
+            let actions = if count == 1 { "action is" } else { "actions are" };
+            let message = format!("reconcile is Paused: {count} {actions} left undone");
+            self.note(NoteReason::Paused, message);
         }
     }
 }

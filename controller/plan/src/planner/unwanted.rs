@@ -10,6 +10,12 @@ use crate::machine::{self, Need};
 use crate::observed::PlatformState;
 use crate::report::NoteReason;
 
+/// The name before the index, and the index: the highest index of a group goes first.
+fn by_group_and_index(name: &str) -> (&str, u32) {
+    let (group, index) = name.rsplit_once('-').unwrap_or((name, ""));
+    (group, index.parse().unwrap_or(0))
+}
+
 /// Who asked for a machine's end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
@@ -22,11 +28,15 @@ enum Asked {
 impl<'a> Planner<'a> {
     /// Plans the end of the tenant's own machines that its manifest does not name.
     pub(super) fn surplus(&mut self, draft: &mut Draft<'a>, wanted: &'a [DesiredMachine]) {
-        for &owned in draft.owned {
+        // Nearly always there is none, and then nothing is gathered.
+        let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.name == name);
+        let mut surplus: Vec<Owned<'a>> = draft.owned.to_vec();
+        surplus.retain(|owned| !is_wanted(&owned.machine.name));
+        surplus.sort_unstable_by(|one, other| {
+            by_group_and_index(&other.machine.name).cmp(&by_group_and_index(&one.machine.name))
+        });
+        for owned in surplus {
             let name = &owned.machine.name;
-            if wanted.iter().any(|wanted| wanted.name == *name) {
-                continue;
-            }
             if let Some(gap) = draft.organization.gaps.any() {
                 draft.note(NoteReason::Unobserved, format!("machine {name} stays: {gap}"));
                 continue;

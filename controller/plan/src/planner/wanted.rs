@@ -8,13 +8,14 @@ use vault_api::tenant::MachineState;
 use super::Planner;
 use super::draft::Draft;
 use crate::action::{
-    Action, CreateMachine, CreateVolume, MachineConfig, MachineRef, UpdateMachine, VolumeSource,
+    Action, CreateMachine, CreateVolume, ExtendVolume, MachineConfig, MachineRef, UpdateMachine,
+    VolumeSource,
 };
 use crate::desired::{DesiredMachine, DesiredTenant};
 use crate::machine::{self, Need, Owner};
-use crate::metadata::OwnMarks;
+use crate::metadata::{Marks, OwnMarks, written_keys};
 use crate::observed::{ObservedMachine, PlatformState};
-use crate::report::{MachineReport, NoteReason};
+use crate::report::{MachineReport, Note, NoteReason};
 use crate::volume::{self, Fit, ForNew};
 
 impl<'a> Planner<'a> {
@@ -26,20 +27,25 @@ impl<'a> Planner<'a> {
     ) -> MachineReport {
         let Some(place) = place_of(draft, &wanted.name) else {
             let volume = self.create(draft, wanted);
-            return MachineReport { machine: None, volume, ready: false };
+            return MachineReport { volume, ..MachineReport::default() };
         };
         let machine = &draft.organization.machines[place];
         let owner = machine::owner(machine, &draft.tenant.name, self.controller_mark);
         if let Owner::SomebodyElse(whose) = owner {
             draft.note(NoteReason::NameTaken, whose);
-            return MachineReport { machine: None, volume: None, ready: false };
+            return MachineReport::default();
         }
-        let (fits, volume) = self.compare(draft, wanted, machine);
-        let ready = self.bring(draft, wanted, machine, volume) && fits;
-        let volume = match volume {
-            Mounts::AsWanted(volume) | Mounts::Wrong(volume) => volume,
-        };
-        MachineReport { machine: Some(place), volume, ready }
+        let fit = volume::for_existing(wanted, machine, draft.lists, self.policy, self.now);
+        let report =
+            MachineReport { machine: Some(place), volume: fit.held(), ..MachineReport::default() };
+        if !machine.is_blank()
+            && let Some(replacing) = self.anew(draft, wanted, machine, &fit)
+        {
+            return MachineReport { replacing, ..report };
+        }
+        let in_place = machine.region == *wanted.region;
+        let ready = self.bring(draft, wanted, machine, fit) && in_place;
+        MachineReport { ready, ..report }
     }
 
     /// Plans a machine that is not there; the place of the volume that it takes back.
@@ -50,10 +56,14 @@ impl<'a> Planner<'a> {
         }
         let for_new =
             wanted.volume.as_ref().map(|volume| volume::for_new(volume, wanted, draft.lists));
+        let planned_gb = wanted.volume.as_ref().map(|volume| volume.size_gb);
         let (source, taken) = match (for_new, &wanted.volume) {
             (Some(ForNew::Obstacle(note)), _) => {
                 draft.add(note);
                 return None;
+            }
+            (Some(ForNew::Elsewhere(place, note)), _) => {
+                return self.create_elsewhere(draft, wanted, place, note);
             }
             (Some(ForNew::TakeBackOneOf(place, note)), _) => {
                 draft.add(note);
@@ -66,6 +76,7 @@ impl<'a> Planner<'a> {
                     region: Arc::clone(&wanted.region),
                     size_gb: volume.size_gb,
                     machine: wanted.name.clone(),
+                    snapshot: None,
                 };
                 draft.act(Action::CreateVolume(create), "it does not exist");
                 (Some(VolumeSource::Planned(volume.name.clone())), None)
@@ -75,7 +86,7 @@ impl<'a> Planner<'a> {
         let create = CreateMachine {
             name: wanted.name.clone(),
             region: Arc::clone(&wanted.region),
-            config: self.config(draft.tenant, wanted, source),
+            config: self.config(draft.tenant, wanted, source, gb(draft, taken).or(planned_gb)),
             skip_launch: wanted.state == MachineState::Stopped,
             min_secrets_version: draft.secrets_version,
         };
@@ -83,34 +94,35 @@ impl<'a> Planner<'a> {
         taken
     }
 
-    /// Notes what of an existing machine cannot be changed; whether there is nothing of that.
-    fn compare(
+    /// Plans a machine at rest where its volume lies, so that both can be moved from there; or tells
+    /// that it may not move.
+    fn create_elsewhere(
         &self,
         draft: &mut Draft<'a>,
-        wanted: &DesiredMachine,
-        machine: &ObservedMachine,
-    ) -> (bool, Mounts) {
-        let same_region = machine.region == *wanted.region;
-        if !same_region {
-            let message = format!(
-                "machine {} is in region {} and the manifest says {}; moving a machine is not \
-                 supported yet",
-                machine.name, machine.region, wanted.region
-            );
-            draft.note(NoteReason::NotSupported, message);
+        wanted: &'a DesiredMachine,
+        place: usize,
+        note: Note,
+    ) -> Option<usize> {
+        if !wanted.relocate {
+            draft.add(note);
+            return None;
         }
-        let volume = wanted.volume.as_ref();
-        match volume::for_existing(volume, machine, draft.lists, self.policy, self.now) {
-            Fit::Good(volume) => (same_region, Mounts::AsWanted(volume)),
-            Fit::Different(volume, note) => {
-                draft.add(note);
-                (false, Mounts::AsWanted(Some(volume)))
-            }
-            Fit::Wrong(volume, note) => {
-                draft.add(note);
-                (false, Mounts::Wrong(volume))
-            }
+        let region = draft.organization.volumes[place].region.as_str();
+        if let Some(gap) = draft.organization.gaps.hides(region) {
+            draft.note(NoteReason::Unobserved, format!("machine {}: {gap}", wanted.name));
+            return None;
         }
+        let source = Some(existing(draft, place));
+        let create = CreateMachine {
+            name: wanted.name.clone(),
+            region: region.into(),
+            config: self.config(draft.tenant, wanted, source, gb(draft, Some(place))),
+            skip_launch: true,
+            min_secrets_version: draft.secrets_version,
+        };
+        let reason = format!("its volume lies in region {region}, from where both are moved");
+        draft.act(Action::CreateMachine(create), reason);
+        Some(place)
     }
 
     /// Plans what an existing machine needs; whether it needs nothing.
@@ -119,23 +131,47 @@ impl<'a> Planner<'a> {
         draft: &mut Draft<'a>,
         wanted: &'a DesiredMachine,
         machine: &'a ObservedMachine,
-        mounts: Mounts,
+        fit: Fit,
     ) -> bool {
+        let volume = fit.held();
         let secrets_mark = draft.tenant.secrets_mark();
         let own = self.own_marks(draft.tenant, &secrets_mark);
-        match machine::need(wanted, own, machine, self.policy, self.now) {
-            Need::Nothing => return true,
+        let volume_gb = gb(draft, volume);
+        let need = machine::need(wanted, own, machine, volume_gb, self.policy, self.now);
+        let (fits, mounts_known) = match fit {
+            Fit::Good(_) => (true, true),
+            Fit::Grow(place) => {
+                let seen = !matches!(need, Need::Sight(_) | Need::Patience(_) | Need::Stuck(_));
+                if seen {
+                    // An update now would have to be followed by another one.
+                    extend(draft, wanted, machine, place);
+                    return false;
+                }
+                (false, true)
+            }
+            Fit::Different(_, note) => {
+                draft.add(note);
+                (false, true)
+            }
+            Fit::Unclear(note) => {
+                draft.add(note);
+                (false, false)
+            }
+            // Such a machine is made anew, unless the platform does not show what it is.
+            Fit::Anew(..) => (false, false),
+        };
+        match need {
+            Need::Nothing => return fits,
             Need::Patience(message) => draft.note(NoteReason::Waiting, message),
             Need::Stuck(message) => draft.note(NoteReason::Stuck, message),
             Need::Sight(message) => draft.note(NoteReason::Unobserved, message),
             Need::Start(reason) => draft.act(Action::StartMachine(reference(machine)), reason),
             Need::Stop(reason) => draft.act(Action::StopMachine(reference(machine)), reason),
+            Need::Suspend(reason) => draft.act(Action::SuspendMachine(reference(machine)), reason),
             Need::Update(reason) => {
-                // What the machine mounts is part of its config; the note about it stands already.
-                let Mounts::AsWanted(volume) = mounts else {
-                    return false;
-                };
-                if machine.state == PlatformState::Started && !self.may_disrupt(draft, machine) {
+                // What the machine mounts is part of its config.
+                let runs = machine.state == PlatformState::Started;
+                if !mounts_known || runs && !self.may_disrupt(draft, machine) {
                     return false;
                 }
                 let update = self.update(draft, wanted, machine, volume);
@@ -153,9 +189,10 @@ impl<'a> Planner<'a> {
         volume: Option<usize>,
     ) -> UpdateMachine {
         let source = volume.map(|place| existing(draft, place));
-        let mut config = self.config(draft.tenant, wanted, source);
+        let mut config = self.config(draft.tenant, wanted, source, gb(draft, volume));
+        let ours_before = written_keys(&machine.metadata);
         for (key, value) in &machine.metadata {
-            if !wanted.config.owns_metadata(key) {
+            if !wanted.config.owns_metadata(key) && !ours_before.contains(key) {
                 config.keep_metadata(key, value);
             }
         }
@@ -173,11 +210,12 @@ impl<'a> Planner<'a> {
         tenant: &DesiredTenant,
         wanted: &DesiredMachine,
         volume: Option<VolumeSource>,
+        volume_gb: Option<u32>,
     ) -> MachineConfig {
         let rendered = wanted.config.render(&tenant.name, wanted.index);
         let secrets_mark = tenant.secrets_mark();
         let own = self.own_marks(tenant, &secrets_mark);
-        MachineConfig::new(rendered, own, wanted.spec_hash, volume)
+        MachineConfig::new(rendered, own, wanted.spec_hash, volume, volume_gb)
     }
 
     fn own_marks<'b>(&'b self, tenant: &'b DesiredTenant, secret_hash: &'b str) -> OwnMarks<'b> {
@@ -185,11 +223,28 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// What a machine mounts, beside what it should: the place of the volume that it holds.
-#[derive(Clone, Copy)]
-enum Mounts {
-    AsWanted(Option<usize>),
-    Wrong(Option<usize>),
+/// Plans a larger volume; the machine goes on running meanwhile.
+fn extend(draft: &mut Draft<'_>, wanted: &DesiredMachine, machine: &ObservedMachine, place: usize) {
+    let (volume, Some(size_gb)) =
+        (&draft.organization.volumes[place], wanted.volume.as_ref().map(|volume| volume.size_gb))
+    else {
+        return;
+    };
+    let reason = format!("it has {} GB and the manifest says {size_gb}", volume.size_gb);
+    let extend = ExtendVolume {
+        id: volume.id.clone(),
+        name: volume.name.clone(),
+        from_gb: volume.size_gb,
+        size_gb,
+        machine: reference(machine),
+        is_marked: Marks::read(&machine.metadata).volume_gb.is_some(),
+    };
+    draft.act(Action::ExtendVolume(extend), reason);
+}
+
+/// The size of the volume at a place of the list.
+fn gb(draft: &Draft<'_>, place: Option<usize>) -> Option<u32> {
+    Some(draft.organization.volumes[place?].size_gb)
 }
 
 /// Where the machine of that name stands in the organization's list. A name is free again as soon as

@@ -12,8 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use vault_plan::action::{Action, Plan, PlannedAction, VolumeSource};
-use vault_plan::metadata::Marks;
-use vault_plan::observed::{ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState};
+use vault_plan::metadata::{Marks, VOLUME_GB};
+use vault_plan::observed::{
+    ObservedMachine, ObservedOrganization, ObservedSnapshot, ObservedVolume, PlatformState,
+};
 use vault_plan::time::UnixMillis;
 
 use secrets::Secrets;
@@ -27,6 +29,7 @@ enum Next {
     Rest,
     Started,
     Stopped,
+    Suspended,
     Gone,
 }
 
@@ -36,6 +39,8 @@ pub(crate) struct Machine {
     pub(crate) config: Map<String, Value>,
     /// The secret that it read when it last started.
     pub(crate) secret: Option<String>,
+    /// How much of its volume it sees.
+    pub(crate) sees_gb: Option<u32>,
     next: Next,
 }
 
@@ -47,8 +52,15 @@ pub(crate) struct World {
     pub(crate) machines: BTreeMap<String, Machine>,
     pub(crate) volumes: BTreeMap<String, ObservedVolume>,
     pub(crate) secrets: Secrets,
-    /// Machines that ran and do not, by our doing.
-    pub(crate) down: BTreeSet<String>,
+    /// Machines that ran and do not, by our doing: app, name and tenant. One that is made anew
+    /// stays here until its successor runs.
+    pub(crate) down: BTreeSet<(String, String, String)>,
+    /// Snapshots by the volumes' ids.
+    pub(crate) snapshots: BTreeMap<String, Vec<ObservedSnapshot>>,
+    /// What was last written to a volume, by its id, and what a snapshot holds, by its own.
+    data: BTreeMap<String, u64>,
+    /// What was last written to a volume of this app and name.
+    latest: BTreeMap<(String, String), u64>,
     serial: u64,
 }
 
@@ -96,18 +108,32 @@ impl World {
                 Next::Rest => {}
                 Next::Started => self.set(&id, PlatformState::Started, Next::Rest),
                 Next::Stopped => self.set(&id, PlatformState::Stopped, Next::Rest),
-                Next::Gone => {
-                    self.machines.remove(&id);
-                    self.down.remove(&id);
-                }
+                Next::Suspended => self.set(&id, PlatformState::Suspended, Next::Rest),
+                Next::Gone => drop(self.machines.remove(&id)),
             }
+        }
+        for snapshot in self.snapshots.values_mut().flatten() {
+            "created".clone_into(&mut snapshot.status);
+        }
+        for volume in self.volumes.values_mut() {
+            "created".clone_into(&mut volume.state);
         }
     }
 
     /// What is down of a tenant is no longer down by our doing.
     pub(crate) fn excuse(&mut self, tenant: &str) {
-        let machines = &self.machines;
-        self.down.retain(|id| Marks::read(&machines[id].row.metadata).tenant != Some(tenant));
+        self.down.retain(|(_, _, of)| of != tenant);
+    }
+
+    /// What is gone and was to be made anew: nobody remembers it any more, or wants it, but for
+    /// those that are still `wanted`.
+    pub(crate) fn forget_what_is_gone(&mut self, wanted: &BTreeSet<String>) {
+        let rows = || self.machines.values().map(|machine| &machine.row);
+        let there: BTreeSet<(String, String)> =
+            rows().map(|row| (row.app.clone(), row.name.clone())).collect();
+        self.down.retain(|(app, name, _)| {
+            wanted.contains(name) || there.contains(&(app.clone(), name.clone()))
+        });
     }
 
     /// A running machine's program ends.
@@ -179,6 +205,9 @@ impl World {
                 self.app_is_there(app)?;
                 self.secrets.set(app, &set.hash);
             }
+            Action::RemoveSecret(remove) => {
+                panic!("nobody but us sets {} in this world, and it is always wanted", remove.name)
+            }
             Action::CreateVolume(create) => {
                 self.app_is_there(app)?;
                 let id = format!("vol_{}", self.new_serial());
@@ -189,10 +218,42 @@ impl World {
                     app: app.clone(),
                     region: create.region.to_string(),
                     size_gb: create.size_gb,
-                    state: "created".to_owned(),
+                    state: "creating".to_owned(),
                     attached_machine: None,
+                    created_at: Some(self.now),
                 };
+                if let Some(snapshot) = &create.snapshot {
+                    let done = |known: &ObservedSnapshot| {
+                        known.id == *snapshot && known.status == "created"
+                    };
+                    assert!(self.snapshots.values().flatten().any(done), "a finished snapshot");
+                    self.data.insert(id.clone(), self.data[snapshot]);
+                }
                 self.volumes.insert(id, volume);
+            }
+            Action::ExtendVolume(extend) => {
+                self.target(&extend.machine.id, app)?;
+                let restart = self.new_serial().is_multiple_of(2);
+                let volume = self.volumes.get_mut(&extend.id).unwrap();
+                assert_eq!(volume.name, extend.name);
+                if volume.size_gb >= extend.size_gb {
+                    return Err("it is large enough");
+                }
+                volume.size_gb = extend.size_gb;
+                let machine = self.machines.get_mut(&extend.machine.id).unwrap();
+                if !restart {
+                    machine.sees_gb = Some(extend.size_gb);
+                }
+                if let Some(mark) = extend.mark(restart) {
+                    machine.row.metadata.insert(VOLUME_GB.to_owned(), mark.to_string());
+                }
+            }
+            Action::SnapshotVolume(snapshot) => {
+                let id = format!("vs_{}", self.new_serial());
+                let (status, created_at) = ("pending".to_owned(), Some(self.now));
+                self.data.insert(id.clone(), self.data.get(&snapshot.id).copied().unwrap_or(0));
+                let snapshots = self.snapshots.entry(snapshot.id.clone()).or_default();
+                snapshots.push(ObservedSnapshot { id, status, created_at });
             }
             Action::CreateMachine(create) => {
                 self.app_is_there(app)?;
@@ -233,7 +294,7 @@ impl World {
                     .find(|volume| volume.attached_machine.as_ref() == Some(id));
                 assert_eq!(mount, attached.map(|volume| volume.id.as_str()), "mounts never change");
                 if state == PlatformState::Started {
-                    self.down.insert(id.clone());
+                    self.take_down(id);
                 }
                 let version = format!("version-{}", self.new_serial());
                 let machine = self.machines.get_mut(id).unwrap();
@@ -251,15 +312,26 @@ impl World {
                 let state = self.target(&machine.id, app)?;
                 // What a person asks for by name, or by `state: Stopped`, is not a disruption.
                 let reason = &planned.reason;
-                if state == PlatformState::Started && reason.contains("no longer asks") {
-                    self.down.insert(machine.id.clone());
+                let ours = ["no longer asks", "made anew", "to be moved"];
+                if state == PlatformState::Started && ours.iter().any(|why| reason.contains(why)) {
+                    self.take_down(&machine.id);
                 }
                 self.set(&machine.id, PlatformState::Stopping, Next::Stopped);
+            }
+            Action::SuspendMachine(machine) => {
+                let state = self.target(&machine.id, app)?;
+                if state != PlatformState::Started {
+                    return Err("only what runs is suspended");
+                }
+                self.set(&machine.id, PlatformState::Suspending, Next::Suspended);
             }
             Action::DeleteMachine(machine) => {
                 let state = self.target(&machine.id, app)?;
                 if state == PlatformState::Started {
                     return Err("it is running");
+                }
+                if planned.reason.contains("no longer asks") {
+                    self.down.remove(&self.key(&machine.id));
                 }
                 self.set(&machine.id, PlatformState::Destroying, Next::Gone);
             }
@@ -314,7 +386,7 @@ impl World {
             updated_at: Some(self.now),
         };
         let next = if skip_launch { Next::Stopped } else { Next::Started };
-        let mut machine = Machine { row, config: Map::new(), secret: None, next };
+        let mut machine = Machine { row, config: Map::new(), secret: None, sees_gb: None, next };
         machine.rewrite(config);
         self.machines.insert(id.clone(), machine);
         id
@@ -322,7 +394,8 @@ impl World {
 
     fn set(&mut self, id: &str, state: PlatformState, next: Next) {
         if state == PlatformState::Started {
-            self.down.remove(id);
+            self.down.remove(&self.key(id));
+            self.write_data(id);
         }
         let machine = self.machines.get_mut(id).unwrap();
         if state == PlatformState::Started {
@@ -331,6 +404,39 @@ impl World {
         machine.row.state = state;
         machine.row.updated_at = Some(self.now);
         machine.next = next;
+    }
+
+    /// The snapshots of each volume; of most there are none.
+    pub(crate) fn snapshots_of_all(&self) -> BTreeMap<String, Vec<ObservedSnapshot>> {
+        let known = |id: &String| self.snapshots.get(id).cloned().unwrap_or_default();
+        self.volumes.keys().map(|id| (id.clone(), known(id))).collect()
+    }
+
+    fn key(&self, id: &str) -> (String, String, String) {
+        let row = &self.machines[id].row;
+        let tenant = Marks::read(&row.metadata).tenant.unwrap_or_default();
+        (row.app.clone(), row.name.clone(), tenant.to_owned())
+    }
+
+    fn take_down(&mut self, id: &str) {
+        self.down.insert(self.key(id));
+    }
+
+    /// A program starts: it finds what the program before it left on its volume, and writes.
+    fn write_data(&mut self, id: &str) {
+        let serial = self.new_serial();
+        let mut held = self.volumes.values();
+        let Some(volume) = held.find(|volume| volume.attached_machine.as_deref() == Some(id))
+        else {
+            return;
+        };
+        let slot = (volume.app.clone(), volume.name.clone());
+        let or_none = |known: Option<&u64>| known.copied().unwrap_or(0);
+        let (found, left) = (or_none(self.data.get(&volume.id)), or_none(self.latest.get(&slot)));
+        assert_eq!(found, left, "machine {id} starts on what was last written");
+        self.machines.get_mut(id).unwrap().sees_gb = Some(volume.size_gb);
+        self.data.insert(volume.id.clone(), serial);
+        self.latest.insert(slot, serial);
     }
 
     fn new_serial(&mut self) -> u64 {

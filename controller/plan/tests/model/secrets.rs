@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vault_api::tenant::SecretEntry;
 use vault_plan::desired::{DesiredSecret, DesiredSecrets};
 use vault_plan::identity::TenantUid;
 use vault_plan::observed::{ObservedSecrets, SecretState};
@@ -18,7 +19,11 @@ pub(crate) struct OneSecret {
 impl DesiredSecrets for OneSecret {
     fn of(&self, tenant: TenantUid, _: &str) -> Vec<DesiredSecret> {
         let hash = format!("{}{}", tenant.0.simple(), self.salt);
-        vec![DesiredSecret { name: NAME.into(), hash }]
+        vec![DesiredSecret { name: NAME.into(), hash, from: None }]
+    }
+
+    fn of_manifest(&self, _: &str, secret: &SecretEntry) -> Result<String, String> {
+        Err(format!("there is no value for {} here", secret.name))
     }
 }
 

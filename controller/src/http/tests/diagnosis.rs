@@ -14,6 +14,7 @@ fn machine(name: &str, ready: bool) -> MachineStatus {
         private_ip: None,
         version: None,
         ready,
+        replacing: false,
         agent: None,
     }
 }

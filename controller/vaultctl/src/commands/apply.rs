@@ -7,7 +7,7 @@ use crate::cli::Globals;
 use crate::client::{Client, ClientError, WriteOptions};
 use crate::commands::DryRun;
 use crate::error::{Exit, Tally, describe, exit_of};
-use crate::input::{self, InputDocument};
+use crate::input::{self, InputDocument, Var};
 use crate::object::Object;
 use crate::output::format::{DataFormat, ObjectForm};
 use crate::output::{Output, Shape};
@@ -40,6 +40,10 @@ pub(crate) struct Args {
     #[arg(short = 'f', long = "filename", id = "files", value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
 
+    /// Set a var of every tenant in the input, over what its manifest says; may be repeated
+    #[arg(long = "var", id = "vars", value_name = "NAME=VALUE", value_parser = input::var)]
+    vars: Vec<Var>,
+
     /// Say what would be done
     #[arg(
         long,
@@ -68,6 +72,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Exit> {
     let mut tally = Tally::default();
     let mut input = input::read(&args.files)?;
+    input.set_vars(&args.vars)?;
     input.report(output, &mut tally);
     if input.documents.is_empty() {
         return Ok(tally.exit());

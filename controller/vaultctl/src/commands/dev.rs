@@ -72,6 +72,10 @@ pub(crate) struct Args {
     #[arg(long)]
     prune: bool,
 
+    /// Folder of files that secrets of manifests may name; nothing outside it is read
+    #[arg(long, value_name = "DIR")]
+    secrets_dir: Option<PathBuf>,
+
     /// Run machines as processes, or only move their states by the clock
     #[arg(long, value_name = "process|none", default_value = "process", value_parser = ["process", "none"])]
     machines: String,
@@ -173,6 +177,8 @@ async fn start_controller(
         prune: args.prune,
         data_dir: data_dir.to_owned(),
         master_key: None,
+        secrets_dir: args.secrets_dir.clone(),
+        allow_api_secrets: false,
         listen: args.listen,
         tls: Tls::Own,
         interval: args.interval,

@@ -9,7 +9,7 @@ use crate::cli::Globals;
 use crate::client::{Client, ClientError, WriteOptions};
 use crate::commands::apply::{is_same, lacks_class, merged, report};
 use crate::error::{Exit, Tally};
-use crate::input::{self, Input, InputDocument};
+use crate::input::{self, Input, InputDocument, Var};
 use crate::object::Object;
 use crate::output::Output;
 use crate::output::format::DataForm;
@@ -41,6 +41,10 @@ pub(crate) struct Args {
     )]
     files: Vec<PathBuf>,
 
+    /// Set a var of every tenant in the input, over what its manifest says; may be repeated
+    #[arg(long = "var", id = "vars", value_name = "NAME=VALUE", value_parser = input::var, requires = "files")]
+    vars: Vec<Var>,
+
     /// Show the actions at Fly.io, not the objects
     #[arg(long)]
     plan: bool,
@@ -60,6 +64,7 @@ pub(crate) async fn run(
     let mut input = Input::default();
     if !args.files.is_empty() {
         input = input::read(&args.files)?;
+        input.set_vars(&args.vars)?;
         input.report(output, &mut tally);
         if input.documents.is_empty() {
             return Ok(tally.exit());

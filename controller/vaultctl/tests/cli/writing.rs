@@ -38,6 +38,31 @@ fn apply_creates_then_leaves_alone_then_changes() {
 }
 
 #[test]
+fn vars_of_the_command_line_are_set_in_tenants_only() {
+    let fake = Fake::start();
+    fake.file("class.yaml", CLASS);
+    fake.file("acme.yaml", &ACME.replace("spec:\n", "spec:\n  vars: { plan: free, size: s }\n"));
+    let files = ["-f", "class.yaml", "-f", "acme.yaml"];
+    let vars = ["--var", "plan=pro", "--var", "motto=a=b"];
+    let ended = fake.run(&[&["apply"], &files[..], &vars[..]].concat());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let expected = json!({ "plan": "pro", "size": "s", "motto": "a=b" });
+    assert_eq!(fake.object("tenants", "acme").unwrap()["spec"]["vars"], expected);
+    assert!(fake.object("tenantclasses", "dev-box").unwrap()["spec"].get("vars").is_none());
+    // What was applied with a var differs from the file without it.
+    let same = fake.run(&[&["diff"], &files[..], &vars[..]].concat());
+    assert_eq!(same.code, 0, "{same:?}");
+    let other = fake.run(&["diff", "-f", "acme.yaml", "--var", "plan=free"]);
+    assert_eq!(other.code, 1, "{other:?}");
+    assert!(other.stdout.contains("free"), "{}", other.stdout);
+
+    let nobody = fake.run(&["apply", "-f", "class.yaml", "--var", "plan=pro"]);
+    assert_eq!(nobody.code, 2, "{nobody:?}");
+    assert!(nobody.stderr.contains("there is none in the input"), "{}", nobody.stderr);
+    assert_eq!(fake.run(&["apply", "-f", "acme.yaml", "--var", "1=x"]).code, 2);
+}
+
+#[test]
 fn apply_prints_objects_for_programs() {
     let fake = Fake::start();
     fake.file("class.yaml", CLASS);
