@@ -151,6 +151,7 @@ impl World {
             masked: vec![self.path("controller")],
             rate_limits: false,
             boot_delay: Duration::ZERO,
+            faults: Vec::new(),
             on_answer: Some(on_answer),
             on_request: Some(on_request),
         })
