@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod controller;
+pub mod faults;
 pub mod looks;
 
 use std::fs;

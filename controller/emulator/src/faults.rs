@@ -22,6 +22,9 @@ mod member;
 mod problem;
 mod schedule;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::action::{ACTIONS, Action, Call, Subject};
 pub use self::armed::{Errand, Faults, Hit};
 pub use self::document::Fault;

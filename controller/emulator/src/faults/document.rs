@@ -165,6 +165,9 @@ fn fault(mut members: Members<'_>) -> Option<Fault> {
     let kind = kind(entry, &mut members)?;
     let matcher = matcher(entry, &mut members);
     let mut schedule = schedule(&mut members);
+    if !kind.meets_calls() && !kind.changes_answers() && !matcher.takes_any_call() {
+        members.problem("", place, "this kind happens to machines, not to calls");
+    }
     if matches!(kind, Kind::Happens(..)) {
         // What happens by itself would happen again as soon as it is mended.
         schedule.times = schedule.times.or(Some(1));
@@ -293,6 +296,11 @@ fn schedule(members: &mut Members<'_>) -> Schedule {
 }
 
 impl Matcher {
+    /// Whether it names neither action, method nor path.
+    fn takes_any_call(&self) -> bool {
+        self.actions.is_empty() && self.methods.is_empty() && self.path.is_none()
+    }
+
     /// Whether a call has the form that is meant.
     pub(super) fn fits_call(&self, call: &Call) -> bool {
         let action = call.action;

@@ -196,6 +196,19 @@ impl Kind {
         )
     }
 
+    /// Whether it is decided when an answer is ready.
+    pub(super) fn changes_answers(&self) -> bool {
+        matches!(
+            self,
+            Self::EmptyList
+                | Self::StaleList(_)
+                | Self::PartialList(_)
+                | Self::WireDrift
+                | Self::Flicker(_)
+                | Self::DeadHost(_)
+        )
+    }
+
     /// Whether a call of this form can be hit at all, whatever its subject.
     pub(super) fn concerns(&self, call: &Call) -> bool {
         match self {

@@ -231,3 +231,6 @@ fn merge(target: &mut Value, change: Value) {
         (target, change) => *target = change,
     }
 }
+
+#[cfg(test)]
+mod tests;
