@@ -95,7 +95,7 @@ async fn quirk_08_states_flicker_and_starts_are_refused() -> anyhow::Result<()> 
 
     // Really stopped, and refused for a while after an update.
     world
-        .set_faults(json!([{ "kind": "user-stop" }, { "kind": "start-refused", "delay": "1d" }]))
+        .set_faults(json!([{ "kind": "user-stop" }, { "kind": "start-refused", "delay": "24h" }]))
         .await?;
     says(&world, "acme", "getting replaced, refusing to start").await?;
     world.end_faults().await?;
