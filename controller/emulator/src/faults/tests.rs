@@ -35,7 +35,7 @@ fn labels(faults: &mut Faults, time: i64, call: &str, subject: &Subject) -> Vec<
 #[test]
 fn every_action_is_found_by_its_own_line_and_names_are_unique() {
     for action in ACTIONS {
-        let path = action.path.replace('{', "").replace('}', "");
+        let path = action.path.replace(['{', '}'], "");
         let call = Call::new(action.method, &path);
         assert_eq!(call.action, Some(action));
         assert_eq!(call.app.is_some(), action.path.contains("{app}"), "{path}");
