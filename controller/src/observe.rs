@@ -129,6 +129,7 @@ async fn confirm<P: Platform>(
     let (machines, apps) = missing(observed, known);
     let asked = machines.len() + apps.len();
     let mut unclear = observed.gaps.unclear.take();
+    let mut lost_volumes: Vec<(String, String)> = Vec::new();
     if asked > CONFIRMATIONS_MAX {
         unclear.get_or_insert_with(|| {
             format!("{asked} known machines and volumes are missing from the lists at once")
@@ -161,11 +162,39 @@ async fn confirm<P: Platform>(
         };
         let in_app = known.volumes.iter().filter(|(_, known_app)| **known_app == app);
         let lost = in_app.filter(|(id, _)| there.iter().all(|volume| volume.id != **id));
-        gone.extend(lost.map(|(id, _)| id.clone()));
+        lost_volumes.extend(lost.map(|(id, _)| (id.clone(), app.clone())));
         observed.volumes.retain(|volume| volume.app != app);
         observed.volumes.extend(there);
     }
+    confirm_volumes(platform, lost_volumes, observed, gone, &mut unclear).await;
     observed.gaps.unclear = unclear;
+}
+
+/// Asks by id for volumes that their apps do not list either: an app's own list is a list as well,
+/// and no better than the others.
+async fn confirm_volumes<P: Platform>(
+    platform: &P,
+    lost: Vec<(String, String)>,
+    observed: &mut ObservedOrganization,
+    gone: &mut BTreeSet<String>,
+    unclear: &mut Option<String>,
+) {
+    if lost.len() > CONFIRMATIONS_MAX {
+        unclear.get_or_insert_with(|| {
+            format!("{} known volumes are missing from their apps at once", lost.len())
+        });
+    }
+    for (id, app) in lost.into_iter().take(CONFIRMATIONS_MAX) {
+        match platform.volume(&app, &id).await {
+            Ok(Some(volume)) => observed.volumes.push(volume),
+            Ok(None) => drop(gone.insert(id)),
+            Err(error) => {
+                unclear.get_or_insert_with(|| {
+                    format!("volume {id} is not listed, and asking for it did not help: {error}")
+                });
+            }
+        }
+    }
 }
 
 /// The machines, with their apps, and the apps whose volumes have to be asked for. What is missing

@@ -147,6 +147,13 @@ pub trait Platform: Send + Sync + 'static {
     /// The volumes of one app; none if there is no such app.
     fn app_volumes(&self, app: &str) -> impl Future<Output = Result<VolumeList, CallError>> + Send;
 
+    /// One volume; `None` if there is none of that id, or it is being destroyed.
+    fn volume(
+        &self,
+        app: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<Option<ObservedVolume>, CallError>> + Send;
+
     /// Whose an app is, or whether its name is free.
     fn app_owner(&self, app: &str) -> impl Future<Output = Result<AppOwner, CallError>> + Send;
 

@@ -156,6 +156,8 @@ pub(crate) struct World {
     pub(crate) volumes: Vec<ObservedVolume>,
     /// Ids that exist and that the organization's lists leave out.
     pub(crate) unlisted: BTreeSet<String>,
+    /// Ids of volumes that the lists of their apps leave out as well.
+    pub(crate) unlisted_in_app: BTreeSet<String>,
     pub(crate) error_regions: BTreeSet<String>,
     pub(crate) unreadable: usize,
     pub(crate) owner: Option<AppOwner>,
@@ -325,8 +327,16 @@ impl Platform for FakePlatform {
 
     async fn app_volumes(&self, app: &str) -> Result<VolumeList, CallError> {
         let world = self.read(format!("app_volumes {app}"))?;
-        let volumes = world.volumes.iter().filter(|volume| volume.app == app).cloned().collect();
+        let is_shown = |volume: &&ObservedVolume| {
+            volume.app == app && !world.unlisted_in_app.contains(&volume.id)
+        };
+        let volumes = world.volumes.iter().filter(is_shown).cloned().collect();
         Ok(VolumeList { volumes, unreadable: 0 })
+    }
+
+    async fn volume(&self, _: &str, id: &str) -> Result<Option<ObservedVolume>, CallError> {
+        let world = self.read(format!("volume {id}"))?;
+        Ok(world.volumes.iter().find(|volume| volume.id == id).cloned())
     }
 
     async fn app_owner(&self, app: &str) -> Result<AppOwner, CallError> {

@@ -5,6 +5,7 @@ mod counts;
 mod crash;
 mod deletion;
 mod exec;
+mod faults;
 mod http;
 mod isolation;
 mod lifecycle;

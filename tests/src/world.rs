@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod controller;
+pub mod faults;
 pub mod looks;
 
 use std::fs;
@@ -151,6 +152,7 @@ impl World {
             masked: vec![self.path("controller")],
             rate_limits: false,
             boot_delay: Duration::ZERO,
+            faults: Vec::new(),
             on_answer: Some(on_answer),
             on_request: Some(on_request),
         })

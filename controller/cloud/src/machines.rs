@@ -288,6 +288,16 @@ impl MachinesClient {
         Ok(AppVolumes { volumes: page.rows, undecodable: page.undecodable })
     }
 
+    /// One volume. A deleted one is answered with its state for a while, and then not found.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn volume(&self, app: &str, id: &str) -> Result<Volume, CallError> {
+        self.caller
+            .object(Request::new(Operation::ReadVolume, &["apps", app, "volumes", id], app))
+            .await
+    }
+
     /// Makes a volume. The platform makes a second one when asked twice: names are not unique.
     ///
     /// # Errors

@@ -39,6 +39,8 @@ pub enum Operation {
     ListOrgVolumes,
     /// `GET /v1/apps/{app}/volumes`
     ListAppVolumes,
+    /// `GET /v1/apps/{app}/volumes/{id}`
+    ReadVolume,
     /// `POST /v1/apps/{app}/volumes`
     CreateVolume,
     /// `GET /v1/apps/{app}/secrets`
@@ -92,6 +94,7 @@ impl Operation {
             Self::WaitMachine => "wait_machine",
             Self::ListOrgVolumes => "list_org_volumes",
             Self::ListAppVolumes => "list_app_volumes",
+            Self::ReadVolume => "read_volume",
             Self::CreateVolume => "create_volume",
             Self::ListSecrets => "list_secrets",
             Self::SetSecret => "set_secret",
@@ -118,6 +121,7 @@ impl Operation {
             | Self::WaitMachine
             | Self::ListOrgVolumes
             | Self::ListAppVolumes
+            | Self::ReadVolume
             | Self::ListSecrets
             | Self::ListMachineEvents
             | Self::ReadLogs

@@ -5,6 +5,7 @@ pub mod hooks;
 
 mod apps;
 mod extract;
+mod faults;
 mod lists;
 pub(crate) mod machine;
 mod machines;
@@ -26,6 +27,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use http::header::AUTHORIZATION;
+use tokio_util::task::TaskTracker;
 
 use self::error::ApiError;
 use self::hooks::Hooks;
@@ -45,6 +47,8 @@ pub(crate) struct Api {
     tokens: Arc<Tokens>,
     issuer: Arc<Issuer>,
     limiter: Option<Arc<Mutex<RateLimiter>>>,
+    /// Calls that faults hit; they are carried out even if their callers leave.
+    faulted: TaskTracker,
 }
 
 /// The whole API. It owns the root of its port, because clients drop any path from the base URL.
@@ -83,9 +87,11 @@ pub(crate) fn routes(api: Api, hooks: Hooks) -> Router {
         .route("/v1/tokens/current", get(platform::current_tokens))
         .route("/v1/tokens/oidc", post(platform::machine_tokens))
         .route("/v1/platform/regions", get(platform::regions))
+        .route("/_emulator/faults", get(faults::show).put(faults::replace).delete(faults::clear))
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(api.clone(), faults::meet))
         .layer(from_fn_with_state(api.clone(), authenticate))
         // From here on without a token: what is public by its nature.
         .route("/oidc/{org}/.well-known/openid-configuration", get(oidc::discovery))
@@ -102,7 +108,12 @@ impl Api {
         rate_limits: bool,
     ) -> Self {
         let limiter = rate_limits.then(Arc::default);
-        Self { engine, tokens, issuer, limiter }
+        Self { engine, tokens, issuer, limiter, faulted: TaskTracker::new() }
+    }
+
+    /// The calls that outlive their connections; to be waited for when the emulator ends.
+    pub(crate) fn faulted(&self) -> TaskTracker {
+        self.faulted.clone()
     }
 
     /// Counts a request against its limit.

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::emulator::{AgentCommand, Emulator, EmulatorConfig, MachinesMode};
+use crate::faults::Fault;
 
 /// The hidden subcommand with which this binary re-executes itself inside a machine.
 pub const MACHINE_INIT: &str = "machine-init";
@@ -55,6 +56,9 @@ pub struct Args {
     /// Whether the documented rate limits hold
     #[arg(long, value_enum, default_value_t = Switch::On)]
     rate_limits: Switch,
+    /// What goes wrong on purpose: a list of faults in YAML; GET /_emulator/faults shows them
+    #[arg(long, value_name = "FILE", long_help = crate::faults::HELP)]
+    faults: Option<PathBuf>,
     /// How long a machine takes from `starting` to `started`, for example 250ms or 2s
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     boot_delay: Duration,
@@ -126,6 +130,7 @@ impl Args {
             masked: self.masked,
             rate_limits: self.rate_limits == Switch::On,
             boot_delay: self.boot_delay,
+            faults: self.faults.as_deref().map(Fault::read_file).transpose()?.unwrap_or_default(),
             on_answer: None,
             on_request: None,
         })

@@ -16,6 +16,7 @@ use crate::api::{self, Api};
 use crate::clock::{Clock, SystemClock};
 use crate::effects::Host;
 use crate::engine::Engine;
+use crate::faults::Fault;
 use crate::journal::Journal;
 use crate::machine_socket::MachineSockets;
 use crate::oidc::Issuer;
@@ -71,6 +72,8 @@ pub struct EmulatorConfig {
     pub rate_limits: bool,
     /// From `starting` to `started`; a day at most.
     pub boot_delay: Duration,
+    /// What goes wrong on purpose; other faults can be set while it runs.
+    pub faults: Vec<Fault>,
     /// Called before each answer of `/v1` leaves.
     pub on_answer: Option<AnswerHook>,
     /// Called on each request to `/v1` before it acts.
@@ -131,6 +134,7 @@ impl Emulator {
         let engine = Engine::new(world, journal, clock);
         engine.change(|world, now| {
             world.resume(now);
+            world.set_faults(now, config.faults.clone());
             Ok(())
         })?;
 
@@ -140,6 +144,7 @@ impl Emulator {
             Arc::clone(&issuer),
             config.rate_limits,
         );
+        let faulted = api.faulted();
         let routes = api::routes(api, Hooks::new(config.on_request, config.on_answer));
         let mut tasks = JoinSet::new();
         let host = host(&config.machines, data_dir, runner.clone(), &engine, &issuer);
@@ -152,6 +157,12 @@ impl Emulator {
             std::thread::Builder::new().name("machine-effects".to_owned()).spawn(work)?
         };
         tasks.spawn(Arc::clone(&engine).run_timer());
+        let ending = engine.closing().clone();
+        tasks.spawn(async move {
+            ending.cancelled().await;
+            faulted.close();
+            faulted.wait().await;
+        });
         let closing = engine.closing().clone();
         tasks.spawn(async move {
             let serving =

@@ -117,6 +117,23 @@ impl Engine {
         Ok(answer?)
     }
 
+    /// Lets time pass, in which the emulator may end.
+    pub(crate) async fn pause(&self, time: std::time::Duration) {
+        let until = self.clock.now() + time;
+        while self.clock.now() < until && !self.closing.is_cancelled() {
+            // Both arms are cancel-safe.
+            tokio::select! {
+                () = self.clock.sleep_until(until) => {}
+                () = self.closing.cancelled() => {}
+            }
+        }
+    }
+
+    /// Wakes the timer: something that is not journaled may have a deadline now.
+    pub(crate) fn look_at_the_clock(&self) {
+        self.timer.notify_one();
+    }
+
     /// Does what the clock asks for, until the emulator ends.
     pub(crate) async fn run_timer(self: Arc<Self>) {
         while !self.closing.is_cancelled() {

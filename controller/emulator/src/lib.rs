@@ -18,6 +18,7 @@
 pub mod args;
 pub mod emulator;
 
+pub mod faults;
 pub mod world;
 
 pub mod clock;

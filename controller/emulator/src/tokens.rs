@@ -15,6 +15,9 @@ use crate::world::DigestKey;
 /// Credentials in one header; a token is a handful of macaroons.
 const MAX_CREDENTIALS: usize = 16;
 
+/// The public name of the token that opens everything.
+pub const OPERATOR: &str = "operator";
+
 /// The holder of a known token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -46,7 +49,7 @@ impl Tokens {
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let mut tokens =
             Self { known: Vec::new(), operator: operator.clone(), by_org: BTreeMap::new() };
-        tokens.learn("operator", &operator, orgs.clone());
+        tokens.learn(OPERATOR, &operator, orgs.clone());
         for org in orgs {
             let token = read_or_make(&folder.join(format!("{org}.token")))?;
             tokens.learn(org, &token, BTreeSet::from([org.clone()]));

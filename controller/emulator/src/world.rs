@@ -21,6 +21,7 @@ pub mod lifecycle;
 pub mod machine;
 pub mod metadata;
 pub mod query;
+pub mod quirks;
 pub mod record;
 pub mod region;
 pub mod restart;
@@ -54,6 +55,7 @@ pub use self::volume::{NewVolume, Volume};
 
 use self::ids::Identifiers;
 use self::table::Table;
+use crate::faults::Faults;
 
 /// How this world differs from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +120,8 @@ pub struct World {
     machines: Table<Machine>,
     volumes: Table<Volume>,
     effects: Vec<Effect>,
+    /// What goes wrong on purpose; not journaled.
+    faults: Faults,
 }
 
 impl World {
@@ -132,6 +136,7 @@ impl World {
             machines: Table::default(),
             volumes: Table::default(),
             effects: Vec::new(),
+            faults: Faults::default(),
         }
     }
 
@@ -142,7 +147,8 @@ impl World {
             self.machines.next_deadline(),
             self.volumes.next_deadline(),
         ];
-        deadlines.into_iter().flatten().map(|(at, _)| *at).min()
+        let rows = deadlines.into_iter().flatten().map(|(at, _)| *at);
+        rows.chain(self.faults.next_deadline()).min()
     }
 
     /// Does what is due: the one way in which time passes here.
@@ -151,6 +157,7 @@ impl World {
             deadline.filter(|(at, _)| *at <= now).map(|(_, id)| id.clone())
         };
         loop {
+            self.run_errands(now);
             if let Some(id) = due(self.volumes.next_deadline()) {
                 self.volume_due(now, &id);
             } else if let Some(id) = due(self.machines.next_deadline()) {

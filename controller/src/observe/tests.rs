@@ -43,6 +43,36 @@ async fn what_the_lists_leave_out_is_asked_for_by_id() {
 }
 
 #[tokio::test]
+async fn a_volume_that_no_list_shows_is_asked_for_by_id() {
+    let platform = FakePlatform::default();
+    {
+        let mut world = platform.world();
+        world.volumes.push(volume("vol_1", "v_data", APP));
+        world.unlisted.insert("vol_1".to_owned());
+        world.unlisted_in_app.insert("vol_1".to_owned());
+    }
+    let seen = look(&platform, known(&[], &["vol_1", "vol_2"])).await;
+    assert_eq!(seen.organizations[ORG].volumes[0].id, "vol_1");
+    assert_eq!(seen.gone, BTreeSet::from(["vol_2".to_owned()]));
+    assert_eq!(platform.calls().reads, 3 + 1 + 2);
+
+    platform.fail("volume", unknown(), false);
+    let unsure = look(&platform, known(&[], &["vol_1", "vol_2"])).await;
+    assert!(!unsure.gone.contains("vol_1"));
+    assert!(unsure.organizations[ORG].gaps.unclear.is_some());
+}
+
+#[tokio::test]
+async fn many_volumes_gone_from_one_app_are_not_believed() {
+    let platform = FakePlatform::default();
+    let ids: Vec<String> = (0..51).map(|number| format!("vol_{number:03}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let look = look(&platform, known(&[], &ids)).await;
+    assert!(look.organizations[ORG].gaps.unclear.is_some());
+    assert_eq!(look.gone.len(), 50);
+}
+
+#[tokio::test]
 async fn a_volume_that_was_sent_for_is_looked_for_in_its_app() {
     let platform = FakePlatform::default();
     platform.world().volumes.push(volume("vol_1", "v_data", APP));

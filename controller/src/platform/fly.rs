@@ -125,6 +125,14 @@ impl Platform for FlyPlatform {
         }
     }
 
+    async fn volume(&self, app: &str, id: &str) -> Result<Option<ObservedVolume>, CallError> {
+        match self.client.volume(app, id).await {
+            Ok(volume) => Ok((!departing(&volume)).then(|| volume_of(app.to_owned(), volume))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn app_owner(&self, app: &str) -> Result<AppOwner, CallError> {
         match self.client.app(app).await {
             Ok(found) => Ok(found.organization.map_or(AppOwner::SomebodyElse, |organization| {

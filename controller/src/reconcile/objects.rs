@@ -111,7 +111,10 @@ impl Objects {
             let known = known.entry(intent.organization.clone()).or_default();
             let app = intent.app.clone();
             match (intent.kind, &intent.external_id) {
-                (ActionKind::CreateVolume, _) => {
+                (ActionKind::CreateVolume, id) => {
+                    if let Some(id) = id.as_ref().filter(|id| !gone.contains(*id)) {
+                        known.volumes.insert(id.clone(), app.clone());
+                    }
                     known.expected_volumes.insert((app, intent.external_name.clone()));
                 }
                 (ActionKind::CreateMachine, Some(id)) if !gone.contains(id) => {

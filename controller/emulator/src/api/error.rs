@@ -45,6 +45,12 @@ pub enum ApiError {
     /// The path exists, the method does not.
     #[error("method not allowed")]
     MethodNotAllowed,
+    /// The document of faults is wrong.
+    #[error("{0}")]
+    BadFaults(String),
+    /// Faults are the operator's.
+    #[error("unauthorized: faults are seen and set with the operator's token")]
+    OperatorOnly,
     /// A machine's token was asked for by someone else.
     #[error("unauthorized: only a machine gets this token, for itself, over /.fly/api")]
     MachineOnly,
@@ -68,12 +74,12 @@ impl ApiError {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::Malformed(_) | Self::WaitTimeout => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::WaitTimeout | Self::BadFaults(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotReached { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::MachineOnly => StatusCode::FORBIDDEN,
+            Self::MachineOnly | Self::OperatorOnly => StatusCode::FORBIDDEN,
             Self::NoIssuer | Self::Engine(EngineError::Broken(_)) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

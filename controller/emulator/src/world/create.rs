@@ -162,6 +162,7 @@ impl World {
         }
         // The running process is stopped in the way that its own config asks for.
         let (signal, timeout) = machine.known().stop()?;
+        let before = machine.clone();
         let version = self.ids.ulid(now);
         self.change_machine(now, id, |machine, ids| {
             machine.supersede(version);
@@ -173,6 +174,7 @@ impl World {
             machine.enter(State::Replacing, Some(now));
         });
         self.stop_process(id, signal, timeout);
+        self.faults.updated(now, before);
         Ok(self.live_machine(app, id)?.clone())
     }
 }

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::runner::Exit;
 use crate::world::error::Refusal;
 use crate::world::launch::LaunchSpec;
-use crate::world::machine::{Machine, Source, State, timing};
+use crate::world::machine::{Machine, Source, State};
 use crate::world::restart::{Tally, Verdict};
 use crate::world::units::KILL;
 use crate::world::{Effect, World};
@@ -160,15 +160,20 @@ impl World {
             return;
         };
         let vanishes = machine.known().auto_destroy == Some(true);
-        match machine.state {
-            State::Created | State::Replacing if machine.skip_launch => {
+        let (state, skip_launch) = (machine.state, machine.skip_launch);
+        match state {
+            State::Created | State::Replacing if self.waits_for_image(now, id) => {}
+            State::Created | State::Replacing if skip_launch => {
                 self.change_machine(now, id, |machine, _| machine.enter(State::Stopped, None));
             }
             State::Created | State::Replacing | State::Restarting => self.boot(now, id),
-            State::Starting => self.change_machine(now, id, |machine, ids| {
-                machine.record(ids, now, ("start", State::Started, Source::Flyd), None);
-                machine.enter(State::Started, None);
-            }),
+            State::Starting => {
+                self.change_machine(now, id, |machine, ids| {
+                    machine.record(ids, now, ("start", State::Started, Source::Flyd), None);
+                    machine.enter(State::Started, None);
+                });
+                self.note_started(now, id);
+            }
             State::Stopping => self.finish_stop(now, id, OBEYED, vanishes),
             State::Destroying => self.finish_destroy(now, id),
             State::Destroyed => {
@@ -269,12 +274,13 @@ impl World {
             return;
         };
         let (app, volume) = (machine.app.clone(), machine.volume());
+        let shown = self.destroyed_shown(now, id);
         self.change_machine(now, id, |machine, ids| {
             machine.record(ids, now, ("destroy", State::Destroyed, Source::Flyd), None);
-            machine.enter(State::Destroyed, Some(now + timing::DESTROYED_SHOWN));
+            machine.enter(State::Destroyed, Some(now + shown));
         });
         if let Some(volume) = volume {
-            self.attach(now, &volume, None);
+            self.let_go(now, id, &volume);
         }
         self.effects.push(Effect::Forget { machine_id: id.to_owned() });
         self.machine_of_app_gone(now, &app);

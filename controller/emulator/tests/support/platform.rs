@@ -32,6 +32,7 @@ pub(crate) fn config(data_dir: &Path) -> EmulatorConfig {
         masked: Vec::new(),
         rate_limits: false,
         boot_delay: Duration::ZERO,
+        faults: Vec::new(),
         on_answer: None,
         on_request: None,
     }

@@ -84,6 +84,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = duration)]
     boot_delay: Duration,
 
+    /// What goes wrong at the platform on purpose: a list of faults in YAML
+    #[arg(long, value_name = "FILE", long_help = vault_emulator::faults::HELP)]
+    faults: Option<PathBuf>,
+
     /// How often to compare if nothing happens
     #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = duration)]
     interval: Duration,
@@ -148,6 +152,13 @@ async fn start_emulator(args: &Args, data_dir: &Path) -> anyhow::Result<Emulator
             }
         }
     };
+    let read = args.faults.as_deref().map(vault_emulator::faults::Fault::read_file).transpose();
+    let faults = read
+        .map_err(|error| {
+            Failure::new(Exit::BadInput, format!("{error:#}"))
+                .hint("vaultctl dev --help says what a fault may be")
+        })?
+        .unwrap_or_default();
     let config = EmulatorConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: data_dir.join("platform"),
@@ -156,6 +167,7 @@ async fn start_emulator(args: &Args, data_dir: &Path) -> anyhow::Result<Emulator
         masked: vec![data_dir.to_owned()],
         rate_limits: true,
         boot_delay: args.boot_delay,
+        faults,
         on_answer: None,
         on_request: None,
     };
