@@ -174,6 +174,28 @@ impl Engine {
         }
     }
 
+    /// Blocks until `look` finds something; it looks again after each change of the machine.
+    pub(crate) async fn until<R>(
+        &self,
+        id: &str,
+        mut look: impl FnMut(&World) -> Option<R>,
+    ) -> Result<R, EngineError> {
+        let waiter = Waiter::new(self, id);
+        loop {
+            let changed = waiter.notify.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(found) = self.read(|world| Ok(look(world)))? {
+                return Ok(found);
+            }
+            // Both arms are cancel-safe: the loop looks at everything again.
+            tokio::select! {
+                () = changed => {}
+                () = self.closing.cancelled() => return Err(EngineError::Closing),
+            }
+        }
+    }
+
     /// The next effect; blocks until there is one. `None` when the emulator ends.
     pub(crate) fn next_effect(&self) -> Option<Effect> {
         let mut inner = self.lock();

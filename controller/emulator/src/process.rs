@@ -191,6 +191,14 @@ impl MachineRunner for ProcessRunner {
         self.send(machine_id, run, &Order::Kill);
     }
 
+    fn signal(&self, machine_id: &str, run: u64, signal: i32) {
+        self.send(machine_id, run, &Order::Signal { signal, kill_after_ms: None });
+    }
+
+    fn freeze(&self, machine_id: &str, run: u64, frozen: bool) {
+        self.send(machine_id, run, &Order::Freeze(frozen));
+    }
+
     /// Also removes the machine's console logs.
     fn forget(&self, machine_id: &str) {
         if let Err(error) = folder::remove(&self.shared.config.data_dir, machine_id) {

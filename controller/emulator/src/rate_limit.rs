@@ -58,6 +58,38 @@ pub enum Action {
     ExtendVolume,
     /// `DELETE …/volumes/{id}`, per app.
     DeleteVolume,
+    /// `PUT …/volumes/{id}`, per app.
+    UpdateVolume,
+    /// `GET …/volumes/{id}/snapshots`, per app.
+    ListSnapshots,
+    /// `POST …/volumes/{id}/snapshots`, per app.
+    CreateSnapshot,
+    /// `GET …/lease`.
+    ReadLease,
+    /// `POST …/lease`.
+    AcquireLease,
+    /// `DELETE …/lease`.
+    ReleaseLease,
+    /// `POST …/suspend`.
+    SuspendMachine,
+    /// `POST …/signal`.
+    SignalMachine,
+    /// `POST …/cordon` and `…/uncordon`.
+    CordonMachine,
+    /// `GET …/memory`.
+    ReadMemory,
+    /// Writes of memory limits.
+    WriteMemory,
+    /// `GET …/versions`.
+    ListVersions,
+    /// `POST …/exec`.
+    ExecMachine,
+    /// `GET …/ps`.
+    ListProcesses,
+    /// Reads of what else belongs to an app.
+    ReadBelongings,
+    /// Writes of what else belongs to an app.
+    WriteBelongings,
 }
 
 impl Action {

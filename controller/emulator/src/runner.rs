@@ -95,6 +95,12 @@ pub trait MachineRunner: Send + Sync + 'static {
     /// Kills the whole machine at once.
     fn kill(&self, machine_id: &str, run: u64);
 
+    /// Sends `signal` (a Linux signal number) to the machine's main process, and nothing more.
+    fn signal(&self, machine_id: &str, run: u64, signal: i32);
+
+    /// Stops all of the machine's processes where they are, or lets them go on.
+    fn freeze(&self, machine_id: &str, run: u64, frozen: bool);
+
     /// Removes what a destroyed machine left on disk (its root's upper layer), never its volume.
     fn forget(&self, machine_id: &str);
 

@@ -23,6 +23,8 @@ mod supervise;
 
 mod init;
 
+mod freeze;
+
 mod host_mounts;
 
 mod root;

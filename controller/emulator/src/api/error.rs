@@ -51,6 +51,9 @@ pub enum ApiError {
     /// The issuer of machines' tokens has no key; the emulator's log says why.
     #[error("the issuer's key cannot be used")]
     NoIssuer,
+    /// The host has no randomness for a token or a key.
+    #[error("no randomness")]
+    NoRandomness,
     /// The world's word.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -74,7 +77,7 @@ impl ApiError {
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::MachineOnly => StatusCode::FORBIDDEN,
-            Self::NoIssuer | Self::Engine(EngineError::Broken(_)) => {
+            Self::NoIssuer | Self::NoRandomness | Self::Engine(EngineError::Broken(_)) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
             Self::Engine(EngineError::Closing) => StatusCode::SERVICE_UNAVAILABLE,
@@ -105,13 +108,19 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::MachineNotFound
         | Refusal::VolumeNotFound
         | Refusal::SecretNotFound
+        | Refusal::NotFound(_)
         | Refusal::MetadataKeyNotFound => StatusCode::NOT_FOUND,
         Refusal::AppNameTaken
         | Refusal::AppNameMalformed
         | Refusal::IdempotencyKeyReused
+        | Refusal::Unprocessable(_)
         | Refusal::LimitReached(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::Invalid(_) | Refusal::RegionNotFound(_) => StatusCode::BAD_REQUEST,
-        Refusal::MachineNameInUse { .. } | Refusal::ConcurrentUpdate => StatusCode::CONFLICT,
+        Refusal::Invalid(_) | Refusal::RegionNotFound(_) | Refusal::NetworkNotFound => {
+            StatusCode::BAD_REQUEST
+        }
+        Refusal::MachineNameInUse { .. }
+        | Refusal::ConcurrentUpdate
+        | Refusal::LeaseHeld { .. } => StatusCode::CONFLICT,
         Refusal::GettingReplaced
         | Refusal::StillActive
         | Refusal::WrongState { .. }
@@ -120,6 +129,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::VolumeBound(_)
         | Refusal::VolumeGoing(_)
         | Refusal::SecretsVersionNotReached { .. }
+        | Refusal::Precondition(_)
         | Refusal::StaleVersion => StatusCode::PRECONDITION_FAILED,
     }
 }

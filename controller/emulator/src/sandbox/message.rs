@@ -66,6 +66,8 @@ pub(crate) enum Order {
     Describe(Box<Description>),
     /// Send the signal to the main process, and kill the machine after the time, if one is given.
     Signal { signal: i32, kill_after_ms: Option<u64> },
+    /// Stop all processes where they are, or let them go on.
+    Freeze(bool),
     /// End everything now.
     Kill,
 }

@@ -172,6 +172,8 @@ impl Machine {
         match order {
             Order::Describe(_) => {}
             Order::Kill => self.kill(),
+            // A machine that is ending already has nothing to freeze.
+            Order::Freeze(_) => drop(self.channel.send(order)),
             Order::Signal { signal, kill_after_ms } => {
                 // A machine that is ending already needs no signal.
                 drop(self.channel.send(&Order::Signal { signal: *signal, kill_after_ms: None }));
