@@ -7,8 +7,10 @@ mod addresses;
 mod apps;
 mod certificates;
 mod extract;
+mod graphql;
 mod leases;
 mod lists;
+mod logs;
 pub(crate) mod machine;
 mod machines;
 mod metadata;
@@ -39,6 +41,7 @@ use self::hooks::Hooks;
 use crate::engine::{Engine, EngineError};
 use crate::oidc::Issuer;
 use crate::rate_limit::{Action, RateLimiter};
+use crate::runner::MachineRunner;
 use crate::tokens::{self, Caller, Tokens};
 use crate::world::{App, Order, Refusal, World};
 
@@ -52,6 +55,7 @@ pub(crate) struct Api {
     tokens: Arc<Tokens>,
     issuer: Arc<Issuer>,
     limiter: Option<Arc<Mutex<RateLimiter>>>,
+    runner: Option<Arc<dyn MachineRunner>>,
 }
 
 /// The whole API. It owns the root of its port, because clients drop any path from the base URL.
@@ -75,6 +79,8 @@ pub(crate) fn routes(api: Api, hooks: Hooks) -> Router {
         .merge(addresses::routes())
         .merge(certificates::routes())
         .merge(policies::routes())
+        .merge(graphql::routes())
+        .merge(logs::routes())
         .route(
             &below(machine, "/metadata"),
             get(metadata::all).put(metadata::merge).patch(metadata::merge),
@@ -115,9 +121,10 @@ impl Api {
         tokens: Arc<Tokens>,
         issuer: Arc<Issuer>,
         rate_limits: bool,
+        runner: Option<Arc<dyn MachineRunner>>,
     ) -> Self {
         let limiter = rate_limits.then(Arc::default);
-        Self { engine, tokens, issuer, limiter }
+        Self { engine, tokens, issuer, limiter, runner }
     }
 
     /// Whose token a header has: one of this emulator's own, or an app's.

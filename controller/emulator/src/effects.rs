@@ -204,6 +204,10 @@ mod tests {
             self.note(format!("freeze {run} {frozen}"));
         }
 
+        fn logs(&self, _: &str) -> std::io::Result<Vec<crate::runner::LogLine>> {
+            Ok(Vec::new())
+        }
+
         fn forget(&self, _: &str) {
             self.note("forget".to_owned());
         }

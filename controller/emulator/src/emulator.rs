@@ -139,6 +139,7 @@ impl Emulator {
             Arc::clone(&tokens),
             Arc::clone(&issuer),
             config.rate_limits,
+            runner.clone(),
         );
         let routes = api::routes(api, Hooks::new(config.on_request, config.on_answer));
         let mut tasks = JoinSet::new();

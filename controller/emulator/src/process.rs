@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::runner::{Exit, Launch, MachineRunner};
+use crate::runner::{Exit, Launch, LogLine, MachineRunner};
 use crate::sandbox;
 pub use crate::sandbox::isolation::Isolation;
 use crate::sandbox::message::{self, Ended, Order};
@@ -33,6 +33,8 @@ mod folder;
 pub(crate) use self::folder::fly_folder;
 
 mod console;
+
+mod lines;
 
 mod machine;
 
@@ -81,6 +83,7 @@ struct Shared {
     config: ProcessRunnerConfig,
     running: Mutex<Running>,
     ended: Condvar,
+    stamps: lines::Stamps,
 }
 
 #[derive(Default)]
@@ -131,7 +134,12 @@ impl ProcessRunner {
             Isolation::Namespaces => tracing::info!("{isolation}"),
             Isolation::UserNamespaces | Isolation::PlainProcess => tracing::warn!("{isolation}"),
         }
-        let shared = Shared { config, running: Mutex::default(), ended: Condvar::new() };
+        let shared = Shared {
+            config,
+            running: Mutex::default(),
+            ended: Condvar::new(),
+            stamps: lines::Stamps::default(),
+        };
         Ok(Self { shared: Arc::new(shared), isolation })
     }
 
@@ -197,6 +205,11 @@ impl MachineRunner for ProcessRunner {
 
     fn freeze(&self, machine_id: &str, run: u64, frozen: bool) {
         self.send(machine_id, run, &Order::Freeze(frozen));
+    }
+
+    fn logs(&self, machine_id: &str) -> io::Result<Vec<LogLine>> {
+        folder::check_id(machine_id)?;
+        lines::read(&self.shared.config.data_dir.join("machines").join(machine_id))
     }
 
     /// Also removes the machine's console logs.

@@ -86,6 +86,8 @@ pub enum Action {
     ExecMachine,
     /// `GET …/ps`.
     ListProcesses,
+    /// `GET /api/v1/apps/{app}/logs`, per machine or app.
+    ReadLogs,
     /// Reads of what else belongs to an app.
     ReadBelongings,
     /// Writes of what else belongs to an app.
@@ -96,7 +98,8 @@ impl Action {
     /// Requests per minute, and how many may come at once.
     const fn rate(self) -> (u32, u32) {
         match self {
-            Self::ReadMachine => (300, 10),
+            // Logs are another service, which clients poll.
+            Self::ReadMachine | Self::ReadLogs => (300, 10),
             Self::DeleteApp => (100, 100),
             _ => (60, 3),
         }

@@ -81,6 +81,15 @@ pub struct Exit {
     pub signal: Option<i32>,
 }
 
+/// A line that a machine has printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When, in nanoseconds since 1970; no two lines share one.
+    pub stamp: i64,
+    /// The line without its end.
+    pub message: String,
+}
+
 /// Starts and stops machine processes. One implementation runs real ones; `--machines none` uses
 /// none at all.
 pub trait MachineRunner: Send + Sync + 'static {
@@ -100,6 +109,12 @@ pub trait MachineRunner: Send + Sync + 'static {
 
     /// Stops all of the machine's processes where they are, or lets them go on.
     fn freeze(&self, machine_id: &str, run: u64, frozen: bool);
+
+    /// What the machine has printed, as far as it is kept, oldest line first.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    fn logs(&self, machine_id: &str) -> std::io::Result<Vec<LogLine>>;
 
     /// Removes what a destroyed machine left on disk (its root's upper layer), never its volume.
     fn forget(&self, machine_id: &str);

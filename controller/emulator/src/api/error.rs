@@ -51,6 +51,9 @@ pub enum ApiError {
     /// The issuer of machines' tokens has no key; the emulator's log says why.
     #[error("the issuer's key cannot be used")]
     NoIssuer,
+    /// A log on disk cannot be read; the emulator's log says why.
+    #[error("the log cannot be read")]
+    LogUnreadable,
     /// The host has no randomness for a token or a key.
     #[error("no randomness")]
     NoRandomness,
@@ -77,9 +80,10 @@ impl ApiError {
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::MachineOnly => StatusCode::FORBIDDEN,
-            Self::NoIssuer | Self::NoRandomness | Self::Engine(EngineError::Broken(_)) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::NoIssuer
+            | Self::NoRandomness
+            | Self::LogUnreadable
+            | Self::Engine(EngineError::Broken(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Engine(EngineError::Closing) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine(EngineError::Refused(refusal)) => status_of(refusal),
         }
