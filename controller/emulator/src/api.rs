@@ -6,6 +6,7 @@ pub mod hooks;
 mod addresses;
 mod apps;
 mod certificates;
+mod exec;
 mod extract;
 mod graphql;
 mod leases;
@@ -34,6 +35,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use http::header::AUTHORIZATION;
+use tokio::sync::Semaphore;
 
 use self::error::ApiError;
 use self::extract::Nonce;
@@ -48,6 +50,9 @@ use crate::world::{App, Order, Refusal, World};
 /// The largest request body: a machine config with a few inlined files.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
+/// Commands in machines at once: each costs two processes, a thread and up to two megabytes.
+const VISITS_MAX: usize = 64;
+
 /// What handlers work with.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -56,6 +61,7 @@ pub(crate) struct Api {
     issuer: Arc<Issuer>,
     limiter: Option<Arc<Mutex<RateLimiter>>>,
     runner: Option<Arc<dyn MachineRunner>>,
+    visits: Arc<Semaphore>,
 }
 
 /// The whole API. It owns the root of its port, because clients drop any path from the base URL.
@@ -76,6 +82,7 @@ pub(crate) fn routes(api: Api, hooks: Hooks) -> Router {
         .route(&below(machine, "/wait"), get(wait::wait))
         .merge(running::routes())
         .merge(leases::routes())
+        .merge(exec::routes())
         .merge(addresses::routes())
         .merge(certificates::routes())
         .merge(policies::routes())
@@ -124,7 +131,8 @@ impl Api {
         runner: Option<Arc<dyn MachineRunner>>,
     ) -> Self {
         let limiter = rate_limits.then(Arc::default);
-        Self { engine, tokens, issuer, limiter, runner }
+        let visits = Arc::new(Semaphore::new(VISITS_MAX));
+        Self { engine, tokens, issuer, limiter, runner, visits }
     }
 
     /// Whose token a header has: one of this emulator's own, or an app's.

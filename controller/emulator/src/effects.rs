@@ -204,6 +204,15 @@ mod tests {
             self.note(format!("freeze {run} {frozen}"));
         }
 
+        fn visit(
+            &self,
+            _: &str,
+            _: u64,
+            _: crate::runner::Visit,
+        ) -> Result<crate::runner::VisitOutcome, crate::runner::VisitError> {
+            Err(crate::runner::VisitError::NotReady)
+        }
+
         fn logs(&self, _: &str) -> std::io::Result<Vec<crate::runner::LogLine>> {
             Ok(Vec::new())
         }

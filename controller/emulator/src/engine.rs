@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -77,6 +78,11 @@ impl Engine {
     /// The time.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Lets some time pass.
+    pub(crate) async fn pause(&self, time: Duration) {
+        self.clock.sleep_until(self.clock.now() + time).await;
     }
 
     /// Cancelled when the emulator ends.

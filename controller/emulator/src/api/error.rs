@@ -51,6 +51,12 @@ pub enum ApiError {
     /// The issuer of machines' tokens has no key; the emulator's log says why.
     #[error("the issuer's key cannot be used")]
     NoIssuer,
+    /// A command in a machine took longer than it may.
+    #[error("deadline_exceeded: command timed out")]
+    CommandTimeout,
+    /// A machine cannot be entered; the emulator's log says why.
+    #[error("the machine cannot be entered")]
+    NoVisit,
     /// A log on disk cannot be read; the emulator's log says why.
     #[error("the log cannot be read")]
     LogUnreadable,
@@ -76,13 +82,14 @@ impl ApiError {
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Malformed(_) | Self::WaitTimeout => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotReached { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::NotReached { .. } | Self::CommandTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::MachineOnly => StatusCode::FORBIDDEN,
             Self::NoIssuer
             | Self::NoRandomness
             | Self::LogUnreadable
+            | Self::NoVisit
             | Self::Engine(EngineError::Broken(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Engine(EngineError::Closing) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine(EngineError::Refused(refusal)) => status_of(refusal),

@@ -14,9 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::console::{CONSOLE_BYTES_MAX, Console};
 use super::lines::Lines;
-use super::{Admitted, ProcessRunnerConfig, folder};
+use super::{Admitted, Entrance, ProcessRunnerConfig, folder};
 use crate::machine_socket::SOCKET;
-use crate::runner::Launch;
+use crate::runner::{Environment, Launch};
 use crate::sandbox::isolation::Isolation;
 use crate::sandbox::message::{Channel, Description, Ended, Order, Volume, send};
 use crate::sandbox::{self, loopback};
@@ -138,6 +138,11 @@ fn start_and_watch(
     let private_ip = description.private_ip;
     // Given away, not copied: once the supervisor has ended, our end must read the end.
     let mut supervisor = supervisor(config, &description.machine_id, theirs)?;
+    admitted.open(Entrance {
+        supervisor: supervisor.child.id(),
+        directory: description.directory.clone(),
+        env: Environment::from(description.env.clone()),
+    });
     let described = {
         let control = admitted.control.lock().unwrap_or_else(PoisonError::into_inner);
         send(&control, &Order::Describe(Box::new(description)))

@@ -31,6 +31,9 @@ const FORWARDED: [Number; 6] = [
     Number::SIGUSR2,
 ];
 
+/// The name of this process once its world is built: whoever comes in from outside looks for it.
+pub(super) const READY: &std::ffi::CStr = c"machine-ready";
+
 /// Runs the stage: from the description to the report.
 pub(crate) fn run() -> io::Result<()> {
     // The socket says the same when the parent dies; this also holds while a mount hangs.
@@ -88,6 +91,7 @@ fn live(
         root::build(description)?;
         identity::assume(description)?;
     }
+    rustix::thread::set_name(READY)?;
     if description.probe {
         return Ok(Ended::with_code(0));
     }

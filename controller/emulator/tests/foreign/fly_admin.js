@@ -5,8 +5,9 @@ const assert = require('node:assert/strict');
 const path = require('node:path');
 
 const [url, token, modules] = process.argv.slice(2);
-const { createClient } = require(path.join(modules, 'fly-admin'));
-const fly = createClient(token, { apiUrl: url, graphqlUrl: url });
+// The package's own `createClient` knows the live service's URLs alone; its class takes others.
+const { default: Client } = require(path.join(modules, 'fly-admin/dist/client'));
+const fly = new Client(token, { apiUrl: url, graphqlUrl: url });
 const app_name = 'fly-admin-app';
 
 async function main() {
