@@ -15,7 +15,7 @@ use super::requests::Exec;
 use crate::api::error::ApiError;
 use crate::engine::EngineError;
 use crate::rate_limit::Action;
-use crate::runner::{MachineRunner, Visit, VisitError, VisitOutcome};
+use crate::runner::{Visit, VisitError, VisitOutcome};
 use crate::sandbox::processes::ProcessStat;
 use crate::tokens::Caller;
 use crate::world::{Refusal, State as MachineState};

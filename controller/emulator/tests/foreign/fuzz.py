@@ -171,9 +171,12 @@ def install_hooks():
         with lock:
             is_real, is_limited = draw.random() < 0.67, draw.random() < 0.9
         parameters = case.path_parameters or {}
-        if is_real and "app_name" in parameters:
-            deletes_app = case.method == "DELETE" and case.operation.path == "/v1/apps/{app_name}"
-            parameters["app_name"] = make("app") if deletes_app else "fuzz"
+        if case.operation.method == "delete" and case.operation.path == "/v1/apps/{app_name}":
+            # Names that answers have shown are tried too, and the others need theirs.
+            if is_real or parameters.get("app_name") == "fuzz":
+                parameters["app_name"] = make("app")
+        elif is_real and "app_name" in parameters:
+            parameters["app_name"] = "fuzz"
             if "machine_id" in parameters:
                 parameters["machine_id"] = make("machine")
             if "volume_id" in parameters:
