@@ -10,13 +10,14 @@
 //! away: then the socket ends.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 
@@ -104,7 +105,7 @@ fn run_program(
         .env_clear()
         .envs(&visit.env)
         .process_group(0)
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(input_file(input)?)
         .spawn();
     let mut child = match spawned {
         Ok(child) => child,
@@ -116,11 +117,6 @@ fn run_program(
     };
     let pid = Pid::from_child(&child);
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
-    if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input.map(str::to_owned)) {
-        // A program that does not read must not keep us from watching it. The thread ends with this
-        // process at the latest.
-        std::thread::spawn(move || drop(pipe.write_all(input.as_bytes())));
-    }
     let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
     arm(&timer, time)?;
     let waited = [handle.as_fd(), timer.as_fd(), first.as_fd(), emulator.as_fd()];
@@ -131,10 +127,20 @@ fn run_program(
     Ok(Visited::Ran { ended, is_late: late })
 }
 
+/// What the program reads. A file in memory, not a pipe: nobody has to go on writing it, and this
+/// process, between two PID namespaces, cannot have a thread for that.
+fn input_file(input: Option<&str>) -> io::Result<Stdio> {
+    let Some(input) = input else { return Ok(Stdio::null()) };
+    let mut file = fs::File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(input.as_bytes())?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
 fn bury(child: &mut Child) -> io::Result<Ended> {
     let status = child.wait()?;
     Ok(match (status.code(), status.signal()) {
         (_, Some(signal)) => Ended::by_signal(signal),
-        (code, None) => Ended::with_code(code.unwrap_or(i32::from(NOT_STARTED))),
+        (code, None) => Ended::with_code(code.unwrap_or_else(|| i32::from(NOT_STARTED))),
     })
 }

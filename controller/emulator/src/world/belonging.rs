@@ -180,7 +180,7 @@ impl World {
     pub fn belonging(&self, app: &str, kind: Kind, name: &str) -> Result<&Belonging, Refusal> {
         let found = self.belongings.row(&row_key(app, kind, name));
         // Apps have no slashes in their names, so no other app's key reads the same.
-        found.ok_or(Refusal::NotFound(kind.noun()))
+        found.ok_or_else(|| Refusal::NotFound(kind.noun()))
     }
 
     /// Removes one thing of an app.
@@ -190,7 +190,7 @@ impl World {
     pub fn remove_belonging(&mut self, app: &str, kind: Kind, name: &str) -> Result<(), Refusal> {
         self.open_app(app)?;
         let removed = self.belongings.remove(&row_key(app, kind, name));
-        removed.map(|_| ()).ok_or(Refusal::NotFound(kind.noun()))
+        removed.map(|_| ()).ok_or_else(|| Refusal::NotFound(kind.noun()))
     }
 
     /// The end of a thing's time.

@@ -284,6 +284,7 @@ mod tests {
     fn leased() -> (World, String, Lease) {
         let mut world = world(false);
         let id = machine(&mut world, "m", &json!({})).id;
+        world.advance(at(0));
         world.advance(at(5));
         let wish = (Some(10), Some("deploy".to_owned()));
         let lease = world.acquire_lease(at(5), ("app", &id), None, wish, "me").expect("a lease");

@@ -308,7 +308,7 @@ mod tests {
             world.advance(at(3));
             assert_eq!(world.volume("app", &made.id).expect("a volume").state, state);
             let fill = Effect::FillVolume { volume_id: made.id.clone(), from: source.clone() };
-            assert_eq!(world.take_effects(), [fill.clone()]);
+            assert_eq!(world.take_effects(), std::slice::from_ref(&fill));
             let mut again = World::restore(world.settings.clone(), world.snapshot());
             again.resume(at(4));
             assert_eq!(again.take_effects(), [fill]);

@@ -180,7 +180,7 @@ impl World {
         let org = self.open_app(app)?.org.clone();
         check(&new)?;
         let source_gb = self.source_size(&org, app, new.from.as_ref())?;
-        let size_gb = new.size_gb.unwrap_or(source_gb.unwrap_or(DEFAULT_SIZE_GB));
+        let size_gb = new.size_gb.or(source_gb).unwrap_or(DEFAULT_SIZE_GB);
         if source_gb.is_some_and(|source| size_gb < source) {
             let least = source_gb.unwrap_or_default();
             let text = format!("size_gb must be at least the source's {least}");

@@ -145,6 +145,7 @@ def loosen_answers(document, names):
 
 
 def install_hooks():
+    import atexit
     import itertools
     import random
 
@@ -202,7 +203,8 @@ def install_hooks():
         with lock:
             name = f"{case.operation.method.lower()} {case.operation.path}"
             counts[name] = counts.get(name, 0) + 1
-            pathlib.Path(os.environ["FUZZ_COUNTS"]).write_text(json.dumps(counts))
+
+    atexit.register(lambda: pathlib.Path(os.environ["FUZZ_COUNTS"]).write_text(json.dumps(counts)))
 
 
 if __name__ == "__main__":
