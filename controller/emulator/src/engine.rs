@@ -112,11 +112,14 @@ impl Engine {
             let changes = inner.world.take_changes();
             inner.keep(&changes)?;
             let effects = inner.world.take_effects();
+            if !effects.is_empty() {
+                // Also for those that change nothing here, as a signal.
+                self.effects_ready.notify_all();
+            }
             inner.effects.extend(effects);
             (answer, changes)
         };
         if !changes.is_empty() {
-            self.effects_ready.notify_all();
             self.timer.notify_one();
             self.wake_waiters(&changes);
         }
