@@ -1,10 +1,9 @@
 //! What belongs to an app beside machines, volumes and secrets, and acts on nothing here: addresses,
-//! certificates, network policies, secret keys, deploy tokens. They are kept so that clients which
+//! certificates, network policies, deploy tokens. They are kept so that clients which
 //! need them can go on; no traffic flows through them.
 
 pub mod address;
 pub mod certificate;
-pub mod key;
 pub mod policy;
 pub mod token;
 
@@ -13,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use self::address::Assignment;
 use self::certificate::Certificate;
-use self::key::SecretKey;
 use self::policy::Policy;
 use self::token::DeployToken;
 use crate::world::World;
@@ -52,8 +50,6 @@ pub enum Thing {
     Certificate(Certificate),
     /// A network policy, named by its id.
     Policy(Policy),
-    /// A secret key.
-    Key(SecretKey),
     /// A deploy token, named by its id.
     Token(DeployToken),
 }
@@ -67,8 +63,6 @@ pub enum Kind {
     Certificate,
     /// See [`Thing::Policy`].
     Policy,
-    /// See [`Thing::Key`].
-    Key,
     /// See [`Thing::Token`].
     Token,
 }
@@ -80,7 +74,6 @@ impl Kind {
             Self::Address => "ip assignment",
             Self::Certificate => "certificate",
             Self::Policy => "network policy",
-            Self::Key => "secret key",
             Self::Token => "token",
         }
     }
@@ -93,7 +86,6 @@ impl Thing {
             Self::Address(_) => Kind::Address,
             Self::Certificate(_) => Kind::Certificate,
             Self::Policy(_) => Kind::Policy,
-            Self::Key(_) => Kind::Key,
             Self::Token(_) => Kind::Token,
         }
     }

@@ -35,7 +35,7 @@ pub enum Record {
     Snapshot(Snapshot),
     /// A snapshot is forgotten.
     SnapshotGone(String),
-    /// An address, certificate, policy, key or token as it is now.
+    /// An address, certificate, policy or token as it is now.
     Belonging(Belonging),
     /// One of these is gone.
     BelongingGone(String),
