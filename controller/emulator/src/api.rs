@@ -3,22 +3,31 @@
 pub mod error;
 pub mod hooks;
 
+mod addresses;
 mod apps;
+mod certificates;
+mod exec;
 mod extract;
 mod faults;
+mod graphql;
+mod leases;
 mod lists;
+mod logs;
 pub(crate) mod machine;
 mod machines;
 mod metadata;
 mod oidc;
 mod organizations;
 mod platform;
+mod policies;
 mod requests;
+mod running;
 mod secrets;
 mod volumes;
 mod wait;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -27,18 +36,24 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use http::header::AUTHORIZATION;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use self::error::ApiError;
+use self::extract::Nonce;
 use self::hooks::Hooks;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::oidc::Issuer;
 use crate::rate_limit::{Action, RateLimiter};
-use crate::tokens::{Caller, Tokens};
-use crate::world::{App, Refusal, World};
+use crate::runner::MachineRunner;
+use crate::tokens::{self, Caller, Tokens};
+use crate::world::{App, Order, Refusal, World};
 
 /// The largest request body: a machine config with a few inlined files.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Commands in machines at once: each costs two processes, a thread and up to two megabytes.
+const VISITS_MAX: usize = 64;
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -49,6 +64,8 @@ pub(crate) struct Api {
     limiter: Option<Arc<Mutex<RateLimiter>>>,
     /// Calls that faults hit; they are carried out even if their callers leave.
     faulted: TaskTracker,
+    runner: Option<Arc<dyn MachineRunner>>,
+    visits: Arc<Semaphore>,
 }
 
 /// The whole API. It owns the root of its port, because clients drop any path from the base URL.
@@ -59,6 +76,7 @@ pub(crate) fn routes(api: Api, hooks: Hooks) -> Router {
     Router::new()
         .route("/v1/apps", get(apps::list).post(apps::create))
         .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
+        .route("/v1/apps/{app}/deploy_token", post(apps::create_deploy_token))
         .route("/v1/apps/{app}/machines", get(machines::list).post(machines::create))
         .route(machine, get(machines::show).post(machines::update).delete(machines::destroy))
         .route(&below(machine, "/start"), post(machines::start))
@@ -66,6 +84,14 @@ pub(crate) fn routes(api: Api, hooks: Hooks) -> Router {
         .route(&below(machine, "/restart"), post(machines::restart))
         .route(&below(machine, "/events"), get(machines::events))
         .route(&below(machine, "/wait"), get(wait::wait))
+        .merge(running::routes())
+        .merge(leases::routes())
+        .merge(exec::routes())
+        .merge(addresses::routes())
+        .merge(certificates::routes())
+        .merge(policies::routes())
+        .merge(graphql::routes())
+        .merge(logs::routes())
         .route(
             &below(machine, "/metadata"),
             get(metadata::all).put(metadata::merge).patch(metadata::merge),
@@ -80,7 +106,8 @@ pub(crate) fn routes(api: Api, hooks: Hooks) -> Router {
             get(secrets::show).post(secrets::set).delete(secrets::delete),
         )
         .route("/v1/apps/{app}/volumes", get(volumes::list).post(volumes::create))
-        .route(volume, get(volumes::show).delete(volumes::delete))
+        .route(volume, get(volumes::show).put(volumes::update).delete(volumes::delete))
+        .route(&below(volume, "/snapshots"), get(volumes::snapshots).post(volumes::take_snapshot))
         .route(&below(volume, "/extend"), put(volumes::extend))
         .route("/v1/orgs/{org}/machines", get(organizations::machines))
         .route("/v1/orgs/{org}/volumes", get(organizations::volumes))
@@ -88,6 +115,7 @@ pub(crate) fn routes(api: Api, hooks: Hooks) -> Router {
         .route("/v1/tokens/oidc", post(platform::machine_tokens))
         .route("/v1/platform/regions", get(platform::regions))
         .route("/_emulator/faults", get(faults::show).put(faults::replace).delete(faults::clear))
+        .route("/v1/platform/placements", post(platform::placements))
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -106,14 +134,35 @@ impl Api {
         tokens: Arc<Tokens>,
         issuer: Arc<Issuer>,
         rate_limits: bool,
+        runner: Option<Arc<dyn MachineRunner>>,
     ) -> Self {
         let limiter = rate_limits.then(Arc::default);
-        Self { engine, tokens, issuer, limiter, faulted: TaskTracker::new() }
+        let visits = Arc::new(Semaphore::new(VISITS_MAX));
+        Self { engine, tokens, issuer, limiter, faulted: TaskTracker::new(), runner, visits }
     }
 
     /// The calls that outlive their connections; to be waited for when the emulator ends.
     pub(crate) fn faulted(&self) -> TaskTracker {
         self.faulted.clone()
+    }
+
+    /// Whose token a header has: one of this emulator's own, or an app's.
+    fn caller(&self, header: &str) -> Result<Option<Caller>, ApiError> {
+        if let Some(known) = self.tokens.caller(header) {
+            return Ok(Some(known.clone()));
+        }
+        let now = self.engine.now();
+        let digests: Vec<String> = tokens::credentials(header).map(tokens::digest).collect();
+        let found = self.engine.read(|world| {
+            let mut tokens = digests.iter().filter_map(|digest| world.deploy_token(now, digest));
+            Ok(tokens.next().map(|token| Caller {
+                token_id: token.name.clone(),
+                orgs: Arc::new(BTreeSet::from([token.org.clone()])),
+                reads_secrets: false,
+                app: Some(token.app.clone()),
+            }))
+        });
+        Ok(found?)
     }
 
     /// Counts a request against its limit.
@@ -134,7 +183,7 @@ impl Api {
         look: impl FnOnce(&World, &App) -> Result<R, Refusal>,
     ) -> Result<R, ApiError> {
         let looked =
-            self.engine.read(|world| look(world, world.app(app, |org| caller.may_use(org))?));
+            self.engine.read(|world| look(world, world.app(app, |org| caller.may_use(org, app))?));
         Ok(looked?)
     }
 
@@ -146,24 +195,64 @@ impl Api {
         change: impl FnOnce(&mut World, jiff::Timestamp) -> Result<R, Refusal>,
     ) -> Result<R, ApiError> {
         let changed = self.engine.change(|world, now| {
-            world.app(app, |org| caller.may_use(org))?;
+            world.app(app, |org| caller.may_use(org, app))?;
             change(world, now)
         });
         Ok(changed?)
     }
+
+    /// The same with one machine, which nobody else may have a lease on.
+    fn change_machine<R>(
+        &self,
+        caller: &Caller,
+        (app, machine): (&str, &str),
+        nonce: &Nonce,
+        change: impl FnOnce(&mut World, jiff::Timestamp) -> Result<R, Refusal>,
+    ) -> Result<R, ApiError> {
+        self.change_app(caller, app, |world, now| {
+            world.check_lease(now, app, machine, nonce.0.as_deref())?;
+            change(world, now)
+        })
+    }
+
+    /// Has a machine stopped or destroyed, after the lease of whoever else has one. The order stands
+    /// also if the caller leaves.
+    async fn order(
+        &self,
+        caller: &Caller,
+        (app, machine): (&str, &str),
+        nonce: &Nonce,
+        order: Order,
+    ) -> Result<(), ApiError> {
+        let ticket = self.change_app(caller, app, |world, now| {
+            world.order(now, (app, machine), nonce.0.as_deref(), order)
+        })?;
+        if let Some(ticket) = ticket {
+            let verdict = self.engine.until(machine, |world| world.verdict(machine, &ticket));
+            verdict.await?.map_err(EngineError::from)?;
+        }
+        Ok(())
+    }
 }
 
 impl Caller {
-    fn may_use(&self, org: &str) -> bool {
-        self.orgs.contains(org)
+    fn may_use(&self, org: &str, app: &str) -> bool {
+        self.orgs.contains(org) && self.app.as_deref().is_none_or(|own| own == app)
+    }
+
+    fn may_use_all_of(&self, org: &str) -> bool {
+        self.orgs.contains(org) && self.app.is_none()
     }
 }
 
 /// Every route of `/v1` has the same way in: a known token.
 async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some(caller) = header.and_then(|header| api.tokens.caller(header)).cloned() else {
-        return ApiError::Unauthenticated.into_response();
+    let caller = header.map(|header| api.caller(header));
+    let caller = match caller.unwrap_or(Ok(None)) {
+        Ok(Some(caller)) => caller,
+        Ok(None) => return ApiError::Unauthenticated.into_response(),
+        Err(error) => return error.into_response(),
     };
     request.extensions_mut().insert(caller);
     next.run(request).await

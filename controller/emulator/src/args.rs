@@ -19,9 +19,12 @@ pub const MACHINE_INIT: &str = "machine-init";
 
 /// Fly's Machines API on this computer.
 ///
-/// Serves apps, machines, volumes, secrets and the lists of organizations under /v1, with the
-/// states, errors and rate limits of the platform. A machine is a real process in namespaces of its
-/// own, its volume a folder; all state lies in the data folder and survives a restart.
+/// Serves apps, machines with their leases, volumes with their snapshots, secrets, addresses,
+/// certificates and the lists of organizations under /v1, with the states, errors and rate limits of
+/// the platform, machines' logs under /api/v1, and at /graphql what REST clients need of it. A machine
+/// is a real process in namespaces of its own, its volume a folder; all state lies in the data folder
+/// and survives a restart. Kept and shown, but not enforced: network policies, memory limits, cordons;
+/// no certificate is issued and no public address is routed.
 ///
 /// Inside a machine, /.fly/api gives out tokens that say which machine it is (POST /v1/tokens/oidc);
 /// their issuer, http://ADDR/oidc/ORG, publishes its key for whoever checks them.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+mod copies;
+
 use crate::emulator::AgentCommand;
 use crate::engine::Engine;
 use crate::machine_socket::{MachineSocket, MachineSockets};
@@ -37,11 +39,26 @@ impl Host {
     fn perform(&self, engine: &Arc<Engine>, effect: Effect) {
         match (effect, &self.runner) {
             (Effect::RemoveVolume { volume_id }, _) => self.remove_volume(&volume_id),
+            (Effect::FillVolume { volume_id, from }, _) => {
+                copies::fill_volume(&self.data_dir, engine, &volume_id, &from);
+            }
+            (Effect::TakeSnapshot { volume_id, snapshot_id }, _) => {
+                copies::take_snapshot(&self.data_dir, engine, &volume_id, &snapshot_id);
+            }
+            (Effect::RemoveSnapshot { snapshot_id }, _) => {
+                copies::remove_snapshot(&self.data_dir, &snapshot_id);
+            }
             (Effect::Launch(spec), Some(runner)) => self.launch(engine, runner.as_ref(), *spec),
             (Effect::Stop { machine_id, run, signal, timeout }, Some(runner)) => {
                 runner.stop(&machine_id, run, signal, timeout);
             }
             (Effect::Kill { machine_id, run }, Some(runner)) => runner.kill(&machine_id, run),
+            (Effect::Signal { machine_id, run, signal }, Some(runner)) => {
+                runner.signal(&machine_id, run, signal);
+            }
+            (Effect::Freeze { machine_id, run, frozen }, Some(runner)) => {
+                runner.freeze(&machine_id, run, frozen);
+            }
             (Effect::Forget { machine_id }, Some(runner)) => runner.forget(&machine_id),
             // A world without processes has nothing on the host but volumes.
             (_, None) => {}
@@ -179,6 +196,27 @@ mod tests {
             self.note(format!("kill {run}"));
         }
 
+        fn signal(&self, _: &str, run: u64, signal: i32) {
+            self.note(format!("signal {run} {signal}"));
+        }
+
+        fn freeze(&self, _: &str, run: u64, frozen: bool) {
+            self.note(format!("freeze {run} {frozen}"));
+        }
+
+        fn visit(
+            &self,
+            _: &str,
+            _: u64,
+            _: crate::runner::Visit,
+        ) -> Result<crate::runner::VisitOutcome, crate::runner::VisitError> {
+            Err(crate::runner::VisitError::NotReady)
+        }
+
+        fn logs(&self, _: &str) -> std::io::Result<Vec<crate::runner::LogLine>> {
+            Ok(Vec::new())
+        }
+
         fn forget(&self, _: &str) {
             self.note("forget".to_owned());
         }
@@ -281,6 +319,8 @@ mod tests {
         for effect in [
             Effect::Stop { machine_id: name(), run: 1, signal: 2, timeout },
             Effect::Kill { machine_id: name(), run: 2 },
+            Effect::Signal { machine_id: name(), run: 3, signal: 10 },
+            Effect::Freeze { machine_id: name(), run: 4, frozen: true },
             Effect::Forget { machine_id: name() },
             Effect::RemoveVolume { volume_id: "vol_x".to_owned() },
             Effect::RemoveVolume { volume_id: "vol_gone".to_owned() },
@@ -290,7 +330,7 @@ mod tests {
         assert!(!directory.exists());
         assert_eq!(
             *stage.script.orders.lock().expect("a lock"),
-            ["stop 1 2 5s", "kill 2", "forget"]
+            ["stop 1 2 5s", "kill 2", "signal 3 10", "freeze 4 true", "forget"]
         );
     }
 }

@@ -143,6 +143,7 @@ impl Emulator {
             Arc::clone(&tokens),
             Arc::clone(&issuer),
             config.rate_limits,
+            runner.clone(),
         );
         let faulted = api.faulted();
         let routes = api::routes(api, Hooks::new(config.on_request, config.on_answer));

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -106,11 +107,14 @@ impl Engine {
             let changes = inner.world.take_changes();
             inner.keep(&changes)?;
             let effects = inner.world.take_effects();
+            if !effects.is_empty() {
+                // Also for those that change nothing here, as a signal.
+                self.effects_ready.notify_all();
+            }
             inner.effects.extend(effects);
             (answer, changes)
         };
         if !changes.is_empty() {
-            self.effects_ready.notify_all();
             self.timer.notify_one();
             self.wake_waiters(&changes);
         }
@@ -118,7 +122,7 @@ impl Engine {
     }
 
     /// Lets time pass, in which the emulator may end.
-    pub(crate) async fn pause(&self, time: std::time::Duration) {
+    pub(crate) async fn pause(&self, time: Duration) {
         let until = self.clock.now() + time;
         while self.clock.now() < until && !self.closing.is_cancelled() {
             // Both arms are cancel-safe.
@@ -186,6 +190,28 @@ impl Engine {
             tokio::select! {
                 () = changed => {}
                 () = self.clock.sleep_until(deadline) => {}
+                () = self.closing.cancelled() => return Err(EngineError::Closing),
+            }
+        }
+    }
+
+    /// Blocks until `look` finds something; it looks again after each change of the machine.
+    pub(crate) async fn until<R>(
+        &self,
+        id: &str,
+        mut look: impl FnMut(&World) -> Option<R>,
+    ) -> Result<R, EngineError> {
+        let waiter = Waiter::new(self, id);
+        loop {
+            let changed = waiter.notify.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(found) = self.read(|world| Ok(look(world)))? {
+                return Ok(found);
+            }
+            // Both arms are cancel-safe: the loop looks at everything again.
+            tokio::select! {
+                () = changed => {}
                 () = self.closing.cancelled() => return Err(EngineError::Closing),
             }
         }

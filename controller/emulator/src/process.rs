@@ -11,7 +11,7 @@
 //! A machine lives as long as the emulator's end of its socket: when the emulator dies, the kernel
 //! closes the socket, and the supervisor on the other side takes the machine down.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -23,16 +23,22 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::runner::{Exit, Launch, MachineRunner};
+use crate::runner::{
+    Environment, Exit, Launch, LogLine, MachineRunner, Visit, VisitError, VisitOutcome,
+};
 use crate::sandbox;
 pub use crate::sandbox::isolation::Isolation;
-use crate::sandbox::message::{self, Ended, Order};
+use crate::sandbox::message::{self, Ended, Order, Task, Visited};
 
 mod folder;
 
 pub(crate) use self::folder::fly_folder;
 
 mod console;
+
+mod lines;
+
+mod visit;
 
 mod machine;
 
@@ -81,15 +87,29 @@ struct Shared {
     config: ProcessRunnerConfig,
     running: Mutex<Running>,
     ended: Condvar,
+    stamps: lines::Stamps,
 }
 
 #[derive(Default)]
 struct Running {
     /// By machine id and run.
     machines: HashMap<(String, u64), Arc<Mutex<UnixStream>>>,
+    /// Where to go in, of those that have a process.
+    entrances: HashMap<(String, u64), Entrance>,
     /// Launches whose end has not been told yet; some of these are in the table above.
     untold: usize,
     is_shut_down: bool,
+}
+
+/// What a visit to a running machine needs.
+#[derive(Clone)]
+struct Entrance {
+    /// The first stage's process.
+    supervisor: u32,
+    /// The machine's own folder.
+    directory: PathBuf,
+    /// The environment of this run.
+    env: Environment,
 }
 
 impl ProcessRunner {
@@ -131,7 +151,12 @@ impl ProcessRunner {
             Isolation::Namespaces => tracing::info!("{isolation}"),
             Isolation::UserNamespaces | Isolation::PlainProcess => tracing::warn!("{isolation}"),
         }
-        let shared = Shared { config, running: Mutex::default(), ended: Condvar::new() };
+        let shared = Shared {
+            config,
+            running: Mutex::default(),
+            ended: Condvar::new(),
+            stamps: lines::Stamps::default(),
+        };
         Ok(Self { shared: Arc::new(shared), isolation })
     }
 
@@ -189,6 +214,46 @@ impl MachineRunner for ProcessRunner {
 
     fn kill(&self, machine_id: &str, run: u64) {
         self.send(machine_id, run, &Order::Kill);
+    }
+
+    fn signal(&self, machine_id: &str, run: u64, signal: i32) {
+        self.send(machine_id, run, &Order::Signal { signal, kill_after_ms: None });
+    }
+
+    fn freeze(&self, machine_id: &str, run: u64, frozen: bool) {
+        self.send(machine_id, run, &Order::Freeze(frozen));
+    }
+
+    fn visit(&self, machine_id: &str, run: u64, visit: Visit) -> Result<VisitOutcome, VisitError> {
+        let key = (machine_id.to_owned(), run);
+        let entrance = self.shared.lock().entrances.get(&key).cloned();
+        let Entrance { supervisor, directory, env } = entrance.ok_or(VisitError::NotReady)?;
+        let task = match visit {
+            Visit::List => Task::List,
+            Visit::Run { argv, input, time } => {
+                let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                Task::Run { argv, input, milliseconds }
+            }
+        };
+        let (isolation, env) = (self.isolation, BTreeMap::clone(&env));
+        let wish = message::Visit { isolation, supervisor, directory, env, task };
+        let visit::Outcome { visited, stdout, stderr } =
+            visit::run(&self.shared.config, machine_id, &wish)?;
+        match visited {
+            Visited::NotReady => Err(VisitError::NotReady),
+            Visited::Ran { is_late: true, .. } => Err(VisitError::Late),
+            Visited::Ran { ended, .. } => Ok(VisitOutcome::Ran {
+                exit: Exit { code: ended.code, signal: ended.signal },
+                stdout: String::from_utf8_lossy(&stdout).into_owned(),
+                stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            }),
+            Visited::Listed(processes) => Ok(VisitOutcome::Listed(processes)),
+        }
+    }
+
+    fn logs(&self, machine_id: &str) -> io::Result<Vec<LogLine>> {
+        folder::check_id(machine_id)?;
+        lines::read(&self.shared.config.data_dir.join("machines").join(machine_id))
     }
 
     /// Also removes the machine's console logs.
@@ -285,9 +350,18 @@ struct Admitted {
     reports: UnixStream,
 }
 
+impl Admitted {
+    /// From now on one can go in, once its world is built.
+    fn open(&self, entrance: Entrance) {
+        self.shared.lock().entrances.insert(self.key.clone(), entrance);
+    }
+}
+
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.shared.lock().machines.remove(&self.key);
+        let mut running = self.shared.lock();
+        running.machines.remove(&self.key);
+        running.entrances.remove(&self.key);
     }
 }
 

@@ -58,13 +58,48 @@ pub enum Action {
     ExtendVolume,
     /// `DELETE …/volumes/{id}`, per app.
     DeleteVolume,
+    /// `PUT …/volumes/{id}`, per app.
+    UpdateVolume,
+    /// `GET …/volumes/{id}/snapshots`, per app.
+    ListSnapshots,
+    /// `POST …/volumes/{id}/snapshots`, per app.
+    CreateSnapshot,
+    /// `GET …/lease`.
+    ReadLease,
+    /// `POST …/lease`.
+    AcquireLease,
+    /// `DELETE …/lease`.
+    ReleaseLease,
+    /// `POST …/suspend`.
+    SuspendMachine,
+    /// `POST …/signal`.
+    SignalMachine,
+    /// `POST …/cordon` and `…/uncordon`.
+    CordonMachine,
+    /// `GET …/memory`.
+    ReadMemory,
+    /// Writes of memory limits.
+    WriteMemory,
+    /// `GET …/versions`.
+    ListVersions,
+    /// `POST …/exec`.
+    ExecMachine,
+    /// `GET …/ps`.
+    ListProcesses,
+    /// `GET /api/v1/apps/{app}/logs`, per machine or app.
+    ReadLogs,
+    /// Reads of what else belongs to an app.
+    ReadBelongings,
+    /// Writes of what else belongs to an app.
+    WriteBelongings,
 }
 
 impl Action {
     /// Requests per minute, and how many may come at once.
     const fn rate(self) -> (u32, u32) {
         match self {
-            Self::ReadMachine => (300, 10),
+            // Logs are another service, which clients poll.
+            Self::ReadMachine | Self::ReadLogs => (300, 10),
             Self::DeleteApp => (100, 100),
             _ => (60, 3),
         }

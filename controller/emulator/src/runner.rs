@@ -10,9 +10,19 @@ use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use thiserror::Error;
+
+use crate::sandbox::processes::ProcessStat;
+
 /// A process's whole environment. It holds secrets, so only the names show when it is printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment(BTreeMap<String, String>);
+
+impl From<BTreeMap<String, String>> for Environment {
+    fn from(variables: BTreeMap<String, String>) -> Self {
+        Self(variables)
+    }
+}
 
 impl Deref for Environment {
     type Target = BTreeMap<String, String>;
@@ -81,6 +91,61 @@ pub struct Exit {
     pub signal: Option<i32>,
 }
 
+/// What can be done in a running machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// Run a program.
+    Run {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// What it reads on its standard input; nothing if absent.
+        input: Option<String>,
+        /// How long it may take.
+        time: Duration,
+    },
+    /// List the processes.
+    List,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VisitOutcome {
+    /// The program has ended.
+    Ran {
+        /// How.
+        exit: Exit,
+        /// What it printed, as far as it is kept; what is no UTF-8 is replaced.
+        stdout: String,
+        /// The same of its standard error.
+        stderr: String,
+    },
+    /// The processes.
+    Listed(Vec<ProcessStat>),
+}
+
+/// Why nothing came of it.
+#[derive(Debug, Error)]
+pub enum VisitError {
+    /// The machine is not up yet, or not any more.
+    #[error("the machine is not up")]
+    NotReady,
+    /// The program's time was over; it was ended.
+    #[error("the program took too long")]
+    Late,
+    /// The host's refusal.
+    #[error(transparent)]
+    Failed(#[from] std::io::Error),
+}
+
+/// A line that a machine has printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When, in nanoseconds since 1970; no two lines share one.
+    pub stamp: i64,
+    /// The line without its end.
+    pub message: String,
+}
+
 /// Starts and stops machine processes. One implementation runs real ones; `--machines none` uses
 /// none at all.
 pub trait MachineRunner: Send + Sync + 'static {
@@ -94,6 +159,24 @@ pub trait MachineRunner: Send + Sync + 'static {
 
     /// Kills the whole machine at once.
     fn kill(&self, machine_id: &str, run: u64);
+
+    /// Sends `signal` (a Linux signal number) to the machine's main process, and nothing more.
+    fn signal(&self, machine_id: &str, run: u64, signal: i32);
+
+    /// Stops all of the machine's processes where they are, or lets them go on.
+    fn freeze(&self, machine_id: &str, run: u64, frozen: bool);
+
+    /// Goes into a running machine; blocks until that has ended.
+    ///
+    /// # Errors
+    /// See [`VisitError`].
+    fn visit(&self, machine_id: &str, run: u64, visit: Visit) -> Result<VisitOutcome, VisitError>;
+
+    /// What the machine has printed, as far as it is kept, oldest line first.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    fn logs(&self, machine_id: &str) -> std::io::Result<Vec<LogLine>>;
 
     /// Removes what a destroyed machine left on disk (its root's upper layer), never its volume.
     fn forget(&self, machine_id: &str);

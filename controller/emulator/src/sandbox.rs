@@ -23,7 +23,13 @@ mod supervise;
 
 mod init;
 
+mod enter;
+
+mod freeze;
+
 mod host_mounts;
+
+pub(crate) mod processes;
 
 mod root;
 
@@ -47,6 +53,8 @@ pub(crate) const SUPERVISE: &str = "supervise";
 const INIT: &str = "init";
 /// The stage that becomes the workload.
 const RUN: &str = "run";
+/// The stage that goes into a running machine, for one command.
+pub(crate) const ENTER: &str = "enter";
 
 /// The exit code of a machine that could not be started, as a shell reports a missing program.
 pub(crate) const NOT_STARTED: u8 = 127;
@@ -61,6 +69,7 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(SUPERVISE) => supervise::run(),
         Some(INIT) => init::run(),
         Some(RUN) => workload::run(args),
+        Some(ENTER) => enter::run(),
         _ => Err(io::Error::other("this subcommand is started by the emulator only")),
     };
     match result {

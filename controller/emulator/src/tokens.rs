@@ -27,6 +27,8 @@ pub struct Caller {
     pub orgs: Arc<BTreeSet<String>>,
     /// Whether the values of secrets may be shown to it: to the operator and to organizations.
     pub reads_secrets: bool,
+    /// The one app that it opens, if it does not open whole organizations.
+    pub app: Option<String>,
 }
 
 /// All tokens, by the digests of their texts.
@@ -71,20 +73,13 @@ impl Tokens {
     /// The caller behind an `Authorization` header: `Bearer T`, or `FlyV1 T,T,…`. One known token
     /// is enough; discharges and tokens of others beside it do no harm.
     pub fn caller(&self, header: &str) -> Option<&Caller> {
-        let (scheme, credentials) = header.trim().split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("bearer") && !scheme.eq_ignore_ascii_case("flyv1") {
-            return None;
-        }
-        // Pasted tokens sometimes carry a scheme of their own.
-        let credentials = credentials.trim();
-        let credentials = credentials.strip_prefix("FlyV1 ").unwrap_or(credentials);
-        credentials.split(',').take(MAX_CREDENTIALS).find_map(|token| self.holder(token.trim()))
+        credentials(header).find_map(|token| self.holder(token))
     }
 
     fn learn(&mut self, name: &str, token: &str, orgs: BTreeSet<String>) {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let token_id = name.to_owned();
-        let caller = Caller { token_id, orgs: Arc::new(orgs), reads_secrets: true };
+        let caller = Caller { token_id, orgs: Arc::new(orgs), reads_secrets: true, app: None };
         self.known.push((digest, caller));
     }
 
@@ -96,6 +91,36 @@ impl Tokens {
             .find(|(known, _)| bool::from(known.ct_eq(&digest)))
             .map(|(_, caller)| caller)
     }
+}
+
+/// The tokens in an `Authorization` header; none if it is of another scheme.
+pub(crate) fn credentials(header: &str) -> impl Iterator<Item = &str> {
+    let known = header.trim().split_once(' ').filter(|(scheme, _)| {
+        scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("flyv1")
+    });
+    let tokens = known.into_iter().flat_map(|(_, credentials)| {
+        // Pasted tokens sometimes carry a scheme of their own.
+        let credentials = credentials.trim();
+        credentials.strip_prefix("FlyV1 ").unwrap_or(credentials).split(',')
+    });
+    tokens.map(str::trim).take(MAX_CREDENTIALS)
+}
+
+/// A new token's text, and the digest under which it is known.
+///
+/// # Errors
+/// If the host has no randomness.
+pub(crate) fn new_token() -> anyhow::Result<(String, String)> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).context("drawing a token")?;
+    let token = format!("vault_emulator_{}", data_encoding::HEXLOWER.encode(&secret));
+    let digest = digest(&token);
+    Ok((token, digest))
+}
+
+/// The SHA-256 of a token's text, in hexadecimal digits.
+pub(crate) fn digest(token: &str) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(token.as_bytes()))
 }
 
 /// Reads the key of secrets' digests, `digest.key` in the data folder, and makes it if it is missing.
@@ -119,9 +144,7 @@ fn read_or_make(path: &Path) -> anyhow::Result<String> {
             Ok(token.to_owned())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut secret = [0; 32];
-            getrandom::fill(&mut secret).context("drawing a token")?;
-            let token = format!("vault_emulator_{}", data_encoding::HEXLOWER.encode(&secret));
+            let (token, _) = new_token()?;
             write_secret(path, &token).with_context(|| format!("writing {}", path.display()))?;
             Ok(token)
         }

@@ -11,12 +11,14 @@
 
 pub mod address;
 pub mod app;
+pub mod belonging;
 pub mod config;
 pub mod create;
 pub mod error;
 pub mod ids;
 pub mod image;
 pub mod launch;
+pub mod lease;
 pub mod lifecycle;
 pub mod machine;
 pub mod metadata;
@@ -25,9 +27,12 @@ pub mod quirks;
 pub mod record;
 pub mod region;
 pub mod restart;
+pub mod running;
 pub mod secret;
+pub mod snapshot;
 pub mod table;
 pub mod units;
+pub mod version;
 pub mod volume;
 pub mod wait;
 
@@ -45,15 +50,20 @@ use jiff::Timestamp;
 
 pub use self::address::Addresses;
 pub use self::app::{App, NewApp};
+pub use self::belonging::{Belonging, Thing};
 pub use self::create::{NewMachine, Update};
 pub use self::error::Refusal;
 pub use self::launch::{Identity, LaunchSpec, Program};
+pub use self::lease::{Lease, Order};
 pub use self::machine::{Machine, State};
 pub use self::record::Record;
 pub use self::secret::{DigestKey, Secret, SecretValue};
-pub use self::volume::{NewVolume, Volume};
+pub use self::snapshot::{CopyFrom, Snapshot};
+pub use self::version::Version;
+pub use self::volume::{NewVolume, Volume, VolumeSettings};
 
 use self::ids::Identifiers;
+use self::lease::Verdicts;
 use self::table::Table;
 use crate::faults::Faults;
 
@@ -97,6 +107,43 @@ pub enum Effect {
         /// Its run.
         run: u64,
     },
+    /// Send a signal to a machine's main process, and nothing more.
+    Signal {
+        /// The machine.
+        machine_id: String,
+        /// Its run.
+        run: u64,
+        /// A Linux signal number.
+        signal: i32,
+    },
+    /// Stop all of a machine's processes where they are, or let them go on.
+    Freeze {
+        /// The machine.
+        machine_id: String,
+        /// Its run.
+        run: u64,
+        /// Whether they are to stand still.
+        frozen: bool,
+    },
+    /// Fill a volume with a copy.
+    FillVolume {
+        /// The volume.
+        volume_id: String,
+        /// Where the files come from.
+        from: CopyFrom,
+    },
+    /// Copy a volume's files.
+    TakeSnapshot {
+        /// The volume.
+        volume_id: String,
+        /// The copy.
+        snapshot_id: String,
+    },
+    /// Remove a snapshot's files.
+    RemoveSnapshot {
+        /// The snapshot.
+        snapshot_id: String,
+    },
     /// Remove what a destroyed machine left on disk.
     Forget {
         /// The machine.
@@ -109,7 +156,7 @@ pub enum Effect {
     },
 }
 
-/// All apps, secrets, machines and volumes.
+/// All apps with what belongs to them.
 #[derive(Clone, Debug)]
 pub struct World {
     settings: Settings,
@@ -118,7 +165,11 @@ pub struct World {
     apps: Table<App>,
     secrets: Table<Secret>,
     machines: Table<Machine>,
+    versions: Table<Version>,
     volumes: Table<Volume>,
+    snapshots: Table<Snapshot>,
+    belongings: Table<Belonging>,
+    verdicts: Verdicts,
     effects: Vec<Effect>,
     /// What goes wrong on purpose; not journaled.
     faults: Faults,
@@ -134,7 +185,11 @@ impl World {
             apps: Table::default(),
             secrets: Table::default(),
             machines: Table::default(),
+            versions: Table::default(),
             volumes: Table::default(),
+            snapshots: Table::default(),
+            belongings: Table::default(),
+            verdicts: Verdicts::default(),
             effects: Vec::new(),
             faults: Faults::default(),
         }
@@ -146,6 +201,8 @@ impl World {
             self.apps.next_deadline(),
             self.machines.next_deadline(),
             self.volumes.next_deadline(),
+            self.snapshots.next_deadline(),
+            self.belongings.next_deadline(),
         ];
         let rows = deadlines.into_iter().flatten().map(|(at, _)| *at);
         rows.chain(self.faults.next_deadline()).min()
@@ -160,6 +217,10 @@ impl World {
             self.run_errands(now);
             if let Some(id) = due(self.volumes.next_deadline()) {
                 self.volume_due(now, &id);
+            } else if let Some(id) = due(self.snapshots.next_deadline()) {
+                self.snapshot_due(now, &id);
+            } else if let Some(key) = due(self.belongings.next_deadline()) {
+                self.belonging_due(&key);
             } else if let Some(id) = due(self.machines.next_deadline()) {
                 self.machine_due(now, &id);
             } else if let Some(id) = due(self.apps.next_deadline()) {

@@ -174,7 +174,7 @@ async fn bad_requests_have_the_platforms_answers() {
             409,
             &format!("machine ID {id} already exists with name \"one\""),
         ),
-        (machines, json!({ "lease_ttl": 30, "config": { "image": "a" } }), 400, "lease_ttl"),
+        (machines, json!({ "lease_ttl": -1, "config": { "image": "a" } }), 400, "ttl"),
         (machines, json!([]), 400, "invalid request body"),
         ("/v1/apps/none/machines", json!({ "config": { "image": "a" } }), 404, "app not found"),
         ("/v1/apps/web/machines/00000000000000/start", json!({}), 404, "machine not found"),
@@ -184,7 +184,12 @@ async fn bad_requests_have_the_platforms_answers() {
             400,
             "size_gb",
         ),
-        ("/v1/apps/web/volumes", json!({ "name": "d", "snapshot_id": "vs_1" }), 400, "snapshot_id"),
+        (
+            "/v1/apps/web/volumes",
+            json!({ "name": "d", "snapshot_id": "vs_1" }),
+            404,
+            "snapshot not found",
+        ),
         ("/v1/nothing", json!({}), 404, "not found"),
         ("/v1/orgs/local/machines", json!({}), 405, "method not allowed"),
     ];

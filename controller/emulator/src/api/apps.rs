@@ -1,20 +1,26 @@
 //! `/v1/apps`
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::extract::{AppPath, Body, Parameters};
-use super::requests::CreateApp;
+use super::requests::{CreateApp, CreateDeployToken};
 use super::{Api, wire};
 use crate::api::error::ApiError;
 use crate::emulator::DEFAULT_ORG;
 use crate::engine::EngineError;
 use crate::rate_limit::Action;
-use crate::tokens::Caller;
+use crate::tokens::{self, Caller};
 use crate::world::{NewApp, Refusal};
+
+/// How long a token lives that names no time: twenty years, as the platform's own tool asks for.
+const DEPLOY_TOKEN_LIFETIME: Duration = Duration::from_secs(175_200 * 60 * 60);
 
 #[derive(Deserialize)]
 pub(super) struct ListApps {
@@ -67,13 +73,46 @@ pub(super) async fn delete(
     Ok(StatusCode::ACCEPTED)
 }
 
+/// Deploy tokens open their app alone; they cannot make another one.
+pub(super) async fn create_deploy_token(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(AppPath { app }): Path<AppPath>,
+    Body(body): Body<CreateDeployToken>,
+) -> Result<Json<Value>, ApiError> {
+    api.admit(Action::WriteBelongings, &app)?;
+    api.read_app(&caller, &app, |_, _| Ok(()))?;
+    if caller.app.is_some() {
+        return Err(EngineError::Refused(Refusal::Unauthorized).into());
+    }
+    let lifetime = match body.expiry.filter(|text| !text.trim().is_empty()) {
+        None => DEPLOY_TOKEN_LIFETIME,
+        Some(text) => lifetime(&text)
+            .ok_or_else(|| ApiError::Malformed(format!("expiry: {text:?} is no duration")))?,
+    };
+    let (token, digest) = tokens::new_token().map_err(|error| {
+        tracing::error!(error = format!("{error:#}"), "no token can be made");
+        ApiError::NoRandomness
+    })?;
+    api.change_app(&caller, &app, |world, now| {
+        world.add_deploy_token(now, &app, digest, lifetime)
+    })?;
+    Ok(Json(json!({ "token": token })))
+}
+
+/// A Go duration that is longer than nothing.
+fn lifetime(text: &str) -> Option<Duration> {
+    let parsed: SignedDuration = text.trim().parse().ok()?;
+    Duration::try_from(parsed).ok().filter(|lifetime| !lifetime.is_zero())
+}
+
 /// The organization that a request names and the caller may use.
-fn organization(caller: &Caller, slug: Option<String>) -> Result<String, ApiError> {
+pub(super) fn organization(caller: &Caller, slug: Option<String>) -> Result<String, ApiError> {
     let slug = slug.filter(|slug| !slug.is_empty());
     let slug = slug.ok_or_else(|| ApiError::Malformed("org_slug is required".to_owned()))?;
     // Everybody's own organization goes by this name on the platform.
     let slug = if slug == "personal" { DEFAULT_ORG.to_owned() } else { slug };
-    if caller.may_use(&slug) {
+    if caller.may_use_all_of(&slug) {
         Ok(slug)
     } else {
         Err(EngineError::Refused(Refusal::Unauthorized).into())

@@ -57,6 +57,18 @@ pub enum ApiError {
     /// The issuer of machines' tokens has no key; the emulator's log says why.
     #[error("the issuer's key cannot be used")]
     NoIssuer,
+    /// A command in a machine took longer than it may.
+    #[error("deadline_exceeded: command timed out")]
+    CommandTimeout,
+    /// A machine cannot be entered; the emulator's log says why.
+    #[error("the machine cannot be entered")]
+    NoVisit,
+    /// A log on disk cannot be read; the emulator's log says why.
+    #[error("the log cannot be read")]
+    LogUnreadable,
+    /// The host has no randomness for a token or a key.
+    #[error("no randomness")]
+    NoRandomness,
     /// The world's word.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -76,13 +88,15 @@ impl ApiError {
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Malformed(_) | Self::WaitTimeout | Self::BadFaults(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotReached { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::NotReached { .. } | Self::CommandTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::MachineOnly | Self::OperatorOnly => StatusCode::FORBIDDEN,
-            Self::NoIssuer | Self::Engine(EngineError::Broken(_)) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::NoIssuer
+            | Self::NoRandomness
+            | Self::LogUnreadable
+            | Self::NoVisit
+            | Self::Engine(EngineError::Broken(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Engine(EngineError::Closing) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine(EngineError::Refused(refusal)) => status_of(refusal),
         }
@@ -111,13 +125,19 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::MachineNotFound
         | Refusal::VolumeNotFound
         | Refusal::SecretNotFound
+        | Refusal::NotFound(_)
         | Refusal::MetadataKeyNotFound => StatusCode::NOT_FOUND,
         Refusal::AppNameTaken
         | Refusal::AppNameMalformed
         | Refusal::IdempotencyKeyReused
+        | Refusal::Unprocessable(_)
         | Refusal::LimitReached(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::Invalid(_) | Refusal::RegionNotFound(_) => StatusCode::BAD_REQUEST,
-        Refusal::MachineNameInUse { .. } | Refusal::ConcurrentUpdate => StatusCode::CONFLICT,
+        Refusal::Invalid(_) | Refusal::RegionNotFound(_) | Refusal::NetworkNotFound => {
+            StatusCode::BAD_REQUEST
+        }
+        Refusal::MachineNameInUse { .. }
+        | Refusal::ConcurrentUpdate
+        | Refusal::LeaseHeld { .. } => StatusCode::CONFLICT,
         Refusal::GettingReplaced
         | Refusal::StillActive
         | Refusal::WrongState { .. }
@@ -126,6 +146,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::VolumeBound(_)
         | Refusal::VolumeGoing(_)
         | Refusal::SecretsVersionNotReached { .. }
+        | Refusal::Precondition(_)
         | Refusal::StaleVersion => StatusCode::PRECONDITION_FAILED,
     }
 }

@@ -46,6 +46,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
     }
 }
 
+/// The nonce of the machine's lease, if the caller holds it.
+pub(super) struct Nonce(pub(super) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Nonce {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let header = parts.headers.get("fly-machine-lease-nonce");
+        let text = header.and_then(|header| header.to_str().ok()).map(str::trim);
+        Ok(Self(text.filter(|text| !text.is_empty()).map(str::to_owned)))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 

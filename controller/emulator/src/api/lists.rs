@@ -17,6 +17,7 @@ pub(super) struct ListQuery {
     region: Option<String>,
     state: Option<String>,
     summary: Option<String>,
+    include_leases: Option<String>,
     updated_after: Option<String>,
     cursor: Option<String>,
     limit: Option<String>,
@@ -37,6 +38,11 @@ impl ListQuery {
     /// Whether short rows are enough.
     pub(super) fn summary(&self) -> bool {
         is_true(self.summary.as_deref())
+    }
+
+    /// Whether machines are shown with their leases.
+    pub(super) fn include_leases(&self) -> bool {
+        is_true(self.include_leases.as_deref())
     }
 
     /// Rows per page.

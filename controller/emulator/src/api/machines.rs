@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{AppPath, Body, MachinePath, Parameters};
+use super::extract::{AppPath, Body, MachinePath, Nonce, Parameters};
 use super::lists::{ListQuery, is_true};
 use super::requests::{StopMachine, WriteMachine};
 use super::wire::MachineBody;
@@ -15,7 +15,7 @@ use crate::engine::EngineError;
 use crate::rate_limit::Action;
 use crate::tokens::Caller;
 use crate::world::units::{self, KILL};
-use crate::world::{Machine, NewMachine, Refusal, Update};
+use crate::world::{Machine, NewMachine, Order, Update, lease};
 
 /// Events in an answer that names no number, and at most.
 const EVENTS: (usize, usize) = (20, 50);
@@ -33,10 +33,12 @@ pub(super) async fn list(
         .into_iter()
         .filter_map(|(name, value)| Some((name.strip_prefix("metadata.")?.to_owned(), value)))
         .collect();
-    let summary = query.summary();
+    let (summary, leases) = (query.summary(), query.include_leases());
     api.read_app(&caller, &app, |world, _| {
         let shape = if summary { MachineBody::summary } else { MachineBody::full };
-        let machines: Vec<_> = world.machines(&app, &filter).map(shape).collect();
+        let machines = world.machines(&app, &filter);
+        let machines: Vec<_> =
+            machines.map(|machine| shape(machine).with_lease(machine, leases)).collect();
         Ok(Json(json!(machines)))
     })
 }
@@ -48,9 +50,7 @@ pub(super) async fn create(
     Body(body): Body<WriteMachine>,
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::CreateMachine, &app)?;
-    if body.lease_ttl.is_some_and(|seconds| seconds != 0) {
-        return Err(refused("lease_ttl: this emulator has no leases"));
-    }
+    let ttl = body.lease_ttl.filter(|seconds| *seconds != 0);
     let new = NewMachine {
         name: body.name,
         region: body.region,
@@ -58,25 +58,41 @@ pub(super) async fn create(
         skip_launch: body.skip_launch.unwrap_or_default(),
         skip_secrets: body.skip_secrets.unwrap_or_default(),
         min_secrets_version: body.min_secrets_version,
+        skip_service_registration: body.skip_service_registration.unwrap_or_default(),
     };
-    let machine =
-        api.change_app(&caller, &app, |world, now| world.create_machine(now, &app, new))?;
-    Ok(full(&machine))
+    let owner = caller.token_id.clone();
+    let (machine, lease) = api.change_app(&caller, &app, |world, now| {
+        // Checked first: what is refused creates nothing.
+        lease::expiry(now, ttl)?;
+        let machine = world.create_machine(now, &app, new)?;
+        let target = (app.as_str(), machine.id.as_str());
+        let lease =
+            ttl.map(|ttl| world.acquire_lease(now, target, None, (Some(ttl), None), &owner));
+        Ok((machine, lease.transpose()?))
+    })?;
+    let nonce = lease.as_ref().map(|lease| lease.nonce.as_str());
+    Ok(Json(json!(MachineBody::full(&machine).with_nonce(nonce))))
 }
 
 pub(super) async fn show(
     State(api): State<Api>,
     caller: Caller,
     Path(MachinePath { app, machine }): Path<MachinePath>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::ReadMachine, &machine)?;
-    api.read_app(&caller, &app, |world, _| Ok(full(world.machine(&app, &machine)?)))
+    let leases = query.include_leases();
+    api.read_app(&caller, &app, |world, _| {
+        let machine = world.machine(&app, &machine)?;
+        Ok(Json(json!(MachineBody::full(machine).with_lease(machine, leases))))
+    })
 }
 
 pub(super) async fn update(
     State(api): State<Api>,
     caller: Caller,
     Path(MachinePath { app, machine }): Path<MachinePath>,
+    nonce: Nonce,
     Body(body): Body<WriteMachine>,
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::UpdateMachine, &machine)?;
@@ -89,7 +105,7 @@ pub(super) async fn update(
         skip_secrets: body.skip_secrets.unwrap_or_default(),
         min_secrets_version: body.min_secrets_version,
     };
-    let updated = api.change_app(&caller, &app, |world, now| {
+    let updated = api.change_machine(&caller, (&app, &machine), &nonce, |world, now| {
         world.update_machine(now, &app, &machine, update)
     })?;
     Ok(full(&updated))
@@ -106,11 +122,12 @@ pub(super) async fn destroy(
     State(api): State<Api>,
     caller: Caller,
     Path(MachinePath { app, machine }): Path<MachinePath>,
+    nonce: Nonce,
     Parameters(query): Parameters<DestroyQuery>,
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::DestroyMachine, &machine)?;
     let force = is_true(query.force.as_deref()) || is_true(query.kill.as_deref());
-    api.change_app(&caller, &app, |world, now| world.destroy_machine(now, &app, &machine, force))?;
+    api.order(&caller, (&app, &machine), &nonce, Order::Destroy { force }).await?;
     Ok(done())
 }
 
@@ -118,10 +135,12 @@ pub(super) async fn start(
     State(api): State<Api>,
     caller: Caller,
     Path(MachinePath { app, machine }): Path<MachinePath>,
+    nonce: Nonce,
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::StartMachine, &machine)?;
-    let before =
-        api.change_app(&caller, &app, |world, now| world.start_machine(now, &app, &machine))?;
+    let before = api.change_machine(&caller, (&app, &machine), &nonce, |world, now| {
+        world.start_machine(now, &app, &machine)
+    })?;
     Ok(Json(json!({ "previous_state": before, "migrated": false, "new_host": "" })))
 }
 
@@ -129,14 +148,13 @@ pub(super) async fn stop(
     State(api): State<Api>,
     caller: Caller,
     Path(MachinePath { app, machine }): Path<MachinePath>,
+    nonce: Nonce,
     Body(body): Body<StopMachine>,
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::StopMachine, &machine)?;
     let signal = signal(body.signal.as_ref())?;
     let timeout = units::go_duration(body.timeout.as_ref()).map_err(EngineError::from)?;
-    api.change_app(&caller, &app, |world, now| {
-        world.stop_machine(now, &app, &machine, signal, timeout)
-    })?;
+    api.order(&caller, (&app, &machine), &nonce, Order::Stop { signal, timeout }).await?;
     Ok(done())
 }
 
@@ -151,6 +169,7 @@ pub(super) async fn restart(
     State(api): State<Api>,
     caller: Caller,
     Path(MachinePath { app, machine }): Path<MachinePath>,
+    nonce: Nonce,
     Parameters(query): Parameters<RestartQuery>,
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::RestartMachine, &machine)?;
@@ -164,7 +183,7 @@ pub(super) async fn restart(
         Err(_) => Value::String(text),
     });
     let timeout = units::go_duration(timeout.as_ref()).map_err(EngineError::from)?;
-    api.change_app(&caller, &app, |world, now| {
+    api.change_machine(&caller, (&app, &machine), &nonce, |world, now| {
         world.restart_machine(now, &app, &machine, signal, timeout)
     })?;
     Ok(done())
@@ -172,7 +191,7 @@ pub(super) async fn restart(
 
 #[derive(Deserialize)]
 pub(super) struct EventsQuery {
-    limit: Option<usize>,
+    limit: Option<String>,
 }
 
 pub(super) async fn events(
@@ -183,7 +202,13 @@ pub(super) async fn events(
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::ListEvents, &machine)?;
     let (usual, most) = EVENTS;
-    let limit = query.limit.unwrap_or(usual).min(most);
+    let limit = match query.limit.filter(|text| !text.is_empty()) {
+        None => usual,
+        Some(text) => match text.parse::<usize>() {
+            Ok(limit) if limit > 0 => limit.min(most),
+            _ => return Err(ApiError::Malformed(format!("limit {text:?} is no positive number"))),
+        },
+    };
     api.read_app(&caller, &app, |world, _| {
         let events = &world.machine(&app, &machine)?.events;
         Ok(Json(json!(&events[..limit.min(events.len())])))
@@ -194,23 +219,22 @@ fn full(machine: &Machine) -> Json<Value> {
     Json(json!(MachineBody::full(machine)))
 }
 
-fn done() -> Json<Value> {
+pub(super) fn done() -> Json<Value> {
     Json(json!({ "ok": true }))
-}
-
-fn refused(text: &str) -> ApiError {
-    EngineError::Refused(Refusal::invalid(text)).into()
 }
 
 /// A signal by name or number; absent, null, empty and zero mean that none is named.
 fn signal(value: Option<&Value>) -> Result<Option<i32>, ApiError> {
-    let text = match value {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+    let named = signal_name(value).map(|text| units::signal(&text));
+    Ok(named.transpose().map_err(EngineError::from)?)
+}
+
+/// The text that names a signal, if one does.
+pub(super) fn signal_name(value: Option<&Value>) -> Option<String> {
+    let text = match value? {
+        Value::Null => return None,
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     };
-    if matches!(text.as_str(), "" | "0") {
-        return Ok(None);
-    }
-    Ok(Some(units::signal(&text).map_err(EngineError::from)?))
+    (!matches!(text.as_str(), "" | "0")).then_some(text)
 }

@@ -81,7 +81,7 @@ pub(super) async fn volumes(
 }
 
 fn visible(caller: &Caller, org: String) -> Result<String, ApiError> {
-    if caller.may_use(&org) {
+    if caller.may_use_all_of(&org) {
         Ok(org)
     } else {
         Err(EngineError::Refused(Refusal::Unauthorized).into())

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::Api;
 use super::extract::{AppPath, Body, Parameters, VolumePath};
 use super::lists::ListQuery;
-use super::requests::{CreateVolume, ExtendVolume};
-use super::wire::VolumeBody;
+use super::requests::{CreateVolume, ExtendVolume, UpdateVolume};
+use super::wire::{self, VolumeBody};
 use crate::api::error::ApiError;
 use crate::rate_limit::Action;
 use crate::tokens::Caller;
-use crate::world::{NewVolume, Volume};
+use crate::world::{CopyFrom, NewVolume, Volume, VolumeSettings};
 
 pub(super) async fn list(
     State(api): State<Api>,
@@ -36,11 +36,15 @@ pub(super) async fn create(
     Body(body): Body<CreateVolume>,
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::CreateVolume, &app)?;
-    let given = |text: Option<String>| text.is_some_and(|text| !text.is_empty());
-    if given(body.snapshot_id) || given(body.source_volume_id) {
-        let text = "snapshot_id, source_volume_id: this emulator neither restores nor forks";
-        return Err(ApiError::Malformed(text.to_owned()));
-    }
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let from = match (given(body.snapshot_id), given(body.source_volume_id)) {
+        (Some(_), Some(_)) => {
+            let text = "snapshot_id and source_volume_id: a volume begins as one of them";
+            return Err(ApiError::Malformed(text.to_owned()));
+        }
+        (Some(snapshot), None) => Some(CopyFrom::Snapshot(snapshot)),
+        (None, volume) => volume.map(CopyFrom::Volume),
+    };
     let new = NewVolume {
         name: body.name.unwrap_or_default(),
         region: body.region,
@@ -49,6 +53,7 @@ pub(super) async fn create(
         fstype: body.fstype,
         snapshot_retention: body.snapshot_retention,
         auto_backup_enabled: body.auto_backup_enabled,
+        from,
     };
     let volume = api.change_app(&caller, &app, |world, now| world.create_volume(now, &app, new))?;
     Ok(full(&volume))
@@ -86,6 +91,46 @@ pub(super) async fn extend(
         .change_app(&caller, &app, |world, now| world.extend_volume(now, &app, &volume, size_gb))?;
     // A folder of the host has no size, so nothing has to be restarted to see the new one.
     Ok(Json(json!({ "volume": VolumeBody::of_app(&extended, false), "needs_restart": false })))
+}
+
+pub(super) async fn update(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(VolumePath { app, volume }): Path<VolumePath>,
+    Body(body): Body<UpdateVolume>,
+) -> Result<Json<Value>, ApiError> {
+    api.admit(Action::UpdateVolume, &app)?;
+    let settings = VolumeSettings {
+        snapshot_retention: body.snapshot_retention,
+        auto_backup_enabled: body.auto_backup_enabled,
+    };
+    let updated = api.change_app(&caller, &app, |world, now| {
+        world.update_volume(now, (&app, &volume), settings)
+    })?;
+    Ok(full(&updated))
+}
+
+pub(super) async fn snapshots(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(VolumePath { app, volume }): Path<VolumePath>,
+) -> Result<Json<Value>, ApiError> {
+    api.admit(Action::ListSnapshots, &app)?;
+    api.read_app(&caller, &app, |world, _| {
+        let snapshots = world.snapshots(&app, &volume)?;
+        Ok(Json(snapshots.into_iter().map(wire::snapshot).collect()))
+    })
+}
+
+pub(super) async fn take_snapshot(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(VolumePath { app, volume }): Path<VolumePath>,
+) -> Result<Json<Value>, ApiError> {
+    api.admit(Action::CreateSnapshot, &app)?;
+    let taken =
+        api.change_app(&caller, &app, |world, now| world.create_snapshot(now, &app, &volume))?;
+    Ok(Json(wire::snapshot(&taken)))
 }
 
 fn full(volume: &Volume) -> Json<Value> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::world::config::Config;
 use crate::world::image::ImageRef;
 use crate::world::machine::Event;
-use crate::world::{App, Machine, State, Volume, World};
+use crate::world::{App, Machine, Snapshot, State, Volume, World};
 
 /// `GET /v1/apps/{app}`
 pub(super) fn app(world: &World, app: &App) -> Value {
@@ -20,6 +20,7 @@ pub(super) fn app(world: &World, app: &App) -> Value {
         "internal_numeric_id": app.number,
         "status": status,
         "network": network,
+        "network_cidr": app.network_cidr(),
         "machine_count": machine_count,
         "volume_count": world.volume_count(&app.name),
         "organization": {
@@ -41,6 +42,10 @@ pub(super) struct MachineBody<'a> {
     created_at: Timestamp,
     updated_at: Timestamp,
     cordoned: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<Value>,
     #[serde(flatten)]
     details: Option<Details<'a>>,
 }
@@ -74,6 +79,23 @@ impl<'a> MachineBody<'a> {
         Self { details: Some(details), ..Self::summary(machine) }
     }
 
+    /// With the nonce of the lease that a creation came with.
+    pub(super) fn with_nonce(self, nonce: Option<&'a str>) -> Self {
+        Self { nonce, ..self }
+    }
+
+    /// With the lease, if it is asked for and there is one; never with its nonce.
+    pub(super) fn with_lease(self, machine: &Machine, asked: bool) -> Self {
+        let lease = machine.lease.as_ref().filter(|_| asked).map(|lease| {
+            json!({
+                "description": lease.description,
+                "expires_at": lease.expires_at.as_second(),
+                "owner": lease.owner,
+            })
+        });
+        Self { lease, ..self }
+    }
+
     pub(super) fn summary(machine: &'a Machine) -> Self {
         Self {
             id: &machine.id,
@@ -85,7 +107,9 @@ impl<'a> MachineBody<'a> {
             image_ref: ImageBody { image: &machine.image, labels: None },
             created_at: machine.created_at,
             updated_at: machine.updated_at,
-            cordoned: false,
+            cordoned: machine.cordoned,
+            nonce: None,
+            lease: None,
             details: None,
         }
     }
@@ -137,6 +161,19 @@ impl<'a> OrgMachine<'a> {
             config: (!summary).then_some(overview),
         }
     }
+}
+
+/// `GET …/volumes/{id}/snapshots`
+pub(super) fn snapshot(snapshot: &Snapshot) -> Value {
+    json!({
+        "id": snapshot.id,
+        "status": snapshot.status(),
+        "size": snapshot.size.unwrap_or_default(),
+        "volume_size": u64::from(snapshot.volume_size_gb) << 30,
+        "digest": snapshot.digest(),
+        "retention_days": snapshot.retention_days,
+        "created_at": snapshot.created_at,
+    })
 }
 
 /// A volume; organization-wide lists add the app and the time of the last change.

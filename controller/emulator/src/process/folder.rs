@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   console.log, console.log.1   what the machine printed
+//!   lines.log, lines.log.1       the same by lines, with times
 //!   fly/                         the machine's API socket, seen at /.fly inside
 //!   root/                        where its root is mounted, seen by the machine alone; empty here
 //!   home/                        the working directory where nothing is isolated
@@ -49,7 +50,8 @@ pub(crate) fn fly_folder(data_dir: &Path, machine_id: &str) -> io::Result<PathBu
 pub(super) fn remove(data_dir: &Path, machine_id: &str) -> io::Result<()> {
     check_id(machine_id)?;
     let directory = data_dir.join("machines").join(machine_id);
-    for file in [super::console::NEWEST, super::console::OLDER] {
+    use super::{console, lines};
+    for file in [console::NEWEST, console::OLDER, lines::NEWEST, lines::OLDER] {
         none_if_missing(fs::remove_file(directory.join(file)))?;
     }
     none_if_missing(fs::remove_dir_all(directory.join("home")))?;

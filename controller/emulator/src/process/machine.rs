@@ -13,9 +13,10 @@ use std::sync::PoisonError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::console::{CONSOLE_BYTES_MAX, Console};
-use super::{Admitted, ProcessRunnerConfig, folder};
+use super::lines::Lines;
+use super::{Admitted, Entrance, ProcessRunnerConfig, folder};
 use crate::machine_socket::SOCKET;
-use crate::runner::Launch;
+use crate::runner::{Environment, Launch};
 use crate::sandbox::isolation::Isolation;
 use crate::sandbox::message::{Channel, Description, Ended, Order, Volume, send};
 use crate::sandbox::{self, loopback};
@@ -36,11 +37,13 @@ pub(super) fn run(
 ) -> io::Result<Ended> {
     let directory = folder::prepare(&config.data_dir, &launch.machine_id)?;
     let mut console = Console::open(&directory)?;
+    let mut lines = Lines::open(&directory, &admitted.shared.stamps)?;
     let Launch { machine_id, machine_name, app_name, run, .. } = &launch;
     let header = format!("--- run {run} of {machine_id} ({machine_name} of {app_name})\n");
     console.write(header.as_bytes())?;
     let outcome = describe(config, isolation, &launch, &directory).and_then(|description| {
-        start_and_watch(config, description, admitted, theirs, &mut console)
+        let log = Log { console: &mut console, lines: &mut lines, is_failing: false };
+        start_and_watch(config, description, admitted, theirs, log)
     });
     outcome.inspect_err(|error| {
         // The reason also stands where the machine's owner looks for it.
@@ -130,11 +133,16 @@ fn start_and_watch(
     description: Description,
     admitted: &Admitted,
     theirs: UnixStream,
-    console: &mut Console,
+    log: Log<'_, '_>,
 ) -> io::Result<Ended> {
     let private_ip = description.private_ip;
     // Given away, not copied: once the supervisor has ended, our end must read the end.
     let mut supervisor = supervisor(config, &description.machine_id, theirs)?;
+    admitted.open(Entrance {
+        supervisor: supervisor.child.id(),
+        directory: description.directory.clone(),
+        env: Environment::from(description.env.clone()),
+    });
     let described = {
         let control = admitted.control.lock().unwrap_or_else(PoisonError::into_inner);
         send(&control, &Order::Describe(Box::new(description)))
@@ -146,7 +154,7 @@ fn start_and_watch(
         return Err(error);
     }
     let mut reports = Channel::new(admitted.reports.try_clone()?);
-    let ended = watch(&mut supervisor, &mut reports, console);
+    let ended = watch(&mut supervisor, &mut reports, log);
     if ended.is_err() {
         drop(supervisor.child.kill());
     }
@@ -168,10 +176,9 @@ fn start_and_watch(
 fn watch(
     supervisor: &mut Supervisor,
     reports: &mut Channel,
-    console: &mut Console,
+    mut log: Log<'_, '_>,
 ) -> io::Result<Option<Ended>> {
     let mut buffer = vec![0; READ_BYTES];
-    let mut log = Log { console, is_failing: false };
     let mut console_open = true;
     let mut report = None;
     loop {
@@ -199,12 +206,13 @@ fn watch(
         }
     }
     drain(&mut supervisor.console, &mut buffer, &mut log)?;
+    log.finish();
     Ok(report)
 }
 
 /// Takes what is left in the console without waiting: where nothing is isolated, a process that
 /// escaped may hold it open for ever.
-fn drain(console: &mut PipeReader, buffer: &mut [u8], log: &mut Log<'_>) -> io::Result<()> {
+fn drain(console: &mut PipeReader, buffer: &mut [u8], log: &mut Log<'_, '_>) -> io::Result<()> {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut taken = 0;
     while taken < CONSOLE_BYTES_MAX {
@@ -222,15 +230,25 @@ fn drain(console: &mut PipeReader, buffer: &mut [u8], log: &mut Log<'_>) -> io::
     Ok(())
 }
 
-/// The console log; a full disk costs output, never the machine.
-struct Log<'run> {
-    console: &'run mut Console,
+/// What the machine prints, as it is and by lines; a full disk costs output, never the machine.
+struct Log<'a, 'run> {
+    console: &'a mut Console,
+    lines: &'a mut Lines<'run>,
     is_failing: bool,
 }
 
-impl Log<'_> {
+impl Log<'_, '_> {
     fn write(&mut self, bytes: &[u8]) {
-        let written = self.console.write(bytes);
+        let written = self.console.write(bytes).and_then(|()| self.lines.write(bytes));
+        self.note(written);
+    }
+
+    fn finish(&mut self) {
+        let written = self.lines.flush();
+        self.note(written);
+    }
+
+    fn note(&mut self, written: io::Result<()>) {
         if let (Err(error), false) = (&written, self.is_failing) {
             tracing::warn!(%error, "a machine's console output is lost");
         }

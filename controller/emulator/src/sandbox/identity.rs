@@ -37,6 +37,18 @@ const WITHHELD: [CapabilitySet; 18] = [
     CapabilitySet::WAKE_ALARM,
 ];
 
+/// Takes from this process and its children what root inside a machine may not do.
+pub(super) fn withhold() -> io::Result<()> {
+    for capability in WITHHELD {
+        // A kernel that does not know it cannot grant it either.
+        if capability_is_in_bounding_set(capability).unwrap_or(false) {
+            let removed = remove_capability_from_bounding_set(capability);
+            doing("withhold a capability", removed)?;
+        }
+    }
+    Ok(())
+}
+
 /// Takes on the machine's identity; to be called inside its root.
 pub(super) fn assume(description: &Description) -> io::Result<()> {
     let hostname = &description.hostname;
@@ -46,13 +58,7 @@ pub(super) fn assume(description: &Description) -> io::Result<()> {
             // A host without /etc, or with one that links elsewhere: the machine runs all the same.
             say(format_args!("cannot write the machine's name to /etc: {error}"));
         });
-        for capability in WITHHELD {
-            // A kernel that does not know it cannot grant it either.
-            if capability_is_in_bounding_set(capability).unwrap_or(false) {
-                let removed = remove_capability_from_bounding_set(capability);
-                doing("withhold a capability", removed)?;
-            }
-        }
+        withhold()?;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     Ok(())

@@ -19,7 +19,7 @@ use rustix::process::{
 
 use super::isolation::Isolation;
 use super::message::{self, Channel, Description, Ended, Order};
-use super::{doing, identity, root, say};
+use super::{doing, freeze, identity, root, say};
 
 /// What is passed on to the workload when somebody sends it to PID 1 by hand.
 const FORWARDED: [Number; 6] = [
@@ -30,6 +30,9 @@ const FORWARDED: [Number; 6] = [
     Number::SIGUSR1,
     Number::SIGUSR2,
 ];
+
+/// The name of this process once its world is built: whoever comes in from outside looks for it.
+pub(super) const READY: &std::ffi::CStr = c"machine-ready";
 
 /// Runs the stage: from the description to the report.
 pub(crate) fn run() -> io::Result<()> {
@@ -88,11 +91,12 @@ fn live(
         root::build(description)?;
         identity::assume(description)?;
     }
+    rustix::thread::set_name(READY)?;
     if description.probe {
         return Ok(Ended::with_code(0));
     }
     let main = if description.argv.is_empty() { None } else { Some(start(description)?) };
-    let machine = Machine { main };
+    let machine = Machine { main, isolation: description.isolation };
     for order in &orders {
         if let Some(ended) = machine.obey(order) {
             return Ok(ended);
@@ -132,6 +136,7 @@ fn start(description: &Description) -> io::Result<Pid> {
 /// The process whose end is the machine's end; none for the built-in pause.
 struct Machine {
     main: Option<Pid>,
+    isolation: Isolation,
 }
 
 impl Machine {
@@ -179,6 +184,12 @@ impl Machine {
         match order {
             Order::Describe(_) => None,
             Order::Signal { signal, .. } => self.deliver(*signal),
+            Order::Freeze(frozen) => {
+                if let Err(error) = freeze::all(self.isolation, *frozen) {
+                    say(format_args!("cannot suspend or resume: {error}"));
+                }
+                None
+            }
             Order::Kill => Some(Ended::by_signal(Signal::KILL.as_raw())),
         }
     }

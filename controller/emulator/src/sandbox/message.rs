@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::isolation::Isolation;
+use super::processes::ProcessStat;
 
 /// The longest message in bytes: Linux takes at most 2 MiB of arguments and environment for one
 /// process by default, so a longer description could not be started anyway; twice that leaves room
@@ -66,6 +67,8 @@ pub(crate) enum Order {
     Describe(Box<Description>),
     /// Send the signal to the main process, and kill the machine after the time, if one is given.
     Signal { signal: i32, kill_after_ms: Option<u64> },
+    /// Stop all processes where they are, or let them go on.
+    Freeze(bool),
     /// End everything now.
     Kill,
 }
@@ -75,6 +78,38 @@ pub(crate) enum Order {
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) signal: Option<i32>,
+}
+
+/// What is to be done in a running machine; comes once, to the stage that goes in.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Visit {
+    pub(crate) isolation: Isolation,
+    /// The machine's first stage, as the host counts processes.
+    pub(crate) supervisor: u32,
+    /// The machine's own folder on the host.
+    pub(crate) directory: PathBuf,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) task: Task,
+}
+
+/// The tasks of a visit.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// Run a program, with this on its standard input, for so long at most.
+    Run { argv: Vec<String>, input: Option<String>, milliseconds: u64 },
+    /// List the processes.
+    List,
+}
+
+/// How a visit ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Visited {
+    /// The machine's world is not built yet, or the machine has ended.
+    NotReady,
+    /// The program ended, or was ended because its time was over.
+    Ran { ended: Ended, is_late: bool },
+    /// The processes.
+    Listed(Vec<ProcessStat>),
 }
 
 impl Ended {

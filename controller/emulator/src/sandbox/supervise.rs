@@ -172,6 +172,8 @@ impl Machine {
         match order {
             Order::Describe(_) => {}
             Order::Kill => self.kill(),
+            // A machine that is ending already has nothing to freeze.
+            Order::Freeze(_) => drop(self.channel.send(order)),
             Order::Signal { signal, kill_after_ms } => {
                 // A machine that is ending already needs no signal.
                 drop(self.channel.send(&Order::Signal { signal: *signal, kill_after_ms: None }));
@@ -210,7 +212,9 @@ impl Machine {
 }
 
 /// Waits until one of these is readable or closed, and says which; those not given never are.
-fn ready<const COUNT: usize>(fds: [Option<BorrowedFd<'_>>; COUNT]) -> io::Result<[bool; COUNT]> {
+pub(super) fn ready<const COUNT: usize>(
+    fds: [Option<BorrowedFd<'_>>; COUNT],
+) -> io::Result<[bool; COUNT]> {
     let mut waited = Vec::with_capacity(COUNT);
     let given = fds.into_iter().flatten();
     waited.extend(given.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -242,7 +246,7 @@ fn enter(isolation: Isolation) -> io::Result<()> {
 }
 
 /// Sets the timer, unless it runs out earlier anyway: a second stop never prolongs the first.
-fn arm(timer: impl AsFd, after: Duration) -> io::Result<()> {
+pub(super) fn arm(timer: impl AsFd, after: Duration) -> io::Result<()> {
     // Zero would disarm it; the nearest thing to "at once" is a nanosecond.
     let after = after.max(Duration::from_nanos(1));
     let running = timerfd_gettime(&timer)?.it_value;

@@ -91,7 +91,7 @@ impl World {
 
 /// The address of the `number`th machine: `fdaa`, 32 bits of network, 32 of host, 32 of machine,
 /// and 16 bits that are the machine's own.
-fn private_network(org: &str, network: &str, host: u64, number: u64) -> Ipv6Addr {
+pub(crate) fn private_network(org: &str, network: &str, host: u64, number: u64) -> Ipv6Addr {
     let net = number_of(&format!("network/{org}/{network}")).to_be_bytes();
     let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0).to_be_bytes();
     let (host, machine) = (low(host), low(number));

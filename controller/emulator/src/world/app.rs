@@ -1,10 +1,12 @@
 //! Apps: created under a globally unique name, deleted with everything in them.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::world::address::private_network;
 use crate::world::error::Refusal;
 use crate::world::ids::number_of;
 use crate::world::machine::State;
@@ -48,6 +50,14 @@ impl App {
     /// The number beside the organization's slug: the same one for all its apps, for ever.
     pub fn org_number(&self) -> u64 {
         u64::from(number_of(&format!("organization/{}", self.org)))
+    }
+}
+
+impl App {
+    /// The range of the app's private network.
+    pub fn network_cidr(&self) -> String {
+        let own = private_network(&self.org, &self.network, 0, 0).segments();
+        format!("{}/48", Ipv6Addr::new(own[0], own[1], own[2], 0, 0, 0, 0, 0))
     }
 }
 
@@ -174,6 +184,7 @@ impl World {
             self.machines.group(name).map(|machine| machine.id.clone()).collect();
         for id in machines {
             self.machines.remove(&id);
+            self.forget_versions(&id);
         }
         let volumes: Vec<String> =
             self.volumes.group(name).map(|volume| volume.id.clone()).collect();
@@ -182,6 +193,8 @@ impl World {
             self.effects.push(Effect::RemoveVolume { volume_id: id });
         }
         self.forget_secrets(name);
+        self.forget_snapshots(name);
+        self.forget_belongings(name);
         self.apps.remove(name);
     }
 

@@ -29,6 +29,7 @@ pub(crate) struct Known {
     pub(crate) stop_config: Option<Stop>,
     pub(crate) auto_destroy: Option<bool>,
     pub(crate) containers: Option<Vec<Value>>,
+    pub(crate) schedule: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,6 +46,7 @@ pub(crate) struct Init {
     pub(crate) exec: Option<Vec<String>>,
     pub(crate) entrypoint: Option<Vec<String>>,
     pub(crate) cmd: Option<Vec<String>>,
+    pub(crate) swap_size_mb: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

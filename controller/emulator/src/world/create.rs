@@ -29,6 +29,8 @@ pub struct NewMachine {
     pub skip_secrets: bool,
     /// The version that the app's secrets have to have reached.
     pub min_secrets_version: Option<u64>,
+    /// Keep the proxy's traffic from it until it is uncordoned.
+    pub skip_service_registration: bool,
 }
 
 /// What `POST …/machines/{id}` asks for.
@@ -111,6 +113,10 @@ impl World {
             skip_launch: new.skip_launch,
             skip_secrets: new.skip_secrets,
             restarts: Tally { count: 0, since: now },
+            cordoned: new.skip_service_registration,
+            lease: None,
+            pending: Vec::new(),
+            memory_limit_mb: None,
         };
         machine.record(&mut self.ids, now, ("launch", State::Created, Source::User), None);
         if let Some(volume) = mount {
@@ -161,9 +167,10 @@ impl World {
             return Err(Refusal::invalid("the volume of a machine cannot be changed"));
         }
         // The running process is stopped in the way that its own config asks for.
-        let (signal, timeout) = machine.known().stop()?;
+        let (signal, timeout) = machine.way_to_stop(None, None)?;
         let before = machine.clone();
         let version = self.ids.ulid(now);
+        self.remember_version(id);
         self.change_machine(now, id, |machine, ids| {
             machine.supersede(version);
             machine.config = config;

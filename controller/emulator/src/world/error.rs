@@ -1,6 +1,7 @@
 //! Why the world refuses a request. The texts are the platform's own where they are known; which
 //! HTTP status belongs to each is decided in `api/error.rs` alone.
 
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::world::machine::State;
@@ -93,6 +94,28 @@ pub enum Refusal {
     /// The volume is being destroyed.
     #[error("failed_precondition: volume {0} is being destroyed")]
     VolumeGoing(String),
+    /// Someone else has the machine for themselves.
+    #[error("machine ID {id} lease currently held by {owner}, expires at {expires_at}")]
+    LeaseHeld {
+        /// The machine.
+        id: String,
+        /// Whose lease it is.
+        owner: String,
+        /// When it ends by itself.
+        expires_at: Timestamp,
+    },
+    /// Something of an app or a machine that is not there.
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    /// No app of the organization has a private network of that name.
+    #[error("network not found")]
+    NetworkNotFound,
+    /// The state of things does not allow it.
+    #[error("failed_precondition: {0}")]
+    Precondition(String),
+    /// Well-formed, and yet not acceptable.
+    #[error("Validation failed: {0}")]
+    Unprocessable(String),
     /// A metadata write named a version that is no longer the live one.
     #[error("failed_precondition: machine_version is not the current version")]
     StaleVersion,

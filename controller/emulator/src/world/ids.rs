@@ -69,6 +69,18 @@ impl Identifiers {
         format!("vol_{}", base36(&self.digest("volume", number), VOLUME_ID_LENGTH))
     }
 
+    /// A snapshot id: `vs_` and 16 characters of base 36.
+    pub(crate) fn snapshot(&mut self) -> String {
+        let number = self.number();
+        format!("vs_{}", base36(&self.digest("snapshot", number), VOLUME_ID_LENGTH))
+    }
+
+    /// A lease's nonce: 12 hexadecimal digits.
+    pub(crate) fn nonce(&mut self) -> String {
+        let number = self.number();
+        data_encoding::HEXLOWER.encode(&self.digest("nonce", number)[..6])
+    }
+
     /// An app's opaque id.
     pub(crate) fn app(&mut self) -> String {
         let number = self.number();

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! created ─▶ starting ─▶ started ─▶ stopping ─▶ stopped ─▶ starting …
-//!                │  ▲        │ ├──▶ restarting ─▶ starting
+//!                │  ▲        │ ├──▶ suspending ─▶ suspended ─▶ starting
+//!                │  │        │ ├──▶ restarting ─▶ starting
 //!                │  └────────┘ └──▶ replacing ──▶ starting | stopped
 //!                ▼  (policy)
 //!             failed              any ─▶ destroying ─▶ destroyed ─▶ forgotten
@@ -31,7 +32,7 @@ impl World {
     pub fn start_machine(&mut self, now: Timestamp, app: &str, id: &str) -> Result<State, Refusal> {
         let before = self.live_machine(app, id)?.state;
         match before {
-            State::Stopped | State::Failed => {}
+            State::Stopped | State::Failed | State::Suspended => {}
             State::Started | State::Starting => return Err(Refusal::StillActive),
             State::Replacing => return Err(Refusal::GettingReplaced),
             state => {
@@ -42,7 +43,7 @@ impl World {
             machine.restarts = Tally { count: 0, since: now };
             machine.record(ids, now, ("start", State::Starting, Source::User), None);
         });
-        self.boot(now, id);
+        self.wake(now, id);
         Ok(before)
     }
 
@@ -66,12 +67,12 @@ impl World {
             }
             _ => {}
         }
-        let (own_signal, own_timeout) = machine.known().stop()?;
+        let (signal, timeout) = machine.way_to_stop(signal, timeout)?;
         self.change_machine(now, id, |machine, ids| {
             machine.record(ids, now, ("stop", State::Stopping, Source::User), None);
             machine.enter(State::Stopping, Some(now));
         });
-        self.stop_process(id, signal.unwrap_or(own_signal), timeout.unwrap_or(own_timeout));
+        self.stop_process(id, signal, timeout);
         Ok(())
     }
 
@@ -90,19 +91,23 @@ impl World {
         let machine = self.live_machine(app, id)?;
         match machine.state {
             State::Restarting => return Ok(()),
-            State::Started | State::Starting | State::Stopped | State::Failed => {}
+            State::Started
+            | State::Starting
+            | State::Stopped
+            | State::Suspended
+            | State::Failed => {}
             State::Replacing => return Err(Refusal::GettingReplaced),
             state => {
                 return Err(Refusal::WrongState { action: "restart", state });
             }
         }
-        let (own_signal, own_timeout) = machine.known().stop()?;
+        let (signal, timeout) = machine.way_to_stop(signal, timeout)?;
         self.change_machine(now, id, |machine, ids| {
             machine.restarts = Tally { count: 0, since: now };
             machine.record(ids, now, ("restart", State::Restarting, Source::User), None);
             machine.enter(State::Restarting, Some(now));
         });
-        self.stop_process(id, signal.unwrap_or(own_signal), timeout.unwrap_or(own_timeout));
+        self.stop_process(id, signal, timeout);
         Ok(())
     }
 
@@ -120,7 +125,7 @@ impl World {
         let machine = self.machine(app, id)?;
         match machine.state {
             State::Destroying | State::Destroyed => return Ok(()),
-            State::Stopped | State::Failed | State::Created => {}
+            State::Stopped | State::Suspended | State::Failed | State::Created => {}
             _ if force => {}
             _ => return Err(Refusal::NotStopped),
         }
@@ -138,7 +143,9 @@ impl World {
         let vanishes = known.auto_destroy == Some(true);
         self.change_machine(now, id, |machine, _| machine.process = None);
         match state {
-            State::Started | State::Starting => self.ended_by_itself(now, id, exit, vanishes),
+            State::Started | State::Starting | State::Suspending | State::Suspended => {
+                self.ended_by_itself(now, id, exit, vanishes);
+            }
             State::Stopping => self.finish_stop(now, id, exit, vanishes),
             State::Restarting => self.change_machine(now, id, |machine, ids| {
                 machine.record_exit(ids, now, exit, (State::Stopped, true, true));
@@ -156,6 +163,9 @@ impl World {
 
     /// The clock's part of a machine's life.
     pub(crate) fn machine_due(&mut self, now: Timestamp, id: &str) {
+        if self.lease_due(now, id) {
+            return;
+        }
         let Some(machine) = self.machines.row(id) else {
             return;
         };
@@ -178,8 +188,13 @@ impl World {
             State::Destroying => self.finish_destroy(now, id),
             State::Destroyed => {
                 self.machines.remove(id);
+                self.forget_versions(id);
             }
-            State::Started | State::Stopped | State::Failed => {
+            State::Suspending => self.change_machine(now, id, |machine, ids| {
+                machine.record(ids, now, ("suspend", State::Suspended, Source::Flyd), None);
+                machine.enter(State::Suspended, None);
+            }),
+            State::Started | State::Stopped | State::Suspended | State::Failed => {
                 self.change_machine(now, id, |machine, _| machine.due = None);
             }
         }
@@ -193,6 +208,7 @@ impl World {
         if matches!(machine.state, State::Destroying | State::Destroyed) {
             return;
         }
+        self.drop_lease(id);
         self.change_machine(now, id, |machine, ids| {
             machine.record(ids, now, ("destroy", State::Destroying, Source::User), None);
             machine.enter(State::Destroying, Some(now));
@@ -232,7 +248,7 @@ impl World {
         }
     }
 
-    fn ended_by_itself(&mut self, now: Timestamp, id: &str, exit: Exit, vanishes: bool) {
+    pub(crate) fn ended_by_itself(&mut self, now: Timestamp, id: &str, exit: Exit, vanishes: bool) {
         let Some(machine) = self.machines.row(id) else {
             return;
         };
@@ -290,6 +306,7 @@ impl World {
     /// the machines that ran start again.
     pub fn resume(&mut self, now: Timestamp) {
         self.readdress(now);
+        self.copy_again();
         let ids: Vec<String> = self.machines.iter().map(|machine| machine.id.clone()).collect();
         for id in ids {
             let Some(Machine { state, process, .. }) = self.machines.row(&id).cloned() else {

@@ -11,6 +11,7 @@ use crate::runner::Exit;
 use crate::world::config::{self, Config, Known};
 use crate::world::ids::Identifiers;
 use crate::world::image::ImageRef;
+use crate::world::lease::{Lease, Pending};
 use crate::world::restart::Tally;
 use crate::world::table::Row;
 
@@ -19,7 +20,7 @@ pub const EVENTS_KEPT: usize = 50;
 /// Superseded versions remembered per machine, to answer `replaced` for them.
 const VERSIONS_KEPT: usize = 50;
 
-/// A machine's state. `suspended` and its transients are not in this emulator.
+/// A machine's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -33,6 +34,10 @@ pub enum State {
     Stopping,
     /// Is down.
     Stopped,
+    /// Its memory is being kept, and its processor taken away.
+    Suspending,
+    /// Its processes stand still where they were.
+    Suspended,
     /// Goes down or is down, and will start again by itself.
     Restarting,
     /// Goes from one version to the next.
@@ -54,6 +59,8 @@ impl State {
             Self::Started => "started",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
+            Self::Suspending => "suspending",
+            Self::Suspended => "suspended",
             Self::Restarting => "restarting",
             Self::Replacing => "replacing",
             Self::Failed => "failed",
@@ -69,10 +76,13 @@ impl State {
             Self::Created
             | Self::Starting
             | Self::Stopping
+            | Self::Suspending
             | Self::Restarting
             | Self::Replacing
             | Self::Destroying => true,
-            Self::Started | Self::Stopped | Self::Failed | Self::Destroyed => false,
+            Self::Started | Self::Stopped | Self::Suspended | Self::Failed | Self::Destroyed => {
+                false
+            }
         }
     }
 }
@@ -98,7 +108,7 @@ pub enum Source {
 pub struct Event {
     /// A ULID; later events have greater ones.
     pub id: String,
-    /// What happened: launch, start, stop, restart, update, exit, destroy.
+    /// What happened: launch, start, stop, suspend, restart, update, exit, destroy.
     #[serde(rename = "type")]
     pub kind: String,
     /// The state that it led to.
@@ -156,6 +166,18 @@ pub struct Machine {
     pub skip_secrets: bool,
     /// Restarts by the policy.
     pub restarts: Tally,
+    /// The proxy is to send it no traffic.
+    #[serde(default)]
+    pub cordoned: bool,
+    /// Who has it for themselves, if anyone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// What was asked for without the lease, and happens when it ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<Pending>,
+    /// What the guest may use of its memory, in MiB, if that was limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit_mb: Option<u32>,
 }
 
 impl Row for Machine {
@@ -176,7 +198,8 @@ impl Row for Machine {
     }
 
     fn deadline(&self) -> Option<Timestamp> {
-        self.due
+        let lease = self.lease.as_ref().map(|lease| lease.expires_at);
+        self.due.into_iter().chain(lease).min()
     }
 
     fn handle(&self) -> Option<String> {

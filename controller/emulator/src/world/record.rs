@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::world::ids::Identifiers;
-use crate::world::{App, Machine, Secret, Settings, Volume, World};
+use crate::world::{App, Belonging, Machine, Secret, Settings, Snapshot, Version, Volume, World};
 
 /// One row, written or removed. Records of one change belong together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,18 @@ pub enum Record {
     Volume(Volume),
     /// A volume is forgotten.
     VolumeGone(String),
+    /// A superseded version of a machine.
+    Version(Version),
+    /// A superseded version is forgotten.
+    VersionGone(String),
+    /// A snapshot as it is now.
+    Snapshot(Snapshot),
+    /// A snapshot is forgotten.
+    SnapshotGone(String),
+    /// An address, certificate, policy or token as it is now.
+    Belonging(Belonging),
+    /// One of these is gone.
+    BelongingGone(String),
 }
 
 impl World {
@@ -47,6 +59,9 @@ impl World {
             .chain(self.apps.iter().cloned().map(Record::App))
             .chain(self.secrets.iter().cloned().map(Record::Secret))
             .chain(self.volumes.iter().cloned().map(Record::Volume))
+            .chain(self.versions.iter().cloned().map(Record::Version))
+            .chain(self.snapshots.iter().cloned().map(Record::Snapshot))
+            .chain(self.belongings.iter().cloned().map(Record::Belonging))
             .chain(self.machines.iter().cloned().map(|machine| Record::Machine(Box::new(machine))))
     }
 
@@ -68,6 +83,18 @@ impl World {
         for id in self.machines.take_changed() {
             let machine = self.machines.row(&id).cloned().map(Box::new);
             records.push(machine.map_or_else(|| Record::MachineGone(id), Record::Machine));
+        }
+        for key in self.versions.take_changed() {
+            let version = self.versions.row(&key).cloned();
+            records.push(version.map_or_else(|| Record::VersionGone(key), Record::Version));
+        }
+        for id in self.snapshots.take_changed() {
+            let snapshot = self.snapshots.row(&id).cloned();
+            records.push(snapshot.map_or_else(|| Record::SnapshotGone(id), Record::Snapshot));
+        }
+        for key in self.belongings.take_changed() {
+            let belonging = self.belongings.row(&key).cloned();
+            records.push(belonging.map_or_else(|| Record::BelongingGone(key), Record::Belonging));
         }
         if !records.is_empty() {
             records.push(Record::Identifiers(self.ids.clone()));
@@ -93,6 +120,18 @@ impl World {
             }
             Record::MachineGone(id) => {
                 self.machines.remove(&id);
+            }
+            Record::Version(version) => self.versions.insert(version),
+            Record::VersionGone(key) => {
+                self.versions.remove(&key);
+            }
+            Record::Snapshot(snapshot) => self.snapshots.insert(snapshot),
+            Record::SnapshotGone(id) => {
+                self.snapshots.remove(&id);
+            }
+            Record::Belonging(belonging) => self.belongings.insert(belonging),
+            Record::BelongingGone(key) => {
+                self.belongings.remove(&key);
             }
         }
     }

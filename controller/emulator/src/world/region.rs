@@ -62,15 +62,7 @@ pub(crate) fn choose(asked: Option<&str>, pinned: Option<&str>) -> Result<String
     let Some(asked) = asked else {
         return Ok(pinned.unwrap_or(NEAREST).to_owned());
     };
-    let mut candidates = Vec::new();
-    for name in asked.split(',').map(str::trim) {
-        let matching = REGIONS.iter().filter(|region| matches(region, name));
-        let before = candidates.len();
-        candidates.extend(matching.map(|region| region.code));
-        if candidates.len() == before {
-            return Err(Refusal::RegionNotFound(name.to_owned()));
-        }
-    }
+    let candidates = candidates(asked)?;
     match pinned {
         Some(pinned) if candidates.contains(&pinned) => Ok(pinned.to_owned()),
         Some(pinned) => Err(Refusal::invalid(format!(
@@ -78,6 +70,27 @@ pub(crate) fn choose(asked: Option<&str>, pinned: Option<&str>) -> Result<String
         ))),
         None => Ok(candidates[0].to_owned()),
     }
+}
+
+/// The regions that a list of codes and aliases names, in its order, each once.
+///
+/// # Errors
+/// [`Refusal::RegionNotFound`] for an unknown name.
+pub(crate) fn candidates(asked: &str) -> Result<Vec<&'static str>, Refusal> {
+    let mut candidates = Vec::new();
+    for name in asked.split(',').map(str::trim) {
+        let mut known = false;
+        for region in REGIONS.iter().filter(|region| matches(region, name)) {
+            known = true;
+            if !candidates.contains(&region.code) {
+                candidates.push(region.code);
+            }
+        }
+        if !known {
+            return Err(Refusal::RegionNotFound(name.to_owned()));
+        }
+    }
+    Ok(candidates)
 }
 
 fn matches(region: &Region, name: &str) -> bool {

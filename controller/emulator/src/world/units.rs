@@ -34,6 +34,22 @@ pub(crate) fn signal(text: &str) -> Result<i32, Refusal> {
         .ok_or_else(|| Refusal::invalid(format!("unknown signal {text:?}")))
 }
 
+/// Signals that only the call that sends one takes, not the config.
+const MORE_SIGNALS: [(&str, i32); 7] =
+    [("ILL", 4), ("TRAP", 5), ("ABRT", 6), ("FPE", 8), ("SEGV", 11), ("PIPE", 13), ("ALRM", 14)];
+
+/// As [`signal`], and those too that no config may name.
+///
+/// # Errors
+/// [`Refusal::Invalid`] for a signal that machines are not sent.
+pub(crate) fn any_signal(text: &str) -> Result<i32, Refusal> {
+    let upper = text.trim().to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let more =
+        MORE_SIGNALS.iter().find(|(known, number)| name == *known || name == number.to_string());
+    more.map_or_else(|| signal(text), |(_, number)| Ok(*number))
+}
+
 /// A duration as Go writes it (`"1m30s"`) or as its JSON number (nanoseconds). Absent, null, empty
 /// and zero mean that none is set, because Go clients always send the member.
 ///

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::world::error::Refusal;
 use crate::world::ids::number_of;
+use crate::world::snapshot::CopyFrom;
 use crate::world::table::Row;
 use crate::world::{Effect, World, region};
 
@@ -33,6 +34,10 @@ const DESTROYED_SHOWN: Duration = Duration::from_secs(10 * 60);
 pub enum VolumeState {
     /// Being made.
     Creating,
+    /// Being filled from a snapshot.
+    Restoring,
+    /// Being filled from another volume; can be mounted already.
+    Hydrating,
     /// Usable.
     Created,
     /// Deletion was asked for.
@@ -48,6 +53,8 @@ impl VolumeState {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Creating => "creating",
+            Self::Restoring => "restoring",
+            Self::Hydrating => "hydrating",
             Self::Created => "created",
             Self::SchedulingDestroy => "scheduling_destroy",
             Self::PendingDestroy => "pending_destroy",
@@ -56,8 +63,9 @@ impl VolumeState {
     }
 
     /// Whether a machine can be made with the volume.
-    const fn is_usable(self) -> bool {
-        matches!(self, Self::Creating | Self::Created)
+    pub(crate) const fn is_usable(self) -> bool {
+        // Copies are made before the next launch, so that a machine never meets half of one.
+        matches!(self, Self::Creating | Self::Restoring | Self::Hydrating | Self::Created)
     }
 }
 
@@ -96,6 +104,9 @@ pub struct Volume {
     pub updated_at: Timestamp,
     /// When the clock moves it on, if it does.
     pub due: Option<Timestamp>,
+    /// What it is being filled from, until that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<CopyFrom>,
 }
 
 impl Row for Volume {
@@ -141,14 +152,25 @@ pub struct NewVolume {
     pub snapshot_retention: Option<u32>,
     /// Daily snapshots.
     pub auto_backup_enabled: Option<bool>,
+    /// A snapshot or a volume to begin with.
+    pub from: Option<CopyFrom>,
+}
+
+/// What `PUT …/volumes/{id}` asks for; what is absent stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VolumeSettings {
+    /// Days, 1 to 60.
+    pub snapshot_retention: Option<u32>,
+    /// Daily snapshots.
+    pub auto_backup_enabled: Option<bool>,
 }
 
 impl World {
     /// Creates a volume in an app.
     ///
     /// # Errors
-    /// An unknown app or region, a malformed name, a size or retention out of range, a full
-    /// organization.
+    /// An unknown app or region, a malformed name, a size or retention out of range, a source that
+    /// is missing or larger, a full organization.
     pub fn create_volume(
         &mut self,
         now: Timestamp,
@@ -157,6 +179,13 @@ impl World {
     ) -> Result<Volume, Refusal> {
         let org = self.open_app(app)?.org.clone();
         check(&new)?;
+        let source_gb = self.source_size(&org, app, new.from.as_ref())?;
+        let size_gb = new.size_gb.or(source_gb).unwrap_or(DEFAULT_SIZE_GB);
+        if source_gb.is_some_and(|source| size_gb < source) {
+            let least = source_gb.unwrap_or_default();
+            let text = format!("size_gb must be at least the source's {least}");
+            return Err(Refusal::invalid(text));
+        }
         let region = region::choose(new.region.as_deref(), None)?;
         if self.volumes.count(&org) >= MAX_VOLUMES {
             return Err(Refusal::LimitReached("volume"));
@@ -170,7 +199,7 @@ impl World {
             app: app.to_owned(),
             org,
             region,
-            size_gb: new.size_gb.unwrap_or(DEFAULT_SIZE_GB),
+            size_gb,
             encrypted: new.encrypted.unwrap_or(true),
             fstype: new.fstype.filter(|kind| !kind.is_empty()).unwrap_or_else(|| "ext4".to_owned()),
             snapshot_retention: new.snapshot_retention.unwrap_or(DEFAULT_SNAPSHOT_RETENTION),
@@ -180,6 +209,7 @@ impl World {
             created_at: stamp,
             updated_at: stamp,
             due: Some(now),
+            from: new.from,
         };
         self.volumes.insert(volume.clone());
         Ok(volume)
@@ -246,6 +276,26 @@ impl World {
         })
     }
 
+    /// Changes how a volume is backed up.
+    ///
+    /// # Errors
+    /// [`Refusal::VolumeNotFound`], a retention out of range.
+    pub fn update_volume(
+        &mut self,
+        now: Timestamp,
+        (app, id): (&str, &str),
+        settings: VolumeSettings,
+    ) -> Result<Volume, Refusal> {
+        self.volume(app, id)?;
+        check_retention(settings.snapshot_retention)?;
+        self.change_volume(now, id, |volume| {
+            let VolumeSettings { snapshot_retention, auto_backup_enabled } = settings;
+            volume.snapshot_retention = snapshot_retention.unwrap_or(volume.snapshot_retention);
+            volume.auto_backup_enabled = auto_backup_enabled.unwrap_or(volume.auto_backup_enabled);
+            volume.clone()
+        })
+    }
+
     /// Whether a machine of `app` may claim the volume.
     pub(crate) fn claimable(&self, app: &str, id: &str) -> Result<&Volume, Refusal> {
         let volume =
@@ -269,8 +319,8 @@ impl World {
             return;
         };
         let (next, due) = match state {
-            VolumeState::Creating => (VolumeState::Created, None),
-            VolumeState::Created => (VolumeState::Created, None),
+            VolumeState::Creating => (self.begin_filling(id), None),
+            VolumeState::Created | VolumeState::Restoring | VolumeState::Hydrating => (state, None),
             VolumeState::SchedulingDestroy => {
                 (VolumeState::PendingDestroy, Some(now + PENDING_DESTROY))
             }
@@ -289,7 +339,7 @@ impl World {
         });
     }
 
-    fn change_volume<R>(
+    pub(crate) fn change_volume<R>(
         &mut self,
         now: Timestamp,
         id: &str,
@@ -315,14 +365,18 @@ fn check(new: &NewVolume) -> Result<(), Refusal> {
     if new.size_gb.is_some_and(|size| size == 0 || size > MAX_SIZE_GB) {
         return Err(Refusal::invalid(format!("size_gb must be between 1 and {MAX_SIZE_GB}")));
     }
-    let retention = new.snapshot_retention.unwrap_or(DEFAULT_SNAPSHOT_RETENTION);
-    if !(1..=MAX_SNAPSHOT_RETENTION).contains(&retention) {
-        return Err(Refusal::invalid(format!(
-            "snapshot_retention must be between 1 and {MAX_SNAPSHOT_RETENTION}"
-        )));
-    }
+    check_retention(new.snapshot_retention)?;
     match new.fstype.as_deref() {
         None | Some("" | "ext4" | "raw") => Ok(()),
         Some(other) => Err(Refusal::invalid(format!("fstype {other:?} is neither ext4 nor raw"))),
     }
+}
+
+fn check_retention(days: Option<u32>) -> Result<(), Refusal> {
+    if days.is_some_and(|days| !(1..=MAX_SNAPSHOT_RETENTION).contains(&days)) {
+        return Err(Refusal::invalid(format!(
+            "snapshot_retention must be between 1 and {MAX_SNAPSHOT_RETENTION}"
+        )));
+    }
+    Ok(())
 }

@@ -22,7 +22,7 @@ pub enum Goal {
     Started,
     /// `stopped`
     Stopped,
-    /// `suspended`: no machine gets there in this emulator.
+    /// `suspended`
     Suspended,
     /// `destroyed`
     Destroyed,
@@ -78,7 +78,7 @@ impl Goal {
         match self {
             Self::Started => matches!(state, State::Started),
             Self::Stopped => matches!(state, State::Stopped),
-            Self::Suspended => false,
+            Self::Suspended => matches!(state, State::Suspended),
             Self::Destroyed => matches!(state, State::Destroyed),
             Self::Failed => matches!(state, State::Failed),
             Self::Settled => !state.is_transient(),
