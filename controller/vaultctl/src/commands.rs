@@ -10,6 +10,7 @@ pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod get;
+mod known;
 mod select;
 pub(crate) mod version;
 pub(crate) mod wait;

@@ -169,6 +169,8 @@ async fn apply(
     let options = WriteOptions {
         dry_run: args.dry_run == DryRun::Server,
         take_ownership: args.take_ownership,
+        // The documents have been checked.
+        strict: false,
     };
     let mut live = client.find(&document.reference).await?;
     for _ in 1..WRITE_ATTEMPTS {

@@ -170,7 +170,7 @@ fn confirm(present: &[(Reference, Object)], output: &mut Output) -> anyhow::Resu
                     volumes(object).len()
                 )
             }
-            Resource::TenantClass => format!("{reference}"),
+            Resource::TenantClass | Resource::Event => format!("{reference}"),
         });
     }
     let answer = output.ask("Delete? [y/N]")?;
@@ -185,7 +185,7 @@ async fn delete(client: &Client, args: &Args, reference: &Reference) -> anyhow::
     if args.dry_run == DryRun::Client {
         return Ok(false);
     }
-    match client.delete(reference, args.dry_run == DryRun::Server).await {
+    match client.delete(reference, None, args.dry_run == DryRun::Server).await {
         Ok(Deletion::Pending) => Ok(args.dry_run == DryRun::None),
         Ok(Deletion::Gone) => Ok(false),
         // Someone else was faster, and that is what we wanted.

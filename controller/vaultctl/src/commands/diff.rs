@@ -118,6 +118,7 @@ async fn sides(
         dry_run: true,
         // A dry run is never refused for its owner; apply will say it.
         take_ownership: false,
+        strict: false,
     };
     let reference = &document.reference;
     let Some(live) = client.find(reference).await? else {
