@@ -18,7 +18,7 @@ use vault_api::plan::TenantPlan;
 
 use crate::object::{Object, Reference, Resource};
 
-pub(crate) use discovery::{ApiResource, Diagnosis, MachineDiagnosis, MachineExit};
+pub(crate) use discovery::{Diagnosis, MachineDiagnosis, MachineExit};
 pub(crate) use list::{CHUNK_SIZE, Listed, Selection, escaped};
 pub(crate) use patch::PatchForm;
 pub(crate) use watch::{Watch, WatchEvent};

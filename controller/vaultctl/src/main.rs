@@ -17,6 +17,7 @@ mod follow;
 mod input;
 mod object;
 mod output;
+mod plugins;
 mod poll;
 mod reach;
 mod reference;

@@ -8,8 +8,8 @@ use vault_api::status::VolumeStatus;
 
 use crate::cli::Globals;
 use crate::client::{Client, Deletion};
-use crate::commands::{DryRun, not_found};
-use crate::error::{Exit, Failure, Tally, describe, exit_of};
+use crate::commands::{DryRun, failed, not_found};
+use crate::error::{Exit, Failure, Tally, describe};
 use crate::input;
 use crate::object::{Object, Reference, Resource};
 use crate::output::Output;
@@ -248,11 +248,4 @@ fn deleted(
 fn volumes(object: &Object) -> Vec<VolumeStatus> {
     let status = object.tenant_status().unwrap_or_default();
     status.volumes.into_iter().filter(|volume| volume.id.is_some()).collect()
-}
-
-fn failed(reference: &Reference, error: &anyhow::Error, output: &mut Output, tally: &mut Tally) {
-    let text = describe(error);
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    output.note(&format!("error: {reference}: {text}"));
-    tally.failed(exit_of(error));
 }
