@@ -1,10 +1,14 @@
 //! A controller of a few hundred lines: objects in memory, Kubernetes' answers, and a script of
 //! what else happens. It decides nothing; it only keeps the HTTP contract.
 
+mod lists;
+mod patches;
+mod run;
+mod selector;
+mod watches;
+
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use axum::Json;
@@ -15,6 +19,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
+
+pub(crate) use run::Ended;
+use watches::Log;
 
 const TOKEN: &str = "operator-token";
 
@@ -38,6 +45,19 @@ pub(crate) struct World {
     pub(crate) owned_by_file: Vec<String>,
     /// Events, oldest first; `None` from a controller that serves none.
     pub(crate) events: Option<Vec<Value>>,
+    /// Lists and watches, as `list RESOURCE?QUERY` and `watch RESOURCE?QUERY`.
+    pub(crate) reads: Vec<String>,
+    /// How many watches end as soon as they have told what there is to tell.
+    pub(crate) short_watches: u32,
+    /// How many watches begin too far in the past.
+    pub(crate) forgotten: u32,
+    /// Whether a list takes longer than is remembered: a second page is refused.
+    pub(crate) pages_expire: bool,
+    /// What is served as the diagnosis of any tenant; `None` from a controller that serves none.
+    pub(crate) diagnosis: Option<Value>,
+    /// How many patches are refused as invalid, though they are not.
+    pub(crate) refused_patches: u32,
+    log: Log,
     version: u64,
 }
 
@@ -46,14 +66,6 @@ pub(crate) struct Fake {
     pub(crate) world: Shared,
     folder: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
-}
-
-/// How a run of the binary ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
 }
 
 impl Fake {
@@ -94,8 +106,10 @@ impl Fake {
     pub(crate) fn store(&self, resource: &str, object: Value) {
         let mut world = self.world.lock().unwrap();
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-        let stored = world.stamped(object, None);
-        world.objects.insert((resource.to_owned(), name), stored);
+        let key = (resource.to_owned(), name);
+        let before = world.objects.get(&key).cloned();
+        let stored = world.stamped(object, before.as_ref());
+        world.put(key, stored);
     }
 
     /// The stored object.
@@ -109,30 +123,24 @@ impl Fake {
         self.world.lock().unwrap().writes.clone()
     }
 
-    /// Runs `vaultctl ARGS…` in the folder.
-    pub(crate) fn run(&self, args: &[&str]) -> Ended {
-        self.run_with_input(args, "")
+    /// Removes an object as if someone else had deleted it.
+    pub(crate) fn remove(&self, resource: &str, name: &str) {
+        let mut world = self.world.lock().unwrap();
+        world.take(&(resource.to_owned(), name.to_owned()));
     }
 
-    /// The same with something on standard input.
-    pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Ended {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_vaultctl"))
-            .args(args)
-            .current_dir(self.folder.path())
-            .env("HOME", self.folder.path().join("home"))
-            .env_remove("VAULTCTL_CONFIG")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        Ended {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+    /// Lets something happen.
+    pub(crate) fn happen(&self, event: Value) {
+        let mut world = self.world.lock().unwrap();
+        world.version += 1;
+        let version = world.version;
+        world.log.tell(version, "events", "ADDED", &event);
+        world.events.get_or_insert_default().push(event);
+    }
+
+    /// The lists and watches so far.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        self.world.lock().unwrap().reads.clone()
     }
 }
 
@@ -146,10 +154,28 @@ impl World {
             json!(before.and_then(|one| one["metadata"]["generation"].as_i64()).unwrap_or(0) + 1);
         metadata["uid"] = json!("0000");
         metadata["creationTimestamp"] = json!("2026-03-01T12:00:00Z");
-        if let Some(status) = before.and_then(|one| one.get("status")) {
+        if let Some(status) = before.and_then(|one| one.get("status"))
+            && object.get("status").is_none()
+        {
             object["status"] = status.clone();
         }
         object
+    }
+
+    /// Keeps an object and tells the watches.
+    fn put(&mut self, key: (String, String), object: Value) {
+        let kind = if self.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
+        self.log.tell(self.version, &key.0, kind, &object);
+        self.objects.insert(key, object);
+    }
+
+    /// Forgets an object and tells the watches.
+    fn take(&mut self, key: &(String, String)) {
+        if let Some(mut object) = self.objects.remove(key) {
+            self.version += 1;
+            object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+            self.log.tell(self.version, &key.0, "DELETED", &object);
+        }
     }
 
     /// One look at an object moves its life on.
@@ -159,7 +185,7 @@ impl World {
         };
         if object["metadata"].get("deletionTimestamp").is_some() {
             if self.reads_until_gone == 0 {
-                self.objects.remove(key);
+                self.take(key);
             } else {
                 self.reads_until_gone -= 1;
             }
@@ -174,6 +200,10 @@ impl World {
                     "lastTransitionTime": "2026-03-01T12:00:00Z", "reason": "AllReady",
                     "message": "all is well",
                 }]);
+                self.version += 1;
+                object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+                let object = object.clone();
+                self.log.tell(self.version, &key.0, "MODIFIED", &object);
             }
         }
     }
@@ -183,9 +213,15 @@ fn router(world: Shared) -> Router {
     let base = "/apis/vaultctl.dev/v1/{resource}";
     Router::new()
         .route("/version", get(async || Json(json!({ "gitVersion": "v9.9.9" }))))
-        .route("/api/v1/events", get(events))
-        .route(base, get(list).post(create))
-        .route(&format!("{base}/{{name}}"), get(read).put(replace).delete(remove))
+        .route("/api/v1", get(async || Json(lists::core_resources())))
+        .route("/apis/vaultctl.dev/v1", get(async || Json(lists::resources())))
+        .route("/api/v1/events", get(lists::events))
+        .route(base, get(lists::objects).post(create))
+        .route(
+            &format!("{base}/{{name}}"),
+            get(read).put(replace).patch(patches::patch).delete(remove),
+        )
+        .route(&format!("{base}/{{name}}/diagnosis"), get(diagnosis))
         .route(&format!("{base}/{{name}}/plan"), get(plan).post(plan_with))
         .layer(middleware::from_fn(authenticate))
         .with_state(world)
@@ -197,21 +233,6 @@ async fn authenticate(headers: HeaderMap, request: Request, next: Next) -> Respo
         return next.run(request).await;
     }
     status(401, "Unauthorized", "the token is not known", &[])
-}
-
-async fn list(State(world): State<Shared>, UrlPath(resource): UrlPath<String>) -> Response {
-    let world = world.lock().unwrap();
-    let items: Vec<&Value> = world
-        .objects
-        .iter()
-        .filter(|((of, _), _)| *of == resource)
-        .map(|(_, object)| object)
-        .collect();
-    Json(json!({
-        "apiVersion": "vaultctl.dev/v1", "kind": "TenantList",
-        "metadata": { "resourceVersion": world.version.to_string() }, "items": items,
-    }))
-    .into_response()
 }
 
 async fn read(State(world): State<Shared>, UrlPath(key): UrlPath<(String, String)>) -> Answer {
@@ -244,7 +265,7 @@ async fn create(
     if options.contains_key("dryRun") {
         world.version = version;
     } else {
-        world.objects.insert(key, stored.clone());
+        world.put(key, stored.clone());
     }
     Ok((StatusCode::CREATED, Json(stored)).into_response())
 }
@@ -262,7 +283,7 @@ async fn replace(
         world.overtaken -= 1;
         before["metadata"]["labels"]["foreign"] = json!("yes");
         let changed = world.stamped(before.clone(), Some(&before));
-        world.objects.insert(key.clone(), changed);
+        world.put(key.clone(), changed);
         return Err(status(409, "Conflict", "the object has been modified", &[]));
     }
     let sent = &object["metadata"]["resourceVersion"];
@@ -282,7 +303,7 @@ async fn replace(
     if is_dry {
         world.version = version;
     } else {
-        world.objects.insert(key, stored.clone());
+        world.put(key, stored.clone());
     }
     Ok(Json(stored).into_response())
 }
@@ -301,39 +322,33 @@ async fn remove(
         let message = format!("{} has the file {}.yaml", key.1, key.1);
         return Err(status(409, "Conflict", &message, &[]));
     }
-    let object = world.objects.get_mut(&key).unwrap();
+    let mut object = world.objects[&key].clone();
+    let wanted = &body["preconditions"]["uid"];
+    if !wanted.is_null() && *wanted != object["metadata"]["uid"] {
+        return Err(status(409, "Conflict", "the uid is another one", &[]));
+    }
     if body.get("dryRun").is_some() {
-        return Ok(Json(object.clone()).into_response());
+        return Ok(Json(object).into_response());
     }
     if key.0 == "tenantclasses" {
-        world.objects.remove(&key);
+        world.take(&key);
         return Ok(Json(json!({ "kind": "Status", "apiVersion": "v1", "metadata": {},
             "status": "Success", "code": 200 }))
         .into_response());
     }
+    world.version += 1;
+    object["metadata"]["resourceVersion"] = json!(world.version.to_string());
     object["metadata"]["deletionTimestamp"] = json!("2026-03-01T13:00:00Z");
-    let answer = object.clone();
     world.writes.push(format!("DELETE {}/{}", key.0, key.1));
-    Ok(Json(answer).into_response())
+    world.put(key, object.clone());
+    Ok(Json(object).into_response())
 }
 
-/// Knows the one selector that `describe` and `events` send.
-async fn events(State(world): State<Shared>, Query(options): Options) -> Answer {
-    let world = world.lock().unwrap();
-    let Some(events) = &world.events else {
-        return Err(status(404, "NotFound", "the server could not find the resource", &[]));
-    };
-    let selector = options.get("fieldSelector");
-    let is_wanted = |event: &&Value| {
-        let about = &event["involvedObject"];
-        let (kind, name) = (about["kind"].as_str().unwrap(), about["name"].as_str().unwrap());
-        let own = format!("involvedObject.kind={kind},involvedObject.name={name}");
-        selector.is_none_or(|selector| *selector == own)
-    };
-    let items: Vec<&Value> = events.iter().filter(is_wanted).collect();
-    Ok(Json(json!({ "apiVersion": "v1", "kind": "EventList",
-        "metadata": { "resourceVersion": "1" }, "items": items }))
-    .into_response())
+async fn diagnosis(State(world): State<Shared>) -> Answer {
+    let diagnosis = world.lock().unwrap().diagnosis.clone();
+    diagnosis
+        .map(|diagnosis| Json(diagnosis).into_response())
+        .ok_or_else(|| status(404, "NotFound", "the server could not find the resource", &[]))
 }
 
 async fn plan(UrlPath((_, name)): UrlPath<(String, String)>) -> Response {

@@ -2,10 +2,16 @@
 
 use std::io::Write as _;
 
+mod changing;
+mod choosing;
 mod completing;
+mod configuring;
 mod describing;
 mod fake;
+mod plugging;
+mod pruning;
 mod reading;
+mod watching;
 mod writing;
 
 #[cfg(feature = "dev")]
