@@ -54,6 +54,8 @@ impl Known {
                 return Ok(None);
             }
             Change::Listed(objects) => self.list(objects, resource, output),
+            // What happened while a list was read is in the list and in the watch.
+            Change::Added(object) | Change::Modified(object) if self.has(&object) => Vec::new(),
             Change::Added(object) => vec![("ADDED", vec![self.note(object)])],
             Change::Modified(object) => vec![("MODIFIED", vec![self.note(object)])],
             Change::Deleted(object) => {
@@ -86,6 +88,12 @@ impl Known {
         }
         self.is_first = false;
         vec![("ADDED", added), ("MODIFIED", modified)]
+    }
+
+    /// Whether an object was shown in this very version.
+    fn has(&self, object: &Object) -> bool {
+        let version = version(object);
+        !version.is_empty() && self.versions.get(&key(object)) == Some(&version)
     }
 
     fn note(&mut self, object: Object) -> Object {

@@ -9,7 +9,8 @@ mod watches;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -22,6 +23,9 @@ use serde_json::{Value, json};
 
 pub(crate) use run::Ended;
 use watches::Log;
+
+/// How long anything may take that a running command is to do; long, because machines are slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const TOKEN: &str = "operator-token";
 
@@ -57,6 +61,7 @@ pub(crate) struct World {
     pub(crate) diagnosis: Option<Value>,
     /// How many patches are refused as invalid, though they are not.
     pub(crate) refused_patches: u32,
+    asked: Arc<Condvar>,
     log: Log,
     version: u64,
 }
@@ -136,6 +141,19 @@ impl Fake {
         let version = world.version;
         world.log.tell(version, "events", "ADDED", &event);
         world.events.get_or_insert_default().push(event);
+    }
+
+    /// Returns once so many watches have begun: what happens then is not missed, and is not in the
+    /// list before it.
+    pub(crate) fn until_watching(&self, count: usize) {
+        let world = self.world.lock().unwrap();
+        let asked = Arc::clone(&world.asked);
+        let watches = |world: &mut World| {
+            world.reads.iter().filter(|read| read.starts_with("watch ")).count()
+        };
+        let (mut world, _) =
+            asked.wait_timeout_while(world, PATIENCE, |world| watches(world) < count).unwrap();
+        assert!(watches(&mut world) >= count, "no watch began: {:?}", world.reads);
     }
 
     /// The lists and watches so far.

@@ -91,6 +91,7 @@ fn answer(shared: &Shared, resource: &str, raw: &str) -> Answer {
     }
     let verb = if is_watch { "watch" } else { "list" };
     world.reads.push(format!("{verb} {resource}?{raw}"));
+    world.asked.notify_all();
     if is_watch {
         drop(world);
         return Ok(watches::answer(shared, resource, query));

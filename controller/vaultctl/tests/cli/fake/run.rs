@@ -3,12 +3,9 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
 
-use super::Fake;
+use super::{Fake, PATIENCE};
 
-/// How long a line may take that a running command is to print; long, because machines are slow.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// More lines than any test prints.
 const LINES: usize = 1000;
 /// What must not come from whoever runs the tests.
