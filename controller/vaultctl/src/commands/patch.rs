@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long = "type", value_name = "FORM", default_value = "merge")]
     form: PatchForm,
 
-    /// Say what would be done
+    /// Say what would be done: only the controller knows, so without a mode this means server
     #[arg(
         long,
         value_name = "MODE",

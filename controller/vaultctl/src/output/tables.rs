@@ -249,7 +249,7 @@ mod tests {
             ..TableOptions::default()
         };
         let wide = table(Resource::Tenant, &tenants()[..1], &options, now());
-        insta::assert_snapshot!(wide, @"tenant/acme   True    AllReady   1/1        acme-7k2m9qxa   4m30s   local   dev-box   folder acme.yaml   1         1 of 1 machine is as wanted.");
+        insta::assert_snapshot!(wide, @"tenant/acme   True   AllReady   1/1   acme-7k2m9qxa   4m30s   local   dev-box   folder acme.yaml   1   1 of 1 machine is as wanted.");
     }
 
     #[test]

@@ -202,5 +202,5 @@ fn describe_asks_why_a_machine_does_not_come_up() {
     assert!(ended.stdout.contains("   no such file: start.sh\n"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("Machine down-box-1"), "{}", ended.stdout);
     let fine = fake.run(&["describe", "tenant/acme"]);
-    assert!(!fine.stdout.contains("Machine ") && !fine.stdout.contains("Diagnosis"), "{fine:?}");
+    assert!(!fine.stdout.contains("\nMachine ") && !fine.stdout.contains("Diagnosis"), "{fine:?}");
 }

@@ -20,7 +20,10 @@ fn stocked() -> Fake {
         ("f", Some("prod"), "folder f.yaml"),
         ("g", Some("test"), "API"),
     ] {
-        let labels = set.map_or(json!({}), |set| json!({ "vaultctl.dev/applied-set": set }));
+        let mut labels = json!({});
+        if let Some(set) = set {
+            labels["vaultctl.dev/applied-set"] = json!(set);
+        }
         fake.store(
             "tenants",
             json!({ "apiVersion": "vaultctl.dev/v1", "kind": "Tenant",

@@ -180,7 +180,7 @@ fn events_are_watched() {
     fake.world.lock().unwrap().events = Some(vec![event("acme", "Warning", "First")]);
     let mut watch =
         fake.begin(&["events", "--for", "tenant/acme", "--types", "Warning", "-w", "--no-headers"]);
-    assert!(watch.line().contains("   Warning   First    tenant/acme"), "First");
+    assert!(watch.line().contains("   Warning   First   tenant/acme"), "First");
     fake.until_watching(1);
     fake.happen(event("umbra", "Warning", "Foreign"));
     fake.happen(event("acme", "Normal", "Fine"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path as UrlPath, RawQuery, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
 use super::selector::Selector;
@@ -23,8 +23,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    fn read(raw: &str) -> Result<Self, Response> {
-        let bad = |message: String| status(400, "BadRequest", &message, &[]);
+    fn read(raw: &str) -> Result<Self, String> {
         let url = format!("http://x/?{raw}");
         let options: BTreeMap<String, String> =
             reqwest::Url::parse(&url).unwrap().query_pairs().into_owned().collect();
@@ -34,11 +33,11 @@ impl Query {
         for part in selector.split(',').filter(|part| !part.is_empty()) {
             let (field, value) = part.split_once('=').unwrap_or((part, ""));
             if !FIELDS.contains(&field) {
-                return Err(bad(format!("field label not supported: {field}")));
+                return Err(format!("field label not supported: {field}"));
             }
             fields.push((field.to_owned(), value.to_owned()));
         }
-        let labels = labels.map_err(|error| bad(error.to_string()))?;
+        let labels = labels.map_err(|error| error.to_string())?;
         Ok(Self { labels, fields, options })
     }
 
@@ -74,16 +73,16 @@ pub(super) async fn objects(
     UrlPath(resource): UrlPath<String>,
     RawQuery(raw): RawQuery,
 ) -> Answer {
-    answer(&world, &resource, &raw.unwrap_or_default())
+    answer(&world, &resource, &raw.unwrap_or_default()).await
 }
 
 /// Events.
 pub(super) async fn events(State(world): State<Shared>, RawQuery(raw): RawQuery) -> Answer {
-    answer(&world, "events", &raw.unwrap_or_default())
+    answer(&world, "events", &raw.unwrap_or_default()).await
 }
 
-fn answer(shared: &Shared, resource: &str, raw: &str) -> Answer {
-    let query = Query::read(raw)?;
+async fn answer(shared: &Shared, resource: &str, raw: &str) -> Answer {
+    let query = Query::read(raw).map_err(|message| status(400, "BadRequest", &message, &[]))?;
     let is_watch = query.options.get("watch").is_some_and(|watch| watch == "true");
     let mut world = shared.lock().unwrap();
     if resource == "events" && world.events.is_none() {
