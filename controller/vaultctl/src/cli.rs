@@ -1,15 +1,19 @@
 //! The command line as a whole: global flags, one subcommand, one runtime, one exit code.
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser};
+use anstream::ColorChoice;
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 
 use crate::client::Client;
 use crate::commands::Command;
 use crate::context;
 use crate::error::{describe, exit_of};
 use crate::output::Output;
+use crate::plugins;
 
 /// Keep tenant VMs on Fly.io as their manifests say
 ///
@@ -68,16 +72,81 @@ pub(crate) struct Globals {
     /// The context to use of that file, if not its current one
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
     context: Option<String>,
+
+    /// Colours: where they make sense, always or never; NO_COLOR in the environment wins
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Global options"
+    )]
+    color: Color,
+
+    /// Whether the context file was named on the command line.
+    #[arg(skip)]
+    is_file_from_flag: bool,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// On terminals
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+impl Color {
+    /// `NO_COLOR` (any text but none, see no-color.org) wins over the flag, and the flag over the
+    /// terminal.
+    fn choice(self, no_color: Option<&OsStr>) -> ColorChoice {
+        match self {
+            _ if no_color.is_some_and(|value| !value.is_empty()) => ColorChoice::Never,
+            Self::Auto => ColorChoice::Auto,
+            Self::Always => ColorChoice::Always,
+            Self::Never => ColorChoice::Never,
+        }
+    }
 }
 
 impl Globals {
+    /// The places of the context file, in the order in which they are looked at.
+    pub(crate) fn context_files(&self) -> Vec<PathBuf> {
+        context::candidates(self.context_file.as_deref(), std::env::home_dir().as_deref())
+    }
+
+    /// The context that the command line names.
+    pub(crate) fn context_name(&self) -> Option<&str> {
+        self.context.as_deref()
+    }
+
+    /// Why the context file is this one, for people.
+    pub(crate) fn file_source(&self, path: &Path) -> String {
+        match &self.context_file {
+            Some(_) if self.is_file_from_flag => "--context-file".to_owned(),
+            Some(_) => "VAULTCTL_CONFIG".to_owned(),
+            None => {
+                let files = self.context_files();
+                let before = files.iter().take_while(|file| *file != path);
+                let absent: Vec<String> = before.map(|file| file.display().to_string()).collect();
+                match absent.as_slice() {
+                    [] => "being there".to_owned(),
+                    absent => format!("being there, and not {}", absent.join(", ")),
+                }
+            }
+        }
+    }
+
     /// The controller that the context file names.
     ///
     /// # Errors
     /// No context file can be used, or what it says.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        let home = std::env::home_dir();
-        let paths = context::candidates(self.context_file.as_deref(), home.as_deref());
+        let paths = self.context_files();
         let context = context::load(&paths, self.context.as_deref())?;
         Ok(Client::new(&context)?)
     }
@@ -90,7 +159,17 @@ pub(crate) fn grammar() -> clap::Command {
 
 /// Parses the command line, runs the command and says what went wrong, once.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let file = plugin_context_file();
+    if let Some(exit) = plugins::run(&arguments, &grammar(), &path, file.as_deref()) {
+        return exit;
+    }
+    let matches = grammar().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let source = matches.value_source("context_file");
+    cli.globals.is_file_from_flag = source == Some(ValueSource::CommandLine);
+    cli.globals.color.choice(std::env::var_os("NO_COLOR").as_deref()).write_global();
     let mut output = Output::new();
     let result = match tokio::runtime::Runtime::new() {
         Ok(runtime) => {
@@ -105,6 +184,16 @@ pub(crate) fn main() -> ExitCode {
         output.note(&describe(&error));
         exit_of(&error).into()
     })
+}
+
+/// The context file that we would use, for a plugin: the one of the environment as it is, else the
+/// first that is there.
+fn plugin_context_file() -> Option<PathBuf> {
+    if std::env::var_os("VAULTCTL_CONFIG").is_some() {
+        return None;
+    }
+    let files = context::candidates(None, std::env::home_dir().as_deref());
+    std::path::absolute(files.into_iter().find(|file| file.is_file())?).ok()
 }
 
 #[cfg(test)]
@@ -130,6 +219,19 @@ mod tests {
             Exit::Partly,
         ] {
             assert!(AFTER_HELP.contains(&format!("\n  {:<4}", exit as u8)), "{exit:?}");
+        }
+    }
+
+    #[test]
+    fn no_color_wins_over_the_flag() {
+        for (color, no_color, choice) in [
+            (Color::Always, Some("1"), ColorChoice::Never),
+            (Color::Always, Some(""), ColorChoice::Always),
+            (Color::Always, None, ColorChoice::Always),
+            (Color::Never, None, ColorChoice::Never),
+            (Color::Auto, None, ColorChoice::Auto),
+        ] {
+            assert_eq!(color.choice(no_color.map(OsStr::new)), choice, "{color:?} {no_color:?}");
         }
     }
 }

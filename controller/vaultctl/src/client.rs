@@ -1,10 +1,14 @@
 //! The controller's resource API, over HTTP: one method per verb, errors as Kubernetes states them.
 
+mod discovery;
+mod list;
+mod patch;
 mod usage;
+mod watch;
 
 use std::time::Duration;
 
-use reqwest::{Method, Url};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -16,6 +20,11 @@ use vault_api::operator::{self, OperatorToken};
 use vault_api::plan::TenantPlan;
 
 use crate::object::{Object, Reference, Resource};
+
+pub(crate) use discovery::{Diagnosis, MachineDiagnosis, MachineExit};
+pub(crate) use list::{CHUNK_SIZE, Listed, Selection, escaped};
+pub(crate) use patch::PatchForm;
+pub(crate) use watch::{Watch, WatchEvent};
 
 /// The way to a controller is a private network or this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,6 +72,12 @@ pub(crate) enum ClientError {
     /// The answer is longer than [`MAX_ANSWER_BYTES`].
     #[error("the controller's answer is larger than {MAX_ANSWER_BYTES} bytes")]
     AnswerSize,
+    /// A list has more than `limit` objects.
+    #[error("the list has more than {limit} objects; select some of them")]
+    ListSize { limit: usize },
+    /// The controller answers a watch as if it were a list.
+    #[error("the controller does not serve watches: it is older than this vaultctl")]
+    NoWatch,
     /// The answer is a success, but not of the shape that was asked for.
     #[error("the controller's answer to {request} is not understood")]
     Meaning {
@@ -84,6 +99,17 @@ impl ClientError {
         match self {
             Self::Refused(status) => Some(status.code),
             _ => None,
+        }
+    }
+
+    /// Whether the same request may be answered soon: the controller is not there, broke off, or is
+    /// too busy.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Answer { .. } => true,
+            Self::Refused(status) => matches!(status.code, 429 | 500..=599),
+            Self::Foreign { code, .. } => matches!(code, 502..=504),
+            _ => false,
         }
     }
 }
@@ -150,11 +176,6 @@ impl Client {
         self.server.as_str().trim_end_matches('/')
     }
 
-    /// All objects of a resource, in the order of their names.
-    pub(crate) async fn list(&self, resource: Resource) -> Result<ObjectList<Object>, ClientError> {
-        self.call(Method::GET, self.collection(resource), None).await
-    }
-
     /// One object.
     pub(crate) async fn read(&self, reference: &Reference) -> Result<Object, ClientError> {
         self.call(Method::GET, self.object(reference), None).await
@@ -162,6 +183,12 @@ impl Client {
 
     /// One object, or `None` if it is not there.
     pub(crate) async fn find(&self, reference: &Reference) -> Result<Option<Object>, ClientError> {
+        if reference.resource == Resource::Event {
+            // Events lie in namespaces, so a name alone is no address; it can be selected by.
+            let selection = Selection::named(&reference.name);
+            let listed = self.select(Resource::Event, &selection, CHUNK_SIZE).await?;
+            return Ok(listed.items.into_iter().find(|event| event.name() == reference.name));
+        }
         match self.read(reference).await {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.code() == Some(404) => Ok(None),
@@ -191,13 +218,17 @@ impl Client {
         self.call(Method::PUT, url, Some(&object.0)).await
     }
 
-    /// Asks for an object's deletion.
+    /// Asks for an object's deletion; with `uid`, only if it is still that very object.
     pub(crate) async fn delete(
         &self,
         reference: &Reference,
+        uid: Option<&str>,
         dry_run: bool,
     ) -> Result<Deletion, ClientError> {
         let mut body = json!({ "kind": "DeleteOptions", "apiVersion": "v1" });
+        if let Some(uid) = uid {
+            body["preconditions"] = json!({ "uid": uid });
+        }
         if dry_run {
             body["dryRun"] = json!(["All"]);
         }
@@ -225,15 +256,8 @@ impl Client {
     }
 
     /// What happened: to one object, or to all of them and the controller itself.
-    pub(crate) async fn events(
-        &self,
-        of: Option<&Reference>,
-    ) -> Result<ObjectList<Object>, ClientError> {
-        let mut url = self.url(&["api", "v1", "events"]);
-        if let Some(reference) = of {
-            url.query_pairs_mut().append_pair("fieldSelector", &events_selector(reference));
-        }
-        self.call(Method::GET, url, None).await
+    pub(crate) async fn events(&self, of: Option<&Reference>) -> Result<Listed, ClientError> {
+        self.select(Resource::Event, &events_of(of), CHUNK_SIZE).await
     }
 
     /// Where a machine of a tenant is, how it proves itself, and what proves us to it.
@@ -296,7 +320,10 @@ impl Client {
     }
 
     fn collection(&self, resource: Resource) -> Url {
-        self.url(&["apis", GROUP, VERSION, resource.plural()])
+        match resource {
+            Resource::Event => self.url(&["api", "v1", resource.plural()]),
+            _ => self.url(&["apis", GROUP, VERSION, resource.plural()]),
+        }
     }
 
     fn object(&self, reference: &Reference) -> Url {
@@ -318,26 +345,6 @@ impl Client {
         url
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        url: Url,
-        body: Option<&Value>,
-    ) -> Result<reqwest::Response, ClientError> {
-        let mut builder = self
-            .http
-            .request(method, url)
-            .header(reqwest::header::ACCEPT, "application/json")
-            .bearer_auth(self.token.expose_secret());
-        if let Some(body) = body {
-            builder = builder.json(body);
-        }
-        builder.send().await.map_err(|source| ClientError::Unreachable {
-            server: self.server().to_owned(),
-            source: source.without_url(),
-        })
-    }
-
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -345,7 +352,35 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<T, ClientError> {
         let request = format!("{method} {}", url.path());
-        let answer = self.send(method, url, body).await?;
+        let mut builder = self.request(method, url);
+        if let Some(body) = body {
+            builder = builder.json(body);
+        }
+        self.answer(request, builder).await
+    }
+
+    /// A request with what every request has.
+    fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http
+            .request(method, url)
+            .header(reqwest::header::ACCEPT, "application/json")
+            .bearer_auth(self.token.expose_secret())
+    }
+
+    async fn send(&self, builder: RequestBuilder) -> Result<Response, ClientError> {
+        builder.send().await.map_err(|source| ClientError::Unreachable {
+            server: self.server().to_owned(),
+            source: source.without_url(),
+        })
+    }
+
+    /// Sends, and reads the whole answer; `request` names it in an error.
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: String,
+        builder: RequestBuilder,
+    ) -> Result<T, ClientError> {
+        let answer = self.send(builder).await?;
         let code = answer.status();
         let bytes = bounded_body(answer).await?;
         if code.is_success() {
@@ -412,18 +447,13 @@ fn certificates(pem: &str) -> Result<Vec<reqwest::Certificate>, ClientError> {
     }
 }
 
-/// Selects the events of one object. In a field selector a backslash stands before what would end a
-/// value.
-fn events_selector(reference: &Reference) -> String {
-    let mut selector =
-        format!("involvedObject.kind={},involvedObject.name=", reference.resource.kind());
-    for letter in reference.name.chars() {
-        if matches!(letter, '\\' | ',' | '=') {
-            selector.push('\\');
-        }
-        selector.push(letter);
-    }
-    selector
+/// Selects the events of one object, or all of them.
+pub(crate) fn events_of(of: Option<&Reference>) -> Selection {
+    let fields = of.map(|reference| {
+        let (kind, name) = (reference.resource.kind(), escaped(&reference.name));
+        format!("involvedObject.kind={kind},involvedObject.name={name}")
+    });
+    Selection { labels: None, fields }
 }
 
 /// A field that the controller does not know is an error here, never dropped.
@@ -465,9 +495,10 @@ mod tests {
     fn a_name_is_one_value_of_a_field_selector_whatever_it_holds() {
         let reference = Reference { resource: Resource::Tenant, name: r"a,b=c\d".into() };
         assert_eq!(
-            events_selector(&reference),
-            r"involvedObject.kind=Tenant,involvedObject.name=a\,b\=c\\d"
+            events_of(Some(&reference)).fields.as_deref(),
+            Some(r"involvedObject.kind=Tenant,involvedObject.name=a\,b\=c\\d")
         );
+        assert_eq!(events_of(None), Selection::default());
     }
 
     #[test]

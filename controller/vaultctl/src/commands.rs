@@ -1,16 +1,28 @@
 //! One file per command: `Args`, whose doc comment is the help text, and `run`.
 
+pub(crate) mod annotate;
+pub(crate) mod api_resources;
 pub(crate) mod apply;
 pub(crate) mod audit_log;
 pub(crate) mod completion;
+pub(crate) mod config;
+pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod describe;
 #[cfg(feature = "dev")]
 pub(crate) mod dev;
 pub(crate) mod diff;
+pub(crate) mod edit;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod explain;
 pub(crate) mod get;
+mod known;
+pub(crate) mod label;
+mod marks;
+pub(crate) mod patch;
+pub(crate) mod plugin;
+pub(crate) mod replace;
 mod select;
 pub(crate) mod token;
 pub(crate) mod usage_facts;
@@ -23,7 +35,7 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::cli::Globals;
 use crate::client::Client;
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, Tally, describe, exit_of};
 use crate::object::Reference;
 use crate::output::Output;
 use vault_api::names::nearest;
@@ -35,6 +47,12 @@ pub(crate) enum Command {
     Dev(dev::Args),
     Apply(apply::Args),
     Diff(diff::Args),
+    Create(create::Args),
+    Replace(replace::Args),
+    Edit(edit::Args),
+    Patch(patch::Args),
+    Label(label::Args),
+    Annotate(annotate::Args),
     Get(get::Args),
     Describe(describe::Args),
     Events(events::Args),
@@ -44,6 +62,10 @@ pub(crate) enum Command {
     Token(token::Args),
     AuditLog(audit_log::Args),
     UsageFacts(usage_facts::Args),
+    Explain(explain::Args),
+    ApiResources(api_resources::Args),
+    Config(config::Args),
+    Plugin(plugin::Args),
     Completion(completion::Args),
     Version(version::Args),
 }
@@ -65,6 +87,12 @@ impl Command {
             Self::Dev(args) => dev::run(args, output).await,
             Self::Apply(args) => apply::run(args, globals, output).await,
             Self::Diff(args) => diff::run(args, globals, output).await,
+            Self::Create(args) => create::run(args, globals, output).await,
+            Self::Replace(args) => replace::run(args, globals, output).await,
+            Self::Edit(args) => edit::run(args, globals, output).await,
+            Self::Patch(args) => patch::run(args, globals, output).await,
+            Self::Label(args) => label::run(args, globals, output).await,
+            Self::Annotate(args) => annotate::run(args, globals, output).await,
             Self::Get(args) => get::run(args, globals, output).await,
             Self::Describe(args) => describe::run(args, globals, output).await,
             Self::Events(args) => events::run(args, globals, output).await,
@@ -73,6 +101,10 @@ impl Command {
             Self::Token(args) => token::run(args, globals, output).await,
             Self::AuditLog(args) => audit_log::run(args, globals, output).await,
             Self::UsageFacts(args) => usage_facts::run(args, globals, output).await,
+            Self::Explain(args) => explain::run(&args, output),
+            Self::ApiResources(args) => api_resources::run(args, globals, output).await,
+            Self::Config(args) => config::run(args, globals, output),
+            Self::Plugin(args) => plugin::run(&args, output),
             Self::Completion(args) => completion::run(&args, output),
             Self::Version(args) => version::run(args, globals, output).await,
         };
@@ -113,4 +145,17 @@ pub(crate) async fn not_found(client: &Client, reference: &Reference) -> Failure
         Some(near) => failure.hint(format!("did you mean {near}?")),
         None => failure,
     }
+}
+
+/// Says why one object was not dealt with, and counts it.
+fn failed(reference: &Reference, error: &anyhow::Error, output: &mut Output, tally: &mut Tally) {
+    let text = describe(error);
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    // What is not found names its object already.
+    let subject = format!("{reference} ");
+    match text.starts_with(&subject) {
+        true => output.note(&format!("error: {text}")),
+        false => output.note(&format!("error: {reference}: {text}")),
+    }
+    tally.failed(exit_of(error));
 }

@@ -1,6 +1,6 @@
 //! Which controller to talk to: finding and reading the context file.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use vault_api::context::{Context, ContextFile};
@@ -22,6 +22,13 @@ pub(crate) enum ContextError {
     /// It exists but cannot be read.
     #[error("cannot read the context file {}", .path.display())]
     Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot write the context file {}", .path.display())]
+    Write {
         path: PathBuf,
         #[source]
         source: std::io::Error,
@@ -59,20 +66,59 @@ pub(crate) fn candidates(explicit: Option<&Path>, home: Option<&Path>) -> Vec<Pa
     paths
 }
 
+/// A context file, and where it lies.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Where.
+    pub(crate) path: PathBuf,
+    /// What.
+    pub(crate) file: ContextFile,
+}
+
 /// Reads the first of `paths` that exists and picks the context `name`, or its current one.
 ///
 /// # Errors
 /// [`ContextError`]: a file that exists but cannot be used is an error, never passed over.
 pub(crate) fn load(paths: &[PathBuf], name: Option<&str>) -> Result<Context, ContextError> {
+    let found = find(paths)?;
+    pick(&found.path, found.file, name)
+}
+
+/// Reads the first of `paths` that exists.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn find(paths: &[PathBuf]) -> Result<Found, ContextError> {
     for path in paths {
         match read(path) {
-            Ok(text) => return pick(path, parse(path, &text)?, name),
+            Ok(text) => return Ok(Found { path: path.clone(), file: parse(path, &text)? }),
             Err(ContextError::Read { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
     Err(ContextError::NotFound { looked: paths.to_vec() })
+}
+
+/// Replaces a context file at once, readable by its owner alone: it holds tokens.
+///
+/// # Errors
+/// [`ContextError::Write`].
+pub(crate) fn write(path: &Path, file: &ContextFile) -> Result<(), ContextError> {
+    let failed = |source| ContextError::Write { path: path.to_owned(), source };
+    let text = serde_saphyr::to_string(file)
+        .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+    // A link stays one: the file that it leads to is replaced.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    // The library makes the file with mode 0600.
+    let mut draft = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    draft.write_all(text.as_bytes()).map_err(failed)?;
+    draft.as_file().sync_all().map_err(failed)?;
+    draft.persist(&path).map_err(|error| failed(error.error))?;
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<String, ContextError> {

@@ -138,6 +138,8 @@ fn client_exit(error: &ClientError) -> Exit {
         | ClientError::Unreachable { .. }
         | ClientError::Answer { .. }
         | ClientError::AnswerSize
+        | ClientError::ListSize { .. }
+        | ClientError::NoWatch
         | ClientError::Meaning { .. }
         | ClientError::Foreign { .. } => Exit::Platform,
     }

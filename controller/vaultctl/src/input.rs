@@ -107,6 +107,21 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Input> {
     Ok(Input { documents, problems })
 }
 
+/// A file, or standard input, as text.
+///
+/// # Errors
+/// It cannot be read, is too long, or is no UTF-8.
+pub(crate) fn text(path: &Path) -> io::Result<String> {
+    let bytes = match is_standard_input(path) {
+        true => bounded(io::stdin().lock())?,
+        false => open(path)?,
+    };
+    if bytes.len() > MANIFEST_BYTES_MAX {
+        return Err(io::Error::other(format!("it is larger than {MANIFEST_BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
 /// The documents that say something twice: the same object, or one app for two tenants. Whether a
 /// class exists is for the controller to say, which knows those that are not in these files.
 fn clashes(documents: &[LocatedDocument], problems: &mut Vec<String>) -> Vec<usize> {

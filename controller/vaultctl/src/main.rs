@@ -13,13 +13,14 @@ mod clock;
 mod commands;
 mod context;
 mod error;
+mod follow;
 mod input;
 mod object;
 mod output;
+mod plugins;
 mod poll;
 mod reach;
 mod reference;
-mod selector;
 
 /// The controller's allocator, because `dev` runs a controller.
 #[cfg(feature = "dev")]

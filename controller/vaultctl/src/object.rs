@@ -10,17 +10,21 @@ use serde_json::Value;
 use vault_api::object::{Condition, ConditionStatus};
 use vault_api::status::TenantStatus;
 
-/// The two resources of the API. Classes come first in any order of work: tenants refer to them.
+/// The resources of the API. Classes come first in any order of work: tenants refer to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Resource {
     /// `tenantclasses`
     TenantClass,
     /// `tenants`
     Tenant,
+    /// `events` of Kubernetes' core group; read-only.
+    Event,
 }
 
 impl Resource {
-    /// Every resource, tenants first, as `get all` shows them.
+    /// Every resource.
+    pub(crate) const EVERY: [Self; 3] = [Self::Tenant, Self::TenantClass, Self::Event];
+    /// Those that people write, tenants first, as `get all` shows them.
     pub(crate) const ALL: [Self; 2] = [Self::Tenant, Self::TenantClass];
 
     /// The name in URLs: `tenants`.
@@ -28,6 +32,7 @@ impl Resource {
         match self {
             Self::Tenant => "tenants",
             Self::TenantClass => "tenantclasses",
+            Self::Event => "events",
         }
     }
 
@@ -36,6 +41,7 @@ impl Resource {
         match self {
             Self::Tenant => "tenant",
             Self::TenantClass => "tenantclass",
+            Self::Event => "event",
         }
     }
 
@@ -44,6 +50,24 @@ impl Resource {
         match self {
             Self::Tenant => "Tenant",
             Self::TenantClass => "TenantClass",
+            Self::Event => "Event",
+        }
+    }
+
+    /// The short name: `tn`.
+    pub(crate) fn short(self) -> &'static str {
+        match self {
+            Self::Tenant => "tn",
+            Self::TenantClass => "tnc",
+            Self::Event => "ev",
+        }
+    }
+
+    /// The `apiVersion` of its objects.
+    pub(crate) fn api_version(self) -> &'static str {
+        match self {
+            Self::Event => "v1",
+            Self::Tenant | Self::TenantClass => vault_api::object::API_VERSION,
         }
     }
 }

@@ -3,12 +3,15 @@
 //! Colours appear on terminals alone and obey `NO_COLOR`. A reader that goes away (`| head`) is no
 //! error: what follows is dropped, and the command goes on to its end.
 
+pub(crate) mod custom;
 pub(crate) mod describe;
 pub(crate) mod events;
 pub(crate) mod format;
 pub(crate) mod jsonpath;
 #[cfg(feature = "dev")]
 pub(crate) mod live;
+pub(crate) mod order;
+pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod tables;
 
@@ -73,6 +76,11 @@ impl Output {
             }
             other => other,
         }
+    }
+
+    /// Whether whoever reads the result has gone; what is printed now is dropped.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.reader_left
     }
 
     /// Says something beside the result. There is nowhere to complain when stderr is closed.

@@ -66,6 +66,12 @@ impl Pauses {
         self.next = longer(self.next);
         true
     }
+
+    /// Sleeps, for those who have no deadline or keep it themselves.
+    pub(crate) async fn sleep(&mut self) {
+        tokio::time::sleep(self.next).await;
+        self.next = longer(self.next);
+    }
 }
 
 fn longer(pause: Duration) -> Duration {

@@ -60,16 +60,20 @@ fn reference(resource: Resource, name: &str) -> Result<Reference, Failure> {
     Ok(Reference { resource, name: name.to_owned() })
 }
 
-fn resource(word: &str) -> Result<Resource, Failure> {
+/// The resource that a word means: `tenants`, `tenant`, `tn`, `tenants.vaultctl.dev`, `Tenant`.
+///
+/// # Errors
+/// There is none of that name.
+pub(crate) fn resource(word: &str) -> Result<Resource, Failure> {
     let lower = word.to_lowercase();
     let plain = lower.strip_suffix(".vaultctl.dev").unwrap_or(&lower);
-    let found =
-        Resource::ALL.into_iter().find(|one| plain == one.singular() || plain == one.plural());
+    let names = |one: Resource| [one.singular(), one.plural(), one.short()];
+    let found = Resource::EVERY.into_iter().find(|one| names(*one).contains(&plain));
     found.ok_or_else(|| {
-        let known = Resource::ALL.into_iter().flat_map(|one| [one.singular(), one.plural()]);
+        let known = Resource::EVERY.into_iter().flat_map(names);
         let failure = Failure::new(
             Exit::BadInput,
-            format!("{word:?} is no type of object; there are tenants and tenantclasses"),
+            format!("{word:?} is no type of object; there are tenants, tenantclasses and events"),
         );
         match nearest(plain, known) {
             Some(near) => failure.hint(format!("did you mean {near}?")),
@@ -100,6 +104,9 @@ mod tests {
         for (text, resources) in [
             ("tenants", vec![Tenant]),
             ("tenant", vec![Tenant]),
+            ("tn", vec![Tenant]),
+            ("tnc", vec![TenantClass]),
+            ("events", vec![Resource::Event]),
             ("Tenant", vec![Tenant]),
             ("tenants.vaultctl.dev", vec![Tenant]),
             ("tenantclasses", vec![TenantClass]),

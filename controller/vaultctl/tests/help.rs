@@ -34,16 +34,39 @@ fn the_help_tree_is_as_reviewed() {
     let name = if cfg!(feature = "dev") { "root" } else { "root-without-dev" };
     insta::assert_snapshot!(name, root);
     let subcommands = subcommands(&root);
-    for expected in
-        ["apply", "diff", "get", "describe", "events", "delete", "wait", "completion", "version"]
-    {
+    for expected in [
+        "apply",
+        "diff",
+        "get",
+        "describe",
+        "events",
+        "delete",
+        "wait",
+        "completion",
+        "version",
+        "edit",
+        "patch",
+        "label",
+        "annotate",
+        "create",
+        "replace",
+        "explain",
+        "api-resources",
+        "config",
+        "plugin",
+    ] {
         assert!(
             subcommands.iter().any(|one| one == expected),
             "{expected} is not in {subcommands:?}"
         );
     }
     for subcommand in subcommands {
-        insta::assert_snapshot!(subcommand.clone(), help(&[&subcommand, "--help"]));
+        let text = help(&[&subcommand, "--help"]);
+        for inner in self::subcommands(&text) {
+            let name = format!("{subcommand}-{inner}");
+            insta::assert_snapshot!(name, help(&[&subcommand, &inner, "--help"]));
+        }
+        insta::assert_snapshot!(subcommand, text);
     }
 }
 

@@ -19,7 +19,7 @@ impl Client {
         &self,
         tenant: Option<&str>,
     ) -> Result<reqwest::Response, ClientError> {
-        let answer = self.send(Method::GET, self.usage_facts_url(tenant), None).await?;
+        let answer = self.send(self.request(Method::GET, self.usage_facts_url(tenant))).await?;
         let code = answer.status();
         if code.is_success() {
             return Ok(answer);

@@ -7,12 +7,13 @@ use crate::cli::Globals;
 use crate::client::{Client, ClientError, WriteOptions};
 use crate::commands::DryRun;
 use crate::error::{Exit, Tally, describe, exit_of};
-use crate::input::{self, InputDocument, Var};
+use crate::input::{self, Input, InputDocument, Var};
 use crate::object::Object;
 use crate::output::format::{DataFormat, ObjectForm};
 use crate::output::{Output, Shape};
 
 mod merge;
+mod prune;
 
 pub(crate) use merge::{is_same, merged};
 
@@ -29,10 +30,15 @@ const WRITE_ATTEMPTS: usize = 5;
 /// else owns (a file in the controller's folder, say) is not changed unless --take-ownership is
 /// given.
 ///
+/// --set records in each tenant (label vaultctl.dev/applied-set) which set it was applied with.
+/// --prune then deletes the tenants that were applied with that set before and are in the manifests
+/// no more; it deletes nothing else, and nothing at all if any document fails.
+///
 /// EXAMPLES:
 ///   vaultctl apply -f acme.yaml
 ///   vaultctl apply -f manifests/ --dry-run=server
 ///   generate-tenants | vaultctl apply -f - -o name
+///   vaultctl apply -f manifests/ --set production --prune --yes
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -59,6 +65,22 @@ pub(crate) struct Args {
     #[arg(long)]
     take_ownership: bool,
 
+    /// The set that the tenants are applied with
+    #[arg(long, value_name = "NAME", value_parser = prune::parse_set)]
+    set: Option<String>,
+
+    /// Delete the tenants of the set that are in the manifests no more
+    #[arg(long, requires = "set")]
+    prune: bool,
+
+    /// Prune even if more than half of the set goes
+    #[arg(long, requires = "prune")]
+    allow_mass_delete: bool,
+
+    /// Do not ask before pruning
+    #[arg(short = 'y', long, requires = "prune")]
+    yes: bool,
+
     /// Print the objects, not what was done
     #[arg(short, long, value_name = "FORM")]
     output: Option<ObjectForm>,
@@ -84,11 +106,63 @@ pub(crate) async fn run(
         1 => Shape::One,
         _ => Shape::Many,
     };
+    if let Some(set) = &args.set {
+        prune::mark(&mut input.documents, set);
+    }
+    let superfluous = superfluous(&client, &args, &input, output, &tally).await?;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let applied = apply_all(&client, &args, &input, &mut counts, output, &mut tally).await?;
+    if let Some(form) = args.output {
+        output.objects(&DataFormat::from(form), &applied, shape)?;
+    }
+    if let (false, Some(set)) = (superfluous.is_empty(), &args.set) {
+        if tally.failures() > 0 {
+            output.note("Nothing is pruned, because not everything was applied.");
+        } else {
+            let mode = (args.dry_run, args.output.is_some());
+            let pruned = prune::prune(&client, set, &superfluous, mode, output, &mut tally).await?;
+            counts.insert("pruned", pruned);
+        }
+    }
+    if shape == Shape::Many {
+        output.note(&summary(&counts, tally.failures()));
+    }
+    Ok(tally.exit())
+}
+
+/// What is to be pruned, agreed to by whoever sits there; before anything is written.
+async fn superfluous(
+    client: &Client,
+    args: &Args,
+    input: &Input,
+    output: &mut Output,
+    tally: &Tally,
+) -> anyhow::Result<Vec<Object>> {
+    let Some(set) = args.set.as_ref().filter(|_| args.prune) else {
+        return Ok(Vec::new());
+    };
+    if tally.failures() > 0 {
+        output.note("Nothing is pruned, because not all documents can be used.");
+        return Ok(Vec::new());
+    }
+    let documents = &input.documents;
+    let tenants = prune::superfluous(client, set, documents, args.allow_mass_delete).await?;
+    prune::confirm(&tenants, args.yes || args.dry_run != DryRun::None, output)?;
+    Ok(tenants)
+}
+
+async fn apply_all(
+    client: &Client,
+    args: &Args,
+    input: &Input,
+    counts: &mut BTreeMap<&str, usize>,
+    output: &mut Output,
+    tally: &mut Tally,
+) -> anyhow::Result<Vec<Object>> {
     let new_classes = input.classes();
     let mut applied = Vec::new();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for document in &input.documents {
-        match apply(&client, document, &args, &new_classes).await {
+        match apply(client, document, args, &new_classes).await {
             Ok((verb, object)) => {
                 tally.done();
                 *counts.entry(verb.word()).or_default() += 1;
@@ -101,7 +175,7 @@ pub(crate) async fn run(
             Err(error) => {
                 let is_unreachable =
                     matches!(error.downcast_ref(), Some(ClientError::Unreachable { .. }));
-                report(document, &error, output, &mut tally);
+                report(document, &error, output, tally);
                 if is_unreachable {
                     // The others would only say the same.
                     break;
@@ -109,13 +183,7 @@ pub(crate) async fn run(
             }
         }
     }
-    if let Some(form) = args.output {
-        output.objects(&DataFormat::from(form), &applied, shape)?;
-    }
-    if shape == Shape::Many {
-        output.note(&summary(&counts, tally.failures()));
-    }
-    Ok(tally.exit())
+    Ok(applied)
 }
 
 /// Says why a document was not accepted, in its file's terms where the controller names fields.
@@ -176,6 +244,9 @@ async fn apply(
         take_ownership: args.take_ownership,
     };
     let mut live = client.find(&document.reference).await?;
+    if let Some(live) = &live {
+        prune::check_set(live, document, args.take_ownership)?;
+    }
     for _ in 1..WRITE_ATTEMPTS {
         match attempt(client, document, live.as_ref(), args.dry_run, options, new_classes).await {
             Err(error) if matches!(error.code(), Some(409)) => {

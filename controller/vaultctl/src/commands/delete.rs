@@ -8,8 +8,8 @@ use vault_api::status::VolumeStatus;
 
 use crate::cli::Globals;
 use crate::client::{Client, Deletion};
-use crate::commands::{DryRun, not_found};
-use crate::error::{Exit, Failure, Tally, describe, exit_of};
+use crate::commands::{DryRun, failed, not_found};
+use crate::error::{Exit, Failure, Tally, describe};
 use crate::input;
 use crate::object::{Object, Reference, Resource};
 use crate::output::Output;
@@ -170,7 +170,7 @@ fn confirm(present: &[(Reference, Object)], output: &mut Output) -> anyhow::Resu
                     volumes(object).len()
                 )
             }
-            Resource::TenantClass => format!("{reference}"),
+            Resource::TenantClass | Resource::Event => format!("{reference}"),
         });
     }
     let answer = output.ask("Delete? [y/N]")?;
@@ -185,7 +185,7 @@ async fn delete(client: &Client, args: &Args, reference: &Reference) -> anyhow::
     if args.dry_run == DryRun::Client {
         return Ok(false);
     }
-    match client.delete(reference, args.dry_run == DryRun::Server).await {
+    match client.delete(reference, None, args.dry_run == DryRun::Server).await {
         Ok(Deletion::Pending) => Ok(args.dry_run == DryRun::None),
         Ok(Deletion::Gone) => Ok(false),
         // Someone else was faster, and that is what we wanted.
@@ -248,11 +248,4 @@ fn deleted(
 fn volumes(object: &Object) -> Vec<VolumeStatus> {
     let status = object.tenant_status().unwrap_or_default();
     status.volumes.into_iter().filter(|volume| volume.id.is_some()).collect()
-}
-
-fn failed(reference: &Reference, error: &anyhow::Error, output: &mut Output, tally: &mut Tally) {
-    let text = describe(error);
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    output.note(&format!("error: {reference}: {text}"));
-    tally.failed(exit_of(error));
 }

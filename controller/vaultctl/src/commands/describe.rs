@@ -1,20 +1,24 @@
 //! `vaultctl describe`
 
 use crate::cli::Globals;
-use crate::client::Client;
+use crate::client::{CHUNK_SIZE, Client, Selection};
 use crate::clock;
 use crate::commands::select::{every, named};
 use crate::error::{Exit, Failure};
 use crate::object::{Object, Reference, Resource};
 use crate::output::Output;
-use crate::output::describe::describe;
+use crate::output::describe::{Trouble, describe};
 use crate::output::events::in_order;
 use crate::reference::{self, Targets};
-use crate::selector::Selector;
+
+/// Each diagnosis makes the controller read logs at Fly.io, which limits such reads; more of them
+/// than this would also be more than anyone reads.
+const MAX_DIAGNOSES: usize = 10;
 
 /// Show all about tenants or tenant classes, for people to read
 ///
-/// Conditions, machines and volumes stand beside what happened lately. The form may change from
+/// Conditions, machines and volumes stand beside what happened lately. A machine that is not as
+/// wanted is told with how it ended and with the tail of its log. The form may change from
 /// version to version: programs use `get -o json` and `events -o json`.
 ///
 /// EXAMPLES:
@@ -31,7 +35,7 @@ pub(crate) struct Args {
     /// Only objects with these labels: key=value, key!=value, key, !key, 'key in (a,b)'; all of
     /// them must hold
     #[arg(short = 'l', long, value_name = "SELECTOR")]
-    selector: Option<Selector>,
+    selector: Option<String>,
 }
 
 /// Reads and prints.
@@ -48,13 +52,14 @@ pub(crate) async fn run(
     let client = globals.client()?;
     let (groups, found) = match &targets {
         Targets::Every(resources) => {
-            let groups = every(&client, resources, args.selector.as_ref()).await?;
+            let selection = Selection::labelled(args.selector.as_deref());
+            let groups = every(&client, resources, &selection, CHUNK_SIZE).await?;
             for (resource, _) in groups.iter().filter(|(_, objects)| objects.is_empty()) {
                 output.note(&format!("No {} found.", resource.plural()));
             }
             (groups, Exit::Success)
         }
-        Targets::Named(references) => named(&client, references, output).await?,
+        Targets::Named(references) => named(&client, references, false, output).await?,
     };
     let objects: Vec<(Resource, Object)> = groups
         .into_iter()
@@ -71,13 +76,42 @@ pub(crate) async fn run(
             (None, Exit::Partly)
         }
     };
-    let now = clock::now();
-    let texts: Vec<String> = objects
-        .iter()
-        .map(|(resource, object)| describe(*resource, object, events.as_deref(), now))
-        .collect();
+    let mut texts = Vec::new();
+    let mut left = MAX_DIAGNOSES;
+    for (resource, object) in &objects {
+        let trouble = match resource {
+            Resource::Tenant => diagnose(&client, object, &mut left).await,
+            Resource::TenantClass | Resource::Event => Trouble::None,
+        };
+        texts.push(describe(*resource, object, &trouble, events.as_deref(), clock::now()));
+    }
     output.text(&texts.join("\n\n"))?;
     Ok(if found == Exit::Success { read } else { found })
+}
+
+/// Asks about the machines of a tenant if one of them is not as wanted.
+async fn diagnose(client: &Client, tenant: &Object, left: &mut usize) -> Trouble {
+    let status = tenant.tenant_status().unwrap_or_default();
+    if tenant.is_being_deleted() || status.machines.iter().all(|machine| machine.ready) {
+        return Trouble::None;
+    }
+    let Some(fewer) = left.checked_sub(1) else {
+        return Trouble::Unknown("describe this tenant alone to see it".to_owned());
+    };
+    *left = fewer;
+    match client.diagnosis(tenant.name()).await {
+        Ok(mut diagnosis) => {
+            let is_ready = |name: &str| {
+                status.machines.iter().any(|machine| machine.name == name && machine.ready)
+            };
+            diagnosis.machines.retain(|machine| !is_ready(&machine.name));
+            Trouble::Known(diagnosis)
+        }
+        Err(error) if matches!(error.code(), Some(404 | 405)) => Trouble::Unknown(
+            "this controller does not serve it: it is older than vaultctl".to_owned(),
+        ),
+        Err(error) => Trouble::Unknown(format!("{:#}", anyhow::Error::from(error))),
+    }
 }
 
 /// The events of one object, or, in one request, those of all.

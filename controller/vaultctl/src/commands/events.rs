@@ -5,11 +5,17 @@ use std::str::FromStr;
 use clap::ValueEnum;
 
 use crate::cli::Globals;
+use crate::client::{Client, events_of};
 use crate::clock;
+use crate::commands::known::{DELETED, Known};
 use crate::error::Exit;
-use crate::object::{Object, Reference};
-use crate::output::events::{in_order, table};
+use crate::follow::Follow;
+use crate::object::{Object, Reference, Resource};
+use crate::output::events::in_order;
 use crate::output::format::Format;
+use crate::output::stream::Stream;
+use crate::output::table::Columns;
+use crate::output::tables::{TableOptions, table};
 use crate::output::{Output, Shape};
 use crate::reference::{self, Targets};
 
@@ -20,7 +26,7 @@ use crate::reference::{self, Targets};
 ///
 /// EXAMPLES:
 ///   vaultctl events
-///   vaultctl events --for tenant/acme
+///   vaultctl events --for tenant/acme --watch
 ///   vaultctl events --types Warning
 ///   vaultctl events --for tenant/acme -o json
 #[derive(Debug, clap::Args)]
@@ -34,7 +40,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TYPE", value_delimiter = ',', ignore_case = true)]
     types: Vec<Type>,
 
-    /// The form of the output: table, json, yaml, name or jsonpath=TEMPLATE
+    /// Go on with what happens, until interrupted
+    #[arg(short, long)]
+    watch: bool,
+
+    /// The form of the output, as with `get`: table, wide, json, yaml, name, jsonpath=TEMPLATE or
+    /// custom-columns=NAME:PATH,…
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     output: Format,
 
@@ -77,14 +88,52 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Exit> {
     let client = globals.client()?;
     let of = args.of.as_ref().map(|one| &one.0);
+    let options = TableOptions {
+        wide: matches!(args.output, Format::Table { wide: true }),
+        no_headers: args.no_headers,
+        ..TableOptions::default()
+    };
+    if args.watch {
+        return watch(&args, &client, options, output).await;
+    }
     let mut events = in_order(client.events(of).await?.items);
     events.retain(|event| is_of(event, &args.types));
     match &args.output {
         Format::Data(format) => output.objects(format, &events, Shape::Many)?,
-        Format::Table { .. } if events.is_empty() => output.note("No events found."),
+        _ if events.is_empty() => output.note("No events found."),
         Format::Table { .. } => {
-            let text = table(&events, args.no_headers, clock::now());
-            output.text(&text)?;
+            output.text(&table(Resource::Event, &events, &options, clock::now()))?;
+        }
+        Format::Custom(custom) => {
+            let mut columns = Columns::default();
+            output.text(&custom.render(&mut columns, !args.no_headers, &events))?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// Prints what there is, then each event as it happens or happens again.
+async fn watch(
+    args: &Args,
+    client: &Client,
+    options: TableOptions,
+    output: &mut Output,
+) -> anyhow::Result<Exit> {
+    let of = args.of.as_ref().map(|one| &one.0);
+    let mut follow = Follow::new(client, Resource::Event, events_of(of));
+    let mut stream = Stream::new(Resource::Event, args.output.clone(), options, false);
+    let mut known = Known::default();
+    while !output.is_unread() {
+        let change = follow.next().await?;
+        let Some(news) = known.take(change, Resource::Event, output)? else { continue };
+        for (kind, events) in news {
+            // The controller keeps so many and no more; that one went is no news.
+            if kind == DELETED {
+                continue;
+            }
+            let mut events = in_order(events);
+            events.retain(|event| is_of(event, &args.types));
+            output.text(&stream.text(kind, &events, clock::now())?)?;
         }
     }
     Ok(Exit::Success)

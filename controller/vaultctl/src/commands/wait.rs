@@ -6,15 +6,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cli::Globals;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, Selection};
 use crate::commands::not_found;
+use crate::commands::select::references;
 use crate::error::{Exit, Failure};
+use crate::follow::{Change, Follow};
 use crate::object::{Object, Reference, condition_text};
 use crate::output::jsonpath::Template;
 use crate::output::{Output, Progress};
-use crate::poll::{Deadline, Pauses, parse_limit};
-use crate::reference::{self, Targets};
-use crate::selector::Selector;
+use crate::poll::{Deadline, parse_limit};
+use crate::reference;
 
 /// Wait until tenants are as wanted
 ///
@@ -45,7 +46,7 @@ pub(crate) struct Args {
 
     /// Every object of the type with these labels
     #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "all")]
-    selector: Option<Selector>,
+    selector: Option<String>,
 
     /// How long to wait; 0 looks once
     #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_limit)]
@@ -78,7 +79,10 @@ pub(crate) async fn run(
     let targets = reference::parse(&args.what)?;
     let client = globals.client()?;
     let deadline = Deadline::after(args.timeout);
-    let references = references(&client, &args, targets).await?;
+    let references = references(&client, targets, args.all, args.selector.as_deref()).await?;
+    if references.is_empty() && !matches!(args.goal, Goal::Delete) {
+        return Err(Failure::new(Exit::NotFound, "there is no such object to wait for").into());
+    }
     for reference in &references {
         let progress = output.progress(&format!("{reference}: waiting for {}", args.goal.noun()));
         until(&client, reference, &args.goal, deadline, &progress).await?;
@@ -88,41 +92,7 @@ pub(crate) async fn run(
     Ok(Exit::Success)
 }
 
-async fn references(
-    client: &Client,
-    args: &Args,
-    targets: Targets,
-) -> anyhow::Result<Vec<Reference>> {
-    let many = args.all || args.selector.is_some();
-    let resources = match targets {
-        Targets::Named(references) if !many => return Ok(references),
-        Targets::Every(resources) if many => resources,
-        Targets::Named(_) => {
-            let message = "names do not go together with --all or --selector";
-            return Err(Failure::new(Exit::BadInput, message).into());
-        }
-        Targets::Every(_) => {
-            let failure = Failure::new(Exit::BadInput, "no object is named");
-            return Err(failure.hint("name one, or say --all").into());
-        }
-    };
-    let mut references = Vec::new();
-    for resource in resources {
-        for object in client.list(resource).await?.items {
-            let wanted = args.selector.as_ref();
-            if wanted.is_none_or(|selector| selector.matches(&object.labels())) {
-                let name = object.name().to_owned();
-                references.push(Reference { resource, name });
-            }
-        }
-    }
-    if references.is_empty() && !matches!(args.goal, Goal::Delete) {
-        return Err(Failure::new(Exit::NotFound, "there is no such object to wait for").into());
-    }
-    Ok(references)
-}
-
-/// Asks until the goal is met. A controller that cannot be reached at first is an error; one that
+/// Watches until the goal is met. A controller that cannot be reached at first is an error; one that
 /// goes away while we wait may come back.
 async fn until(
     client: &Client,
@@ -131,27 +101,39 @@ async fn until(
     deadline: Deadline,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let mut pauses = Pauses::new();
-    let mut asked_before = false;
+    let mut follow = Follow::new(client, reference.resource, Selection::named(&reference.name));
+    let is_it = |object: &Object| object.name() == reference.name;
+    let mut change = Some(follow.next().await?);
+    let mut state = "nothing is known of it".to_owned();
     loop {
-        let state = match client.find(reference).await {
-            Ok(found) => match goal.verdict(found.as_ref()) {
-                Verdict::Met => return Ok(()),
-                Verdict::Missing => return Err(not_found(client, reference).await.into()),
-                Verdict::NotYet(state) => state,
-            },
-            Err(error @ ClientError::Unreachable { .. }) if asked_before => error.to_string(),
-            Err(error) => return Err(error.into()),
+        let verdict = match change.take() {
+            Some(Change::Listed(objects)) => {
+                Some(goal.verdict(objects.iter().find(|one| is_it(one))))
+            }
+            Some(Change::Added(object) | Change::Modified(object)) if is_it(&object) => {
+                Some(goal.verdict(Some(&object)))
+            }
+            Some(Change::Deleted(object)) if is_it(&object) => Some(goal.verdict(None)),
+            Some(Change::Broken { error, .. }) => Some(Verdict::NotYet(error.to_string())),
+            _ => None,
         };
-        asked_before = true;
+        match verdict {
+            Some(Verdict::Met) => return Ok(()),
+            Some(Verdict::Missing) => return Err(not_found(client, reference).await.into()),
+            Some(Verdict::NotYet(newer)) => state = newer,
+            None => {}
+        }
         progress.say(format!("{reference}: {state}"));
-        if !pauses.pause(deadline).await {
-            let noun = goal.noun();
-            return Err(Failure::new(
-                Exit::Timeout,
-                format!("timed out waiting for {noun} on {reference}: {state}"),
-            )
-            .into());
+        match tokio::time::timeout(deadline.left(), follow.next()).await {
+            Ok(next) => change = Some(next?),
+            Err(_) => {
+                let noun = goal.noun();
+                return Err(Failure::new(
+                    Exit::Timeout,
+                    format!("timed out waiting for {noun} on {reference}: {state}"),
+                )
+                .into());
+            }
         }
     }
 }

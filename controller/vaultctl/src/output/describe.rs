@@ -8,6 +8,8 @@
 //!     acme-box-0   started   yes     …
 //! ```
 
+mod diagnosis;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -19,6 +21,7 @@ use vault_api::status::{AgentStatus, MachineStatus, TenantStatus, VolumeStatus};
 use super::events::last_seen;
 use super::table::{clean, render};
 use super::tables::since;
+use crate::client::Diagnosis;
 use crate::object::{Object, Resource, condition_text};
 
 /// What stands where there is nothing.
@@ -35,11 +38,23 @@ const MACHINE_TEMPLATE: &[&str] = &["NAME", "REGION", "COUNT", "STATE", "IMAGE"]
 const VOLUME_TEMPLATE: &[&str] = &["NAME", "SIZE", "REGION", "DELETION POLICY"];
 const EVENT: &[&str] = &["TYPE", "REASON", "AGE", "MESSAGE"];
 
+/// What is known about a tenant's machines beyond its status.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Every machine is as wanted, so there was nothing to ask.
+    None,
+    /// The platform's answer.
+    Known(Diagnosis),
+    /// It could not be asked, and why.
+    Unknown(String),
+}
+
 /// The text about one object. `events` may hold those of other objects too; `None` means that they
 /// could not be read. Ages are told at `now`.
 pub(crate) fn describe(
     resource: Resource,
     object: &Object,
+    trouble: &Trouble,
     events: Option<&[Object]>,
     now: Timestamp,
 ) -> String {
@@ -47,7 +62,12 @@ pub(crate) fn describe(
     match resource {
         Resource::Tenant => tenant(&mut text, object, now),
         Resource::TenantClass => class(&mut text, object, now),
+        Resource::Event => {
+            event(&mut text, object, now);
+            return text;
+        }
     }
+    diagnosis::tell(&mut text, trouble, now);
     let Some(events) = events else {
         text.push_str(&empty("Events", UNKNOWN));
         return text;
@@ -90,6 +110,24 @@ fn tenant(text: &mut String, object: &Object, now: Timestamp) {
     section(text, "Conditions", CONDITION, conditions.collect());
     section(text, "Machines", MACHINE, machines.iter().map(machine_row).collect());
     section(text, "Volumes", VOLUME, volumes.iter().map(volume_row).collect());
+}
+
+fn event(text: &mut String, object: &Object, now: Timestamp) {
+    let field = |pointer: &str| vec![object.text(pointer).unwrap_or_default().to_owned()];
+    let kind = object.text("/involvedObject/kind").unwrap_or_default().to_lowercase();
+    let about = object.text("/involvedObject/name").unwrap_or_default();
+    lines(
+        text,
+        &[
+            ("Name", vec![object.name().to_owned()]),
+            ("Object", vec![format!("{kind}/{about}")]),
+            ("Type", field("/type")),
+            ("Reason", field("/reason")),
+            ("Seen", vec![format!("{} ago", last_seen(object, now))]),
+            ("Source", field("/source/component")),
+            ("Message", field("/message")),
+        ],
+    );
 }
 
 fn class(text: &mut String, object: &Object, now: Timestamp) {

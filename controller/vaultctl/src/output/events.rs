@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::table::render;
 use super::tables::since;
 use crate::object::Object;
 
-const COLUMNS: &[&str] = &["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"];
+/// The columns of an event.
+pub(crate) const COLUMNS: &[&str] = &["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"];
+/// More columns of it.
+pub(crate) const WIDE: &[&str] = &["SOURCE", "FIRST SEEN", "COUNT", "NAME"];
 
 /// The events, the one that happened last at the end.
 pub(crate) fn in_order(mut events: Vec<Object>) -> Vec<Object> {
@@ -17,27 +19,22 @@ pub(crate) fn in_order(mut events: Vec<Object>) -> Vec<Object> {
     events
 }
 
-/// The table of events of any objects; ages are told at `now`.
-pub(crate) fn table(events: &[Object], no_headers: bool, now: Timestamp) -> String {
-    let rows: Vec<Vec<String>> = events
-        .iter()
-        .map(|event| {
-            let text = |pointer| event.text(pointer).unwrap_or_default().to_owned();
-            let kind = text("/involvedObject/kind").to_lowercase();
-            vec![
-                last_seen(event, now),
-                text("/type"),
-                text("/reason"),
-                format!("{kind}/{}", text("/involvedObject/name")),
-                text("/message"),
-            ]
-        })
-        .collect();
-    let table = render(COLUMNS, &rows);
-    match no_headers {
-        true => table.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default(),
-        false => table,
-    }
+/// The cells of one event, those of [`COLUMNS`] and then those of [`WIDE`].
+pub(crate) fn row(event: &Object, now: Timestamp) -> Vec<String> {
+    let text = |pointer| event.text(pointer).unwrap_or_default().to_owned();
+    let kind = text("/involvedObject/kind").to_lowercase();
+    let count = event.0.get("count").and_then(Value::as_u64).unwrap_or(1);
+    vec![
+        last_seen(event, now),
+        text("/type"),
+        text("/reason"),
+        format!("{kind}/{}", text("/involvedObject/name")),
+        text("/message"),
+        text("/source/component"),
+        since(event.text("/firstTimestamp"), now),
+        count.to_string(),
+        event.name().to_owned(),
+    ]
 }
 
 /// When an event happened last, and how often since when: `12s (x3 over 5m)`.
@@ -60,6 +57,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::object::Resource;
+    use crate::output::tables::{TableOptions, table};
 
     fn event(reason: &str, first: &str, last: &str, count: u64) -> Object {
         Object(json!({
@@ -78,13 +77,13 @@ mod tests {
             event("Same", "2026-03-01T11:59:48Z", "2026-03-01T11:59:48Z", 1),
             Object(json!({ "reason": "Bare" })),
         ]);
-        insta::assert_snapshot!(table(&events, false, now), @r"
+        let text = table(Resource::Event, &events, &TableOptions::default(), now);
+        insta::assert_snapshot!(text, @r"
         LAST SEEN          TYPE     REASON   OBJECT        MESSAGE
         -                  -        Bare     /             -
         3h                 Normal   First    tenant/acme   something happened
         12s (x3 over 5m)   Normal   Often    tenant/acme   something happened
         12s                Normal   Same     tenant/acme   something happened
         ");
-        assert!(!table(&events, true, now).contains("LAST SEEN"));
     }
 }

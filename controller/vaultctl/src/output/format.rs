@@ -1,10 +1,12 @@
-//! The forms of output: `-o table|wide|json|yaml|name|jsonpath=TEMPLATE`.
+//! The forms of output: `-o table|wide|json|yaml|name|jsonpath=TEMPLATE|custom-columns=COLUMNS`.
 
+use std::io::Read as _;
 use std::str::FromStr;
 
 use clap::ValueEnum;
 
-use super::jsonpath::{Template, TemplateError};
+use super::custom::CustomColumns;
+use super::jsonpath::Template;
 use vault_api::names::nearest;
 
 /// How `get` prints.
@@ -15,9 +17,14 @@ pub(crate) enum Format {
         /// More of them.
         wide: bool,
     },
+    /// Columns that the caller chose.
+    Custom(CustomColumns),
     /// Something for programs.
     Data(DataFormat),
 }
+
+/// A template or a list of columns is written by hand; this much is more than anyone writes.
+const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
 
 /// The forms for programs, the same for all objects.
 #[derive(Clone, Debug)]
@@ -36,12 +43,24 @@ impl FromStr for Format {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(template) = text.strip_prefix("jsonpath=") {
-            let template: Result<Template, TemplateError> = template.parse();
-            return match template {
-                Ok(template) => Ok(Self::Data(DataFormat::JsonPath(template))),
-                Err(error) => Err(error.to_string()),
-            };
+        let jsonpath = |template: &str| match template.parse() {
+            Ok(template) => Ok(Self::Data(DataFormat::JsonPath(template))),
+            Err(error) => Err(format!("{error}")),
+        };
+        let custom = |columns: Result<CustomColumns, super::custom::ColumnsError>| match columns {
+            Ok(columns) => Ok(Self::Custom(columns)),
+            Err(error) => Err(error.to_string()),
+        };
+        match text.split_once('=') {
+            Some(("jsonpath", template)) => return jsonpath(template),
+            Some(("jsonpath-file", path)) => {
+                return jsonpath(contents(path)?.trim_end_matches('\n'));
+            }
+            Some(("custom-columns", columns)) => return custom(CustomColumns::parse(columns)),
+            Some(("custom-columns-file", path)) => {
+                return custom(CustomColumns::parse_file(&contents(path)?));
+            }
+            _ => {}
         }
         match text {
             "table" => Ok(Self::Table { wide: false }),
@@ -50,13 +69,34 @@ impl FromStr for Format {
             "yaml" => Ok(Self::Data(DataFormat::Yaml)),
             "name" => Ok(Self::Data(DataFormat::Name)),
             _ => {
-                let known = ["table", "wide", "json", "yaml", "name", "jsonpath=TEMPLATE"];
-                let near = nearest(text, known)
+                let known = [
+                    "table",
+                    "wide",
+                    "json",
+                    "yaml",
+                    "name",
+                    "jsonpath=TEMPLATE",
+                    "jsonpath-file=FILE",
+                    "custom-columns=NAME:PATH,…",
+                    "custom-columns-file=FILE",
+                ];
+                let word = |form: &'static str| form.split('=').next().unwrap_or(form);
+                let near = nearest(text.split('=').next().unwrap_or(text), known.map(word))
                     .map(|near| format!("; did you mean {near}?"))
                     .unwrap_or_default();
                 Err(format!("the forms are {}{near}", known.join(", ")))
             }
         }
+    }
+}
+
+fn contents(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_TEMPLATE_BYTES).read_to_string(&mut text));
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(format!("cannot read {path}: {error}")),
     }
 }
 
@@ -99,6 +139,11 @@ mod tests {
         assert!(matches!("wide".parse(), Ok(Format::Table { wide: true })));
         assert!(matches!("jsonpath={.kind}".parse(), Ok(Format::Data(DataFormat::JsonPath(_)))));
         assert!("jsonpath={.kind".parse::<Format>().is_err());
+        assert!(matches!("custom-columns=N:.kind".parse(), Ok(Format::Custom(_))));
+        let error = "custom-colums=N:.kind".parse::<Format>().unwrap_err();
+        assert!(error.ends_with("did you mean custom-columns?"), "{error}");
+        let error = "jsonpath-file=/nowhere/at/all".parse::<Format>().unwrap_err();
+        assert!(error.starts_with("cannot read /nowhere/at/all: "), "{error}");
         let error = "jsn".parse::<Format>().unwrap_err();
         assert!(error.ends_with("did you mean json?"), "{error}");
     }

@@ -2,7 +2,8 @@
 //!
 //! Text outside of braces is printed as it is; in braces stands a quoted text or a path. kubectl's
 //! paths are older than RFC 9535 and looser: they need no `$`, dashes may stand in names, and a
-//! dot in a name is escaped by a backslash. They are rewritten into the standard's form.
+//! dot in a name is escaped by a backslash. They are rewritten into the standard's form. What stands
+//! between `{range PATH}` and `{end}` is filled in for each value of the path.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -10,6 +11,10 @@ use std::str::{Chars, FromStr};
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
+
+/// No document is nested deeper than this in any sensible way, and reading a template must not
+/// exhaust the stack.
+const MAX_DEPTH: usize = 16;
 
 /// A template, ready to be filled in.
 #[derive(Clone, Debug)]
@@ -21,9 +26,15 @@ pub(crate) enum TemplateError {
     /// A brace, bracket or quote is never closed.
     #[error("{0:?} is never closed")]
     Open(char),
-    /// `{range …}`, `{end}`: not there.
-    #[error("{{{0}}} is not supported; use -o json and a program such as jq")]
-    Word(String),
+    /// A `{range …}` is never ended.
+    #[error("{{range …}} has no {{end}}")]
+    Range,
+    /// An `{end}` without a range.
+    #[error("{{end}} has no {{range …}} before it")]
+    End,
+    /// Ranges in ranges in ranges.
+    #[error("ranges are nested more than {MAX_DEPTH} deep")]
+    Depth,
     /// The path is none.
     #[error("{path:?} is not a JSONPath: {message}")]
     Path {
@@ -38,6 +49,7 @@ pub(crate) enum TemplateError {
 enum Piece {
     Text(String),
     Path(JsonPath),
+    Range(JsonPath, Vec<Self>),
 }
 
 impl Template {
@@ -45,25 +57,54 @@ impl Template {
     /// stand without quotes, and a path that leads nowhere leaves nothing, as with kubectl.
     pub(crate) fn render(&self, document: &Value) -> String {
         let mut text = String::new();
+        fill(&self.0, document, &mut text);
+        text
+    }
+
+    /// The values of all paths outside of ranges.
+    pub(crate) fn values<'v>(&self, document: &'v Value) -> Vec<&'v Value> {
+        let mut values = Vec::new();
         for piece in &self.0 {
-            match piece {
-                Piece::Text(plain) => text.push_str(plain),
-                Piece::Path(path) => {
-                    let found = path.query(document);
-                    let values: Vec<String> = found.iter().map(|value| plain(value)).collect();
-                    text.push_str(&values.join(" "));
-                }
+            if let Piece::Path(path) = piece {
+                values.extend(path.query(document).all());
             }
         }
-        text
+        values
     }
 
     /// Whether any path leads to a value.
     pub(crate) fn finds(&self, document: &Value) -> bool {
         self.0.iter().any(|piece| match piece {
             Piece::Text(_) => false,
-            Piece::Path(path) => !path.query(document).is_empty(),
+            Piece::Path(path) | Piece::Range(path, _) => !path.query(document).is_empty(),
         })
+    }
+}
+
+/// A field as people write it for a column or an order: `{.a.b}`, `.a.b` or `a.b`.
+///
+/// # Errors
+/// It is no path.
+pub(crate) fn field(text: &str) -> Result<Template, TemplateError> {
+    let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
+    Ok(Template(vec![path(inner.trim())?]))
+}
+
+fn fill(pieces: &[Piece], document: &Value, text: &mut String) {
+    for piece in pieces {
+        match piece {
+            Piece::Text(plain) => text.push_str(plain),
+            Piece::Path(path) => {
+                let found = path.query(document);
+                let values: Vec<String> = found.iter().map(|value| plain(value)).collect();
+                text.push_str(&values.join(" "));
+            }
+            Piece::Range(path, inner) => {
+                for value in path.query(document).iter() {
+                    fill(inner, value, text);
+                }
+            }
+        }
     }
 }
 
@@ -74,23 +115,45 @@ impl FromStr for Template {
         if !text.contains('{') && text.starts_with(['.', '$', '[', '@']) {
             return Ok(Self(vec![path(text)?]));
         }
-        let (mut pieces, mut plain) = (Vec::new(), String::new());
-        let mut letters = text.chars().peekable();
-        while let Some(letter) = letters.next() {
-            if letter == '{' {
-                if !plain.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut plain)));
-                }
-                pieces.push(expression(&braced(&mut letters)?)?);
-            } else {
-                plain.push(letter);
-            }
+        pieces(&mut text.chars().peekable(), 0).map(Self)
+    }
+}
+
+/// The pieces up to the end of the text or, in a range, up to its `{end}`.
+fn pieces(letters: &mut Peekable<Chars<'_>>, depth: usize) -> Result<Vec<Piece>, TemplateError> {
+    if depth > MAX_DEPTH {
+        return Err(TemplateError::Depth);
+    }
+    let (mut pieces, mut plain) = (Vec::new(), String::new());
+    while let Some(letter) = letters.next() {
+        if letter != '{' {
+            plain.push(letter);
+            continue;
         }
         if !plain.is_empty() {
-            pieces.push(Piece::Text(plain));
+            pieces.push(Piece::Text(std::mem::take(&mut plain)));
         }
-        Ok(Self(pieces))
+        let inside = braced(letters)?;
+        match inside.split_once(char::is_whitespace) {
+            None if inside == "end" && depth > 0 => return Ok(pieces),
+            None if inside == "end" => return Err(TemplateError::End),
+            None if inside == "range" => return Err(TemplateError::Range),
+            Some(("range", over)) => {
+                let Piece::Path(over) = path(over.trim())? else {
+                    return Err(TemplateError::Range);
+                };
+                pieces.push(Piece::Range(over, self::pieces(letters, depth + 1)?));
+            }
+            _ => pieces.push(expression(&inside)?),
+        }
     }
+    if depth > 0 {
+        return Err(TemplateError::Range);
+    }
+    if !plain.is_empty() {
+        pieces.push(Piece::Text(plain));
+    }
+    Ok(pieces)
 }
 
 fn plain(value: &Value) -> String {
@@ -135,9 +198,6 @@ fn expression(text: &str) -> Result<Piece, TemplateError> {
     if let Some(quote) = text.chars().next().filter(|first| matches!(first, '"' | '\'')) {
         let inner = text[1..].strip_suffix(quote).ok_or(TemplateError::Open(quote))?;
         return Ok(Piece::Text(unescaped(inner)));
-    }
-    if text == "end" || text.split_whitespace().next() == Some("range") {
-        return Err(TemplateError::Word(text.to_owned()));
     }
     path(text)
 }
@@ -306,6 +366,13 @@ mod tests {
             ("{.absent}", ""),
             ("a{.kind}b{\"\\n\"}{'\\t}'}c", "aListb\n\t}c"),
             ("{ .kind }", "List"),
+            ("{range .items[*]}{.metadata.name}{\"\\n\"}{end}", "acme\numbra\n"),
+            ("{range .items[*]}[{@.metadata.name}]{end}.", "[acme][umbra]."),
+            (
+                "{range .items[*]}{.metadata.name}:{range .status.conditions[*]} {.type}{end};{end}",
+                "acme: Ready Synced;umbra:;",
+            ),
+            ("{range .absent[*]}never{end}", ""),
             ("", ""),
         ];
         for (text, rendered) in table {
@@ -323,6 +390,9 @@ mod tests {
             "{\"a}",
             "{range .items[*]}",
             "{end}",
+            "{range}",
+            "{range .a}{end}{end}",
+            "{range .items[*]}{range .b[*]}{end}",
             "{.a b}",
             "{.}x{.a[?]}",
             "{.a..}",
@@ -338,5 +408,17 @@ mod tests {
         assert!(found("{.items[0].spec.on}"));
         assert!(!found("{.items[0].spec.off}"));
         assert!(!found("text"));
+        assert!("{range .a}".repeat(100_000).parse::<Template>().is_err());
+    }
+
+    #[test]
+    fn fields_are_written_in_three_ways() {
+        let document = document();
+        for text in
+            ["{.items[0].metadata.name}", ".items[0].metadata.name", "items[0].metadata.name"]
+        {
+            assert_eq!(field(text).unwrap().values(&document), ["acme"], "{text}");
+        }
+        assert!(field("{.a[}").is_err());
     }
 }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use vault_api::object::ConditionStatus;
 use vault_api::status::{TenantStatus, condition};
 
-use super::table::render;
+use super::events;
+use super::table::Columns;
 use crate::object::{Object, Resource, condition_text};
 
 const TENANT: &[&str] = &["NAME", "READY", "STATUS", "MACHINES", "APP", "AGE"];
@@ -13,7 +14,7 @@ const CLASS: &[&str] = &["NAME", "MACHINES", "VOLUMES", "AGE"];
 const CLASS_WIDE: &[&str] = &["ORG"];
 
 /// How a table of objects is drawn.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TableOptions {
     /// More columns.
     pub(crate) wide: bool,
@@ -21,42 +22,72 @@ pub(crate) struct TableOptions {
     pub(crate) no_headers: bool,
     /// `tenant/acme` in place of `acme`: for more than one resource.
     pub(crate) with_kind: bool,
+    /// The labels as a last column.
+    pub(crate) show_labels: bool,
+    /// The values of these labels as columns.
+    pub(crate) label_columns: Vec<String>,
 }
 
 /// The table of objects of one resource; ages are told at `now`.
 pub(crate) fn table(
     resource: Resource,
     objects: &[Object],
-    options: TableOptions,
+    options: &TableOptions,
     now: Timestamp,
 ) -> String {
+    let header = header(resource, options);
+    let rows: Vec<_> = objects.iter().map(|object| row(resource, object, options, now)).collect();
+    let header = (!options.no_headers).then_some(header.as_slice());
+    Columns::default().render(header, &rows)
+}
+
+/// The names of a resource's columns.
+pub(crate) fn header(resource: Resource, options: &TableOptions) -> Vec<String> {
     let (narrow, wide) = match resource {
         Resource::Tenant => (TENANT, TENANT_WIDE),
         Resource::TenantClass => (CLASS, CLASS_WIDE),
+        Resource::Event => (events::COLUMNS, events::WIDE),
     };
-    let mut header = narrow.to_vec();
-    if options.wide {
-        header.extend(wide);
+    let wide = if options.wide { wide } else { &[] };
+    let mut header: Vec<String> = narrow.iter().chain(wide).map(|name| (*name).into()).collect();
+    for key in &options.label_columns {
+        let name = key.rsplit('/').next().unwrap_or(key);
+        header.push(name.to_uppercase());
     }
-    let rows: Vec<Vec<String>> = objects
-        .iter()
-        .map(|object| {
-            let mut row = match resource {
-                Resource::Tenant => tenant_row(object, now),
-                Resource::TenantClass => class_row(object, now),
-            };
-            if options.with_kind {
-                row[0] = object.reference();
-            }
-            row.truncate(header.len());
-            row
-        })
-        .collect();
-    let text = render(&header, &rows);
-    if options.no_headers {
-        return text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+    if options.show_labels {
+        header.push("LABELS".to_owned());
     }
-    text
+    header
+}
+
+/// The cells of one object, as many as its resource's header has.
+pub(crate) fn row(
+    resource: Resource,
+    object: &Object,
+    options: &TableOptions,
+    now: Timestamp,
+) -> Vec<String> {
+    let (mut row, narrow, wide) = match resource {
+        Resource::Tenant => (tenant_row(object, now), TENANT, TENANT_WIDE),
+        Resource::TenantClass => (class_row(object, now), CLASS, CLASS_WIDE),
+        Resource::Event => (events::row(object, now), events::COLUMNS, events::WIDE),
+    };
+    row.truncate(narrow.len() + if options.wide { wide.len() } else { 0 });
+    if options.with_kind {
+        // Events are not told by their names.
+        if resource != Resource::Event {
+            row[0] = object.reference();
+        }
+    }
+    let labels = object.labels();
+    for key in &options.label_columns {
+        row.push(labels.get(key.as_str()).copied().unwrap_or_default().to_owned());
+    }
+    if options.show_labels {
+        let all: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        row.push(if all.is_empty() { "<none>".to_owned() } else { all.join(",") });
+    }
+    row
 }
 
 /// A span of time in one or two units, as kubectl tells ages.
@@ -200,7 +231,7 @@ mod tests {
 
     #[test]
     fn tenants_are_told_in_a_line_each() {
-        let narrow = table(Resource::Tenant, &tenants(), TableOptions::default(), now());
+        let narrow = table(Resource::Tenant, &tenants(), &TableOptions::default(), now());
         insta::assert_snapshot!(narrow, @r"
         NAME      READY     STATUS     MACHINES   APP             AGE
         acme      True      AllReady   1/1        acme-7k2m9qxa   4m30s
@@ -211,9 +242,32 @@ mod tests {
 
     #[test]
     fn wide_tables_say_more_and_headers_can_go() {
-        let options = TableOptions { wide: true, no_headers: true, with_kind: true };
-        let wide = table(Resource::Tenant, &tenants()[..1], options, now());
-        insta::assert_snapshot!(wide, @"tenant/acme   True    AllReady   1/1        acme-7k2m9qxa   4m30s   local   dev-box   folder acme.yaml   1         1 of 1 machine is as wanted.");
+        let options = TableOptions {
+            wide: true,
+            no_headers: true,
+            with_kind: true,
+            ..TableOptions::default()
+        };
+        let wide = table(Resource::Tenant, &tenants()[..1], &options, now());
+        insta::assert_snapshot!(wide, @"tenant/acme   True   AllReady   1/1   acme-7k2m9qxa   4m30s   local   dev-box   folder acme.yaml   1   1 of 1 machine is as wanted.");
+    }
+
+    #[test]
+    fn labels_are_columns_of_their_own_or_one_together() {
+        let mut tenants = tenants();
+        tenants.truncate(2);
+        tenants[0].0["metadata"]["labels"] = json!({ "tier": "pro", "example.com/env": "dev" });
+        let options = TableOptions {
+            show_labels: true,
+            label_columns: vec!["example.com/env".to_owned()],
+            ..TableOptions::default()
+        };
+        let text = table(Resource::Tenant, &tenants, &options, now());
+        insta::assert_snapshot!(text, @r"
+        NAME      READY     STATUS     MACHINES   APP             AGE     ENV   LABELS
+        acme      True      AllReady   1/1        acme-7k2m9qxa   4m30s   dev   example.com/env=dev,tier=pro
+        changed   Unknown   Pending    0/0        changed-app     3h      -     <none>
+        ");
     }
 
     #[test]
@@ -222,7 +276,7 @@ mod tests {
             "kind": "TenantClass", "metadata": { "name": "dev-box" },
             "spec": { "machines": [{ "name": "box" }], "volumes": [] },
         }));
-        let text = table(Resource::TenantClass, &[class], TableOptions::default(), now());
+        let text = table(Resource::TenantClass, &[class], &TableOptions::default(), now());
         insta::assert_snapshot!(text, @r"
         NAME      MACHINES   VOLUMES   AGE
         dev-box   1          0         -

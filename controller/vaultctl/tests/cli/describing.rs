@@ -160,3 +160,47 @@ fn events_of_nobody_are_none_and_of_nothing_a_mistake() {
         assert!(ended.stderr.starts_with("error: "), "{args:?}: {}", ended.stderr);
     }
 }
+
+#[test]
+fn describe_asks_why_a_machine_does_not_come_up() {
+    let fake = stocked();
+    fake.store(
+        "tenants",
+        json!({
+            "apiVersion": "vaultctl.dev/v1", "kind": "Tenant", "metadata": { "name": "down" },
+            "spec": {},
+            "status": { "observedGeneration": 1, "conditions": [], "machines": [
+                { "name": "down-box-0", "state": "stopped", "region": "ord", "ready": false },
+                { "name": "down-box-1", "state": "started", "region": "ord", "ready": true },
+            ] },
+        }),
+    );
+    let older = fake.run(&["describe", "tenant/down"]);
+    assert_eq!((older.code, older.stderr.as_str()), (0, ""), "{older:?}");
+    assert!(
+        older.stdout.contains("\nDiagnosis:     <unknown> (this controller does not serve it: it is older than vaultctl)\n"),
+        "{}",
+        older.stdout
+    );
+    fake.world.lock().unwrap().diagnosis = Some(json!({
+        "apiVersion": "vaultctl.dev/v1", "kind": "Diagnosis", "metadata": { "name": "down" },
+        "machines": [
+            { "name": "down-box-0", "id": "3d8d", "state": "stopped", "exits": [
+                { "at": "2026-03-01T12:00:00Z", "exitCode": 1, "signal": null, "oomKilled": false,
+                  "requestedStop": false, "restarting": true }],
+              "log": [{ "at": "2026-03-01T12:00:00Z", "message": "no such file: start.sh" }] },
+            { "name": "down-box-1", "id": "4e9e", "state": "started", "exits": [], "log": [] },
+        ],
+    }));
+    let ended = fake.run(&["describe", "tenant/down"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(
+        ended.stdout.contains("\nMachine down-box-0 (3d8d): stopped\n  EXIT "),
+        "{}",
+        ended.stdout
+    );
+    assert!(ended.stdout.contains("   no such file: start.sh\n"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("Machine down-box-1"), "{}", ended.stdout);
+    let fine = fake.run(&["describe", "tenant/acme"]);
+    assert!(!fine.stdout.contains("\nMachine ") && !fine.stdout.contains("Diagnosis"), "{fine:?}");
+}

@@ -1,11 +1,16 @@
 //! A controller of a few hundred lines: objects in memory, Kubernetes' answers, and a script of
 //! what else happens. It decides nothing; it only keeps the HTTP contract.
 
+mod lists;
+mod patches;
+mod run;
+mod selector;
+mod watches;
+
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -15,6 +20,12 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
+
+pub(crate) use run::Ended;
+use watches::Log;
+
+/// How long anything may take that a running command is to do; long, because machines are slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const TOKEN: &str = "operator-token";
 
@@ -40,6 +51,20 @@ pub(crate) struct World {
     pub(crate) events: Option<Vec<Value>>,
     /// Usage facts; each has `vault_tenant` in its metadata.
     pub(crate) usage: Vec<Value>,
+    /// Lists and watches, as `list RESOURCE?QUERY` and `watch RESOURCE?QUERY`.
+    pub(crate) reads: Vec<String>,
+    /// How many watches end as soon as they have told what there is to tell.
+    pub(crate) short_watches: u32,
+    /// How many watches begin too far in the past.
+    pub(crate) forgotten: u32,
+    /// Whether a list takes longer than is remembered: a second page is refused.
+    pub(crate) pages_expire: bool,
+    /// What is served as the diagnosis of any tenant; `None` from a controller that serves none.
+    pub(crate) diagnosis: Option<Value>,
+    /// How many patches are refused as invalid, though they are not.
+    pub(crate) refused_patches: u32,
+    asked: Arc<Condvar>,
+    log: Log,
     version: u64,
 }
 
@@ -48,14 +73,6 @@ pub(crate) struct Fake {
     pub(crate) world: Shared,
     folder: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
-}
-
-/// How a run of the binary ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
 }
 
 impl Fake {
@@ -96,8 +113,10 @@ impl Fake {
     pub(crate) fn store(&self, resource: &str, object: Value) {
         let mut world = self.world.lock().unwrap();
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-        let stored = world.stamped(object, None);
-        world.objects.insert((resource.to_owned(), name), stored);
+        let key = (resource.to_owned(), name);
+        let before = world.objects.get(&key).cloned();
+        let stored = world.stamped(object, before.as_ref());
+        world.put(key, stored);
     }
 
     /// The stored object.
@@ -111,39 +130,37 @@ impl Fake {
         self.world.lock().unwrap().writes.clone()
     }
 
-    /// `vaultctl ARGS…` in the folder, not started yet.
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vaultctl"));
-        command
-            .args(args)
-            .current_dir(self.folder.path())
-            .env("HOME", self.folder.path().join("home"))
-            .env_remove("VAULTCTL_CONFIG")
-            .env_remove("VAULTCTL_USAGE_BEARER_TOKEN");
-        command
+    /// Removes an object as if someone else had deleted it.
+    pub(crate) fn remove(&self, resource: &str, name: &str) {
+        let mut world = self.world.lock().unwrap();
+        world.take(&(resource.to_owned(), name.to_owned()));
     }
 
-    /// Runs `vaultctl ARGS…` in the folder.
-    pub(crate) fn run(&self, args: &[&str]) -> Ended {
-        self.run_with_input(args, "")
+    /// Lets something happen.
+    pub(crate) fn happen(&self, event: Value) {
+        let mut world = self.world.lock().unwrap();
+        world.version += 1;
+        let version = world.version;
+        world.log.tell(version, "events", "ADDED", &event);
+        world.events.get_or_insert_default().push(event);
     }
 
-    /// The same with something on standard input.
-    pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Ended {
-        let mut child = self
-            .command(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        Ended {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+    /// Returns once so many watches have begun: what happens then is not missed, and is not in the
+    /// list before it.
+    pub(crate) fn until_watching(&self, count: usize) {
+        let world = self.world.lock().unwrap();
+        let asked = Arc::clone(&world.asked);
+        let watches = |world: &mut World| {
+            world.reads.iter().filter(|read| read.starts_with("watch ")).count()
+        };
+        let (mut world, _) =
+            asked.wait_timeout_while(world, PATIENCE, |world| watches(world) < count).unwrap();
+        assert!(watches(&mut world) >= count, "no watch began: {:?}", world.reads);
+    }
+
+    /// The lists and watches so far.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        self.world.lock().unwrap().reads.clone()
     }
 }
 
@@ -157,10 +174,28 @@ impl World {
             json!(before.and_then(|one| one["metadata"]["generation"].as_i64()).unwrap_or(0) + 1);
         metadata["uid"] = json!("0000");
         metadata["creationTimestamp"] = json!("2026-03-01T12:00:00Z");
-        if let Some(status) = before.and_then(|one| one.get("status")) {
+        if let Some(status) = before.and_then(|one| one.get("status"))
+            && object.get("status").is_none()
+        {
             object["status"] = status.clone();
         }
         object
+    }
+
+    /// Keeps an object and tells the watches.
+    fn put(&mut self, key: (String, String), object: Value) {
+        let kind = if self.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
+        self.log.tell(self.version, &key.0, kind, &object);
+        self.objects.insert(key, object);
+    }
+
+    /// Forgets an object and tells the watches.
+    fn take(&mut self, key: &(String, String)) {
+        if let Some(mut object) = self.objects.remove(key) {
+            self.version += 1;
+            object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+            self.log.tell(self.version, &key.0, "DELETED", &object);
+        }
     }
 
     /// One look at an object moves its life on.
@@ -170,7 +205,7 @@ impl World {
         };
         if object["metadata"].get("deletionTimestamp").is_some() {
             if self.reads_until_gone == 0 {
-                self.objects.remove(key);
+                self.take(key);
             } else {
                 self.reads_until_gone -= 1;
             }
@@ -185,6 +220,10 @@ impl World {
                     "lastTransitionTime": "2026-03-01T12:00:00Z", "reason": "AllReady",
                     "message": "all is well",
                 }]);
+                self.version += 1;
+                object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+                let object = object.clone();
+                self.log.tell(self.version, &key.0, "MODIFIED", &object);
             }
         }
     }
@@ -194,10 +233,16 @@ fn router(world: Shared) -> Router {
     let base = "/apis/vaultctl.dev/v1/{resource}";
     Router::new()
         .route("/version", get(async || Json(json!({ "gitVersion": "v9.9.9" }))))
-        .route("/api/v1/events", get(events))
+        .route("/api/v1", get(async || Json(lists::core_resources())))
+        .route("/apis/vaultctl.dev/v1", get(async || Json(lists::resources())))
+        .route("/api/v1/events", get(lists::events))
         .route("/usage-facts", get(usage_facts))
-        .route(base, get(list).post(create))
-        .route(&format!("{base}/{{name}}"), get(read).put(replace).delete(remove))
+        .route(base, get(lists::objects).post(create))
+        .route(
+            &format!("{base}/{{name}}"),
+            get(read).put(replace).patch(patches::patch).delete(remove),
+        )
+        .route(&format!("{base}/{{name}}/diagnosis"), get(diagnosis))
         .route(&format!("{base}/{{name}}/plan"), get(plan).post(plan_with))
         .layer(middleware::from_fn(authenticate))
         .with_state(world)
@@ -209,21 +254,6 @@ async fn authenticate(headers: HeaderMap, request: Request, next: Next) -> Respo
         return next.run(request).await;
     }
     status(401, "Unauthorized", "the token is not known", &[])
-}
-
-async fn list(State(world): State<Shared>, UrlPath(resource): UrlPath<String>) -> Response {
-    let world = world.lock().unwrap();
-    let items: Vec<&Value> = world
-        .objects
-        .iter()
-        .filter(|((of, _), _)| *of == resource)
-        .map(|(_, object)| object)
-        .collect();
-    Json(json!({
-        "apiVersion": "vaultctl.dev/v1", "kind": "TenantList",
-        "metadata": { "resourceVersion": world.version.to_string() }, "items": items,
-    }))
-    .into_response()
 }
 
 async fn read(State(world): State<Shared>, UrlPath(key): UrlPath<(String, String)>) -> Answer {
@@ -256,7 +286,7 @@ async fn create(
     if options.contains_key("dryRun") {
         world.version = version;
     } else {
-        world.objects.insert(key, stored.clone());
+        world.put(key, stored.clone());
     }
     Ok((StatusCode::CREATED, Json(stored)).into_response())
 }
@@ -274,7 +304,7 @@ async fn replace(
         world.overtaken -= 1;
         before["metadata"]["labels"]["foreign"] = json!("yes");
         let changed = world.stamped(before.clone(), Some(&before));
-        world.objects.insert(key.clone(), changed);
+        world.put(key.clone(), changed);
         return Err(status(409, "Conflict", "the object has been modified", &[]));
     }
     let sent = &object["metadata"]["resourceVersion"];
@@ -294,7 +324,7 @@ async fn replace(
     if is_dry {
         world.version = version;
     } else {
-        world.objects.insert(key, stored.clone());
+        world.put(key, stored.clone());
     }
     Ok(Json(stored).into_response())
 }
@@ -313,20 +343,26 @@ async fn remove(
         let message = format!("{} has the file {}.yaml", key.1, key.1);
         return Err(status(409, "Conflict", &message, &[]));
     }
-    let object = world.objects.get_mut(&key).unwrap();
+    let mut object = world.objects[&key].clone();
+    let wanted = &body["preconditions"]["uid"];
+    if !wanted.is_null() && *wanted != object["metadata"]["uid"] {
+        return Err(status(409, "Conflict", "the uid is another one", &[]));
+    }
     if body.get("dryRun").is_some() {
-        return Ok(Json(object.clone()).into_response());
+        return Ok(Json(object).into_response());
     }
     if key.0 == "tenantclasses" {
-        world.objects.remove(&key);
+        world.take(&key);
         return Ok(Json(json!({ "kind": "Status", "apiVersion": "v1", "metadata": {},
             "status": "Success", "code": 200 }))
         .into_response());
     }
+    world.version += 1;
+    object["metadata"]["resourceVersion"] = json!(world.version.to_string());
     object["metadata"]["deletionTimestamp"] = json!("2026-03-01T13:00:00Z");
-    let answer = object.clone();
     world.writes.push(format!("DELETE {}/{}", key.0, key.1));
-    Ok(Json(answer).into_response())
+    world.put(key, object.clone());
+    Ok(Json(object).into_response())
 }
 
 async fn usage_facts(State(world): State<Shared>, Query(options): Options) -> Response {
@@ -338,23 +374,11 @@ async fn usage_facts(State(world): State<Shared>, Query(options): Options) -> Re
     Json(world.usage.iter().filter(is_wanted).collect::<Vec<_>>()).into_response()
 }
 
-/// Knows the one selector that `describe` and `events` send.
-async fn events(State(world): State<Shared>, Query(options): Options) -> Answer {
-    let world = world.lock().unwrap();
-    let Some(events) = &world.events else {
-        return Err(status(404, "NotFound", "the server could not find the resource", &[]));
-    };
-    let selector = options.get("fieldSelector");
-    let is_wanted = |event: &&Value| {
-        let about = &event["involvedObject"];
-        let (kind, name) = (about["kind"].as_str().unwrap(), about["name"].as_str().unwrap());
-        let own = format!("involvedObject.kind={kind},involvedObject.name={name}");
-        selector.is_none_or(|selector| *selector == own)
-    };
-    let items: Vec<&Value> = events.iter().filter(is_wanted).collect();
-    Ok(Json(json!({ "apiVersion": "v1", "kind": "EventList",
-        "metadata": { "resourceVersion": "1" }, "items": items }))
-    .into_response())
+async fn diagnosis(State(world): State<Shared>) -> Answer {
+    let diagnosis = world.lock().unwrap().diagnosis.clone();
+    diagnosis
+        .map(|diagnosis| Json(diagnosis).into_response())
+        .ok_or_else(|| status(404, "NotFound", "the server could not find the resource", &[]))
 }
 
 async fn plan(UrlPath((_, name)): UrlPath<(String, String)>) -> Response {

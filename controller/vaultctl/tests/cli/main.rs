@@ -2,11 +2,17 @@
 
 use std::io::Write as _;
 
+mod changing;
+mod choosing;
 mod completing;
+mod configuring;
 mod describing;
 mod fake;
+mod plugging;
+mod pruning;
 mod reading;
 mod usage;
+mod watching;
 mod writing;
 
 #[cfg(feature = "dev")]

@@ -51,7 +51,7 @@ fn a_tenant_is_told_with_its_own_events() {
         event("TenantClass", "acme", "NotMine", 1),
         event("Tenant", "acme", "Waiting", 3),
     ];
-    let text = describe(Resource::Tenant, &acme(), Some(&events), now());
+    let text = describe(Resource::Tenant, &acme(), &Trouble::None, Some(&events), now());
     insta::assert_snapshot!(text);
     assert!(!text.contains('\u{1b}'), "nothing of it speaks to the terminal");
 }
@@ -68,21 +68,49 @@ fn a_class_is_told_by_its_templates() {
             "volumes": [{ "name": "data", "sizeGb": 10, "deletionPolicy": "Retain" }],
         },
     }));
-    insta::assert_snapshot!(describe(Resource::TenantClass, &class, Some(&[]), now()));
+    insta::assert_snapshot!(describe(
+        Resource::TenantClass,
+        &class,
+        &Trouble::None,
+        Some(&[]),
+        now()
+    ));
 }
 
 #[test]
 fn what_is_not_there_and_what_is_not_known_are_told_apart() {
     let bare = Object(json!({ "metadata": { "name": "new" }, "spec": {} }));
-    let text = describe(Resource::Tenant, &bare, Some(&[]), now());
+    let text = describe(Resource::Tenant, &bare, &Trouble::None, Some(&[]), now());
     for name in ["Labels:", "Created:", "App:", "Conditions:", "Machines:", "Volumes:", "Events:"] {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.ends_with(" <none>"), "{line:?}");
     }
     let foreign = Object(json!({ "metadata": { "name": "new" }, "status": { "machines": 7 } }));
-    let text = describe(Resource::Tenant, &foreign, None, now());
+    let text = describe(Resource::Tenant, &foreign, &Trouble::None, None, now());
     for name in ["Conditions:", "Machines:", "Volumes:", "Events:"] {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.ends_with(" <unknown>"), "{line:?}");
     }
+}
+
+#[test]
+fn a_machine_that_does_not_come_up_is_told_with_its_exits_and_its_log() {
+    let diagnosis: Diagnosis = serde_json::from_value(json!({
+        "apiVersion": "vaultctl.dev/v1", "kind": "Diagnosis", "metadata": { "name": "acme" },
+        "machines": [
+            { "name": "acme-box-0", "id": "3d8d", "state": "stopped",
+              "exits": [{ "at": "2026-03-01T11:58:00Z", "exitCode": 137, "signal": 9,
+                  "oomKilled": true, "requestedStop": false, "restarting": true }],
+              "log": [{ "at": "2026-03-01T11:57:59Z", "message": "eating\u{1b}[31m memory\n" }] },
+            { "name": "acme-box-1", "id": "4e9e", "state": "failed", "exits": [], "log": [],
+              "trouble": "the logs could not be read: HTTP 503" },
+        ],
+    }))
+    .unwrap();
+    let text = describe(Resource::Tenant, &acme(), &Trouble::Known(diagnosis), None, now());
+    let told = text.split_once("Machine ").unwrap().1;
+    insta::assert_snapshot!(told);
+    let unknown = Trouble::Unknown("it is older".to_owned());
+    let text = describe(Resource::Tenant, &acme(), &unknown, None, now());
+    assert!(text.contains("\nDiagnosis:     <unknown> (it is older)\n"), "{text}");
 }

@@ -1,0 +1,3 @@
+//! `vaultctl replace`; it shares its work with `create`.
+
+pub(crate) use super::create::{ReplaceArgs as Args, run_replace as run};
