@@ -5,13 +5,15 @@ use std::process::Stdio;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
+use vault_tests::eventually::DEADLINE;
 use vault_tests::world::{World, WorldOptions};
 
 use crate::client::{Kubectl, Ran, run};
 use crate::transcript::Transcript;
 
 /// Names are derived from it, so that they are the same in each run.
-const MASTER_KEY: [u8; 32] = [7; 32];
+const MASTER_KEY: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 
 const CLASS: &str = r#"apiVersion: vaultctl.dev/v1
 kind: TenantClass
@@ -45,7 +47,7 @@ pub(crate) struct Story {
 impl Story {
     pub(crate) async fn start(kubectl: Kubectl) -> anyhow::Result<Self> {
         let options =
-            WorldOptions { master_key: Some(MASTER_KEY.to_vec()), ..WorldOptions::default() };
+            WorldOptions { master_key: Some(MASTER_KEY.into()), ..WorldOptions::default() };
         let world = World::start(options).await?;
         Ok(Self { kubectl, world, transcript: Transcript::default() })
     }
@@ -126,11 +128,11 @@ impl Story {
         let output = watch.stdout.take().context("its output")?;
         let mut lines = BufReader::new(output).lines();
         for wanted in ["EVENT", "ADDED", "ADDED"] {
-            let line = lines.next_line().await?.context("the watch ended")?;
+            let line = timeout(DEADLINE, lines.next_line()).await??.context("the watch ended")?;
             ensure!(line.starts_with(wanted), "{wanted}: {line}");
         }
         self.runs(0, &["label", "tenant", "acme", "seen=yes"]).await?;
-        let line = lines.next_line().await?.context("the watch ended")?;
+        let line = timeout(DEADLINE, lines.next_line()).await??.context("the watch ended")?;
         ensure!(line.starts_with("MODIFIED") && line.contains("seen=yes"), "{line}");
         watch.kill().await?;
         self.runs(0, &["label", "tenant", "acme", "seen-"]).await?;

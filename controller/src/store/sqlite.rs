@@ -224,7 +224,7 @@ impl Store for SqliteStore {
             audit::append(connection, &record)?;
             objects::put(connection, object, expected)
         };
-        self.writer.write(verb).await
+        self.writer.change(verb).await
     }
 
     async fn remove_object_audited(
@@ -239,7 +239,7 @@ impl Store for SqliteStore {
             audit::append(connection, &record)?;
             objects::remove(connection, kind, &name, expected)
         };
-        self.writer.write(verb).await
+        self.writer.change(verb).await
     }
 
     async fn append_audit(&self, record: AuditRecord) -> Result<(), StoreError> {
