@@ -2,15 +2,11 @@
 //! grammar.
 
 pub mod fields;
-pub mod labels;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+pub use vault_api::selector::{LabelSelector, Labels};
 
 use fields::FieldSelector;
-use labels::LabelSelector;
-
-/// The labels of an object, as they are stored.
-pub type Labels = Map<String, Value>;
 
 /// What an object must be to be selected; both hold together. The default selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

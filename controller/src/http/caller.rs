@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use vault_api::operator::Role;
+use vault_api::selector::LabelSelectorError;
 
-use crate::select::Selection;
-use crate::select::labels::{LabelSelector, LabelSelectorError};
+use crate::select::{LabelSelector, Selection};
 use crate::store::{Kind, StoredObject};
 
 /// The name of the controller's own token in the audit log; no other token may have it.

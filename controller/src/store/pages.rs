@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::objects::{COLUMNS, decode, resource_version, rows_max};
 use super::{Kind, StoreError, StoredObject, history};
-use crate::select::labels::LabelSelector;
+use crate::select::LabelSelector;
 
 /// Which objects of a kind.
 #[derive(Clone, Debug, Default)]

@@ -469,7 +469,7 @@ async fn pages_hold_what_was_asked_for_and_tell_what_follows() {
     for (name, tier) in [("a", "pro"), ("b", "free"), ("c", "pro"), ("d", "pro"), ("e", "free")] {
         store.put_object(labelled(name, tier), None).await.unwrap();
     }
-    let pro: crate::select::labels::LabelSelector = "tier=pro".parse().unwrap();
+    let pro: crate::select::LabelSelector = "tier=pro".parse().unwrap();
     let everything = PageQuery { limit: 2, count: true, ..PageQuery::default() };
     let selected = PageQuery { labels: pro, ..everything.clone() };
     let after =

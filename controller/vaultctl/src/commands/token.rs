@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 use vault_api::object::API_VERSION;
 use vault_api::operator::{self, OperatorToken, Role};
-use vault_api::selector::Selector;
+use vault_api::selector::LabelSelector;
 
 use crate::cli::Globals;
 use crate::client::Client;
@@ -131,7 +131,7 @@ fn role(text: &str) -> Result<Role, String> {
 
 /// A selector that can be read; the controller gets its text.
 fn selector(text: &str) -> Result<String, String> {
-    match text.parse::<Selector>() {
+    match text.parse::<LabelSelector>() {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),
     }

@@ -4,7 +4,6 @@
 mod lists;
 mod patches;
 mod run;
-mod selector;
 mod watches;
 
 use std::collections::BTreeMap;

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::{Path as UrlPath, RawQuery, State};
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
+use vault_api::selector::LabelSelector;
 
-use super::selector::Selector;
 use super::{Answer, Shared, status, watches};
 
 /// The fields that can be selected by.
@@ -17,7 +17,7 @@ const FIELDS: [&str; 5] =
 /// What the query of a list or a watch says.
 #[derive(Debug, Default)]
 pub(super) struct Query {
-    labels: Option<Selector>,
+    labels: Option<LabelSelector>,
     fields: Vec<(String, String)>,
     options: BTreeMap<String, String>,
 }
@@ -27,7 +27,8 @@ impl Query {
         let url = format!("http://x/?{raw}");
         let options: BTreeMap<String, String> =
             reqwest::Url::parse(&url).unwrap().query_pairs().into_owned().collect();
-        let labels = options.get("labelSelector").map(|text| text.parse::<Selector>()).transpose();
+        let labels =
+            options.get("labelSelector").map(|text| text.parse::<LabelSelector>()).transpose();
         let mut fields = Vec::new();
         let selector = options.get("fieldSelector").map(String::as_str).unwrap_or_default();
         for part in selector.split(',').filter(|part| !part.is_empty()) {
@@ -43,17 +44,12 @@ impl Query {
 
     /// Whether an object is selected.
     pub(super) fn selects(&self, object: &Value) -> bool {
-        let labels: BTreeMap<&str, &str> = object["metadata"]["labels"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
-            .collect();
+        let labels = object["metadata"]["labels"].as_object();
         let has = |(field, wanted): &(String, String)| {
             let found = object.pointer(&format!("/{}", field.replace('.', "/")));
             found.and_then(Value::as_str).unwrap_or_default() == wanted
         };
-        self.labels.as_ref().is_none_or(|labels_are| labels_are.matches(&labels))
+        self.labels.as_ref().is_none_or(|wanted| wanted.matches(labels))
             && self.fields.iter().all(has)
     }
 

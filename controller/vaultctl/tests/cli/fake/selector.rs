@@ -1,3 +1,0 @@
-//! Label selectors, as the controller reads them too.
-
-pub(crate) use vault_api::selector::Selector;
