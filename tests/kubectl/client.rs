@@ -90,7 +90,7 @@ pub(crate) async fn run(mut command: Command, input: Option<&str>) -> anyhow::Re
     let ended = tokio::time::timeout(LIMIT, child.wait_with_output());
     let output = ended.await.with_context(|| format!("it did not end: {command:?}"))??;
     let log = String::from_utf8_lossy(&output.stderr);
-    let (own, rest): (Vec<&str>, Vec<&str>) = log.lines().partition(|line| is_log(line));
+    let (own, rest) = parted(&log);
     Ok(Ran {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -109,6 +109,17 @@ fn program(minor: u32) -> Option<PathBuf> {
         .filter_map(|folder| fs::canonicalize(folder.join("kubectl")).ok())
         .filter_map(|file| file.parent().map(Path::to_owned));
     beside.chain(folders.clone()).map(|folder| folder.join(&name)).find(|file| file.is_file())
+}
+
+/// The lines of kubectl's own log, and the others. At this level its log quotes refusals whole, over
+/// several lines from `[{` to `}]`.
+fn parted(text: &str) -> (Vec<&str>, Vec<&str>) {
+    let mut quoting = false;
+    text.lines().partition(|line| {
+        let own = quoting || is_log(line);
+        quoting = own && !line.ends_with("}]") && (quoting || line.ends_with("[{"));
+        own
+    })
 }
 
 /// Whether a line is of klog: `I1122 07:58:01.544102   29313 file.go:553] …`.

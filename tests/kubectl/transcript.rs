@@ -19,14 +19,14 @@ static PASSING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\b01[0-9A-HJKMNP-TV-Z]{24}\b", "ULID"),
         (r"\bvol_[0-9a-z]+", "VOLUME"),
         (r"sha256:[0-9a-f]{64}", "DIGEST"),
-        (r"\b(continue|timeoutSeconds|timeout|hash)=[^& ]+", "$1=…"),
+        (r"\b(continue|timeoutSeconds|timeout|hash)=[^& \n]+", "$1=…"),
         (r"fdaa:[0-9a-f:]+", "ADDRESS"),
         (r"127\.0\.0\.1:\d+", "HOST"),
         (r"/tmp/[A-Za-z0-9._/-]+", "FILE"),
         (r"\b(\d+d)?(\d+h)?(\d+m)?\d+s\b", "AGE"),
         // How often something was said, and how many columns that took.
         (r" *\(x\d+ over AGE\)", ""),
-        (r"(?m) {2,}", "  "),
+        (r" {2,}", "  "),
         (r"(?m)[ \t]+$", ""),
     ]
     .map(|(pattern, stands_for)| (Regex::new(pattern).expect("a pattern"), stands_for))
