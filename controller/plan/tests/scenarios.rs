@@ -14,11 +14,13 @@ use model::{Fate, World};
 use vault_api::check::Document;
 use vault_api::manifest::read_manifest;
 use vault_api::tenant::{TenantClassSpec, TenantSpec};
-use vault_plan::action::{Action, Plan};
+use vault_plan::action::{Action, ActionKind, AppPlace, Plan};
 use vault_plan::desired::{Desired, TenantInput};
 use vault_plan::identity::ControllerId;
 use vault_plan::metadata;
-use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization, PlatformState};
+use vault_plan::observed::{
+    Hold, HoldKind, Observed, ObservedOrganization, PlatformState, VolumeGap,
+};
 use vault_plan::policy::Policy;
 
 const ACME: &str = include_str!("scenarios/acme.yaml");
@@ -419,6 +421,49 @@ fn a_machine_that_moved_to_another_app_is_deleted_where_it_is() {
     insta::assert_snapshot!("app_changed", scenario.picture());
     scenario.delete("acme");
     insta::assert_snapshot!("app_changed_and_deleted", scenario.picture());
+}
+
+#[test]
+fn an_app_that_was_there_is_asked_before_it_gets_a_volume_and_gets_none_in_doubt() {
+    let cold = Scenario::new(ACME).plan(ObservedOrganization::default());
+    assert!(cold.to_confirm.is_empty(), "a new app has no volumes");
+    let scenario = Scenario::converged(ACME);
+    assert!(scenario.plan(scenario.world.lists()).to_confirm.is_empty(), "nothing is made");
+
+    // An empty list of machines and volumes, and the app is there.
+    let mut lists = scenario.world.lists();
+    lists.machines.clear();
+    lists.volumes.clear();
+    let app = lists.apps[0].clone();
+    let place = AppPlace { organization: "local".into(), app: app.clone() };
+    let plan = scenario.plan(lists.clone());
+    assert!(plan.actions.iter().any(|one| one.action.kind() == ActionKind::CreateVolume));
+    assert_eq!(plan.to_confirm, BTreeSet::from([place.clone()]));
+    for (gap, name) in [
+        (VolumeGap::Counted(1), "volumes_counted_and_not_shown"),
+        (VolumeGap::Unread("no answer".to_owned()), "volumes_unread"),
+    ] {
+        let mut lists = lists.clone();
+        lists.gaps.volumes.insert(app.clone(), gap);
+        let plan = scenario.plan(lists);
+        assert_eq!(plan.to_confirm, BTreeSet::from([place.clone()]), "it is asked again");
+        insta::assert_snapshot!(name, picture(&plan));
+    }
+    // A gap in the volumes of one app is nothing to another one, nor to what runs.
+    let gap = VolumeGap::Counted(7);
+    let other =
+        scenario.picture_of(|lists| drop(lists.gaps.volumes.insert("x".into(), gap.clone())));
+    let own = scenario.picture_of(|lists| drop(lists.gaps.volumes.insert(app, gap)));
+    assert_eq!([&other, &own], [&scenario.picture(); 2]);
+}
+
+#[test]
+fn a_volume_in_an_app_that_is_no_longer_named_is_told_of_when_another_one_is_made() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("region: ord", "region: ord\n      count: 0"));
+    scenario.converge();
+    scenario.apply(&ACME.replace("spec:", "spec:\n  app: elsewhere"));
+    insta::assert_snapshot!("app_changed_without_machines", scenario.picture());
 }
 
 #[test]
