@@ -527,3 +527,40 @@ fn a_new_value_of_a_secret_is_set_first_and_restarts_machines_within_the_budget(
     assert!(versions(&next).iter().all(Option::is_some), "{next:?}");
     assert!(!versions(&next).is_empty());
 }
+
+#[test]
+fn a_config_of_containers_is_sent_as_it_is_written_but_for_our_metadata() {
+    // The platform's multi-container machines: a config without an image of its own.
+    let config = serde_json::json!({
+        "containers": [{
+            "name": "web", "image": "nginx:1", "exec": ["x"], "entrypoint": ["e"], "cmd": ["c"],
+            "user": "u", "env": { "A": "1" }, "restart": { "policy": "always" },
+            "env_from": [{ "env_var": "ID", "field_ref": "id" }],
+            "secrets": [{ "env_var": "S", "name": "S" }],
+            "files": [{ "guest_path": "/a", "raw_value": "YQ==", "mode": 420 }],
+            "stop": { "signal": "SIGINT" },
+            "depends_on": [{ "name": "db", "condition": "healthy" }],
+            "healthchecks": [{
+                "name": "up", "kind": "readiness", "interval": 5, "timeout": 2, "grace_period": 1,
+                "success_threshold": 1, "failure_threshold": 3, "unhealthy": "stop",
+                "exec": { "command": ["true"] },
+            }],
+            "mounts": [{ "name": "scratch", "path": "/scratch" }],
+        }],
+        "volumes": [{ "name": "scratch", "temp_dir": { "storage_type": "disk", "size_mb": 64 } }],
+    });
+    let machine = serde_json::json!({ "name": "box", "region": "ord", "config": config });
+    let tenant = serde_json::json!({
+        "apiVersion": "vaultctl.dev/v1", "kind": "Tenant", "metadata": { "name": "acme" },
+        "spec": { "machines": [machine] },
+    });
+    let plan = Scenario::new(&tenant.to_string()).plan(ObservedOrganization::default());
+    let creates = plan.actions.into_iter().filter_map(|planned| match planned.action {
+        Action::CreateMachine(create) => Some(create.config.complete("intent", None)),
+        _ => None,
+    });
+    let [mut sent] = <[_; 1]>::try_from(creates.collect::<Vec<_>>()).unwrap();
+    let ours = sent.remove("metadata").unwrap();
+    assert!(ours.as_object().unwrap().keys().all(|key| key.starts_with("vault_")), "{ours}");
+    assert_eq!(serde_json::Value::Object(sent), config);
+}

@@ -61,7 +61,7 @@ async fn usage_facts_outlive_a_machine_and_its_tenant() -> anyhow::Result<()> {
             tenant["status"]["conditions"].to_string().contains("SourceMissing")
         })
         .await?;
-    let _ = world.vaultctl(&["delete", "tenant", "acme", "--yes"]).await?.expect(0);
+    drop(world.vaultctl(&["delete", "tenant", "acme", "--yes"]).await?.expect(0));
     eventually("both are deleted in the facts, and the tenant is gone", async || {
         let rows = facts(&["usage-facts", "--tenant", "acme"]).await?;
         let all = rows.as_array().cloned().unwrap_or_default();
@@ -96,7 +96,7 @@ async fn the_audit_log_names_who_wrote_what_and_how_it_ended() -> anyhow::Result
     send(&ci, "umbra").await?.expect(201);
     assert_eq!(send(&ci, "umbra").await?.status, 409);
     send(world.client()?, "nimbus").await?.expect(201);
-    let _ = world.vaultctl(&["delete", "tenant", "umbra", "--yes"]).await?.expect(0);
+    drop(world.vaultctl(&["delete", "tenant", "umbra", "--yes"]).await?.expect(0));
 
     let log = world.vaultctl(&["audit-log", "-o", "json"]).await?.expect(0);
     let records = log.json()?["items"].as_array().expect("records").clone();
