@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 use ulid::Ulid;
-use vault_plan::action::{Action, ActionKind, Plan, PlannedAction};
+use vault_plan::action::{Action, ActionKind, CreateVolume, Plan, PlannedAction};
 use vault_plan::observed::{HoldKind, SecretState};
 use vault_plan::time::UnixMillis;
 
@@ -181,10 +181,19 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             let target = action.target();
             let done = Done { kind: action.action.kind(), name: action.external_name().to_owned() };
             let rest = &ids[place + 1..];
+            let left_behind = left_behind(&action.action);
             match self.act(ids[place], action, &mut made).await? {
                 Acted::Worked => {
                     let message = format!("{target} {}", done.kind.past_tense());
                     self.tell_normal(&turn.tenant, done.kind, message);
+                    if let Some(message) = left_behind {
+                        (self.tell)(Event::warning(
+                            self.clock.now(),
+                            &turn.tenant,
+                            "LeftBehind",
+                            message,
+                        ));
+                    }
                     turn.done.push(done);
                 }
                 Acted::WasThere => {
@@ -299,6 +308,19 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
     fn tell_warning(&self, tenant: &str, kind: ActionKind, message: &str) {
         (self.tell)(Event::warning(self.clock.now(), tenant, kind.word(), message));
     }
+}
+
+/// What is to be told of data that a new volume does not have.
+fn left_behind(action: &Action) -> Option<String> {
+    let Action::CreateVolume(CreateVolume { left_behind: Some(left), name, machine, .. }) = action
+    else {
+        return None;
+    };
+    Some(format!(
+        "volume {name} of {machine} is new and empty: volume {} in app {}, which the manifest no \
+         longer names, stays there with its data",
+        left.id, left.app
+    ))
 }
 
 /// The id of what an action is about, if that exists already.

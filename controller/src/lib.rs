@@ -23,6 +23,7 @@ pub mod accept;
 pub mod folder;
 pub mod store;
 
+mod confirm;
 pub mod execute;
 pub mod observe;
 pub mod reconcile;

@@ -11,11 +11,11 @@
 //! Lists lag, leave regions out, and were once empty for everybody (28 April 2026). What we know by
 //! id is gone only when the platform says so by id.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use thiserror::Error;
 use vault_cloud::error::CallError;
-use vault_plan::observed::{Gaps, ObservedOrganization, PlatformState};
+use vault_plan::observed::{Gaps, ObservedOrganization, PlatformState, VolumeGap};
 
 use crate::platform::Platform;
 
@@ -104,7 +104,7 @@ async fn one<P: Platform>(
         app_ids: apps.ids,
         machines: machines.machines,
         volumes: volumes.volumes,
-        gaps: Gaps { regions: machines.error_regions, unclear: None },
+        gaps: Gaps { regions: machines.error_regions, ..Gaps::default() },
     };
     let unreadable = machines.unreadable + volumes.unreadable;
     if unreadable > 0 {
@@ -115,6 +115,7 @@ async fn one<P: Platform>(
         observed.gaps.unclear = Some("the platform's list of apps is not whole".to_owned());
     }
     confirm(platform, &mut observed, known, gone).await;
+    observed.gaps.volumes = uncounted(apps.volume_counts, &observed, volumes.departing);
     observed.machines.retain(|machine| machine.state != PlatformState::Destroyed);
     Ok(observed)
 }
@@ -227,6 +228,21 @@ fn missing(
         apps.extend(unseen.map(|(app, _)| app.clone()));
     }
     (machines, apps)
+}
+
+/// The apps of which the list of apps counts more volumes than are shown.
+fn uncounted(
+    mut counts: BTreeMap<String, u64>,
+    observed: &ObservedOrganization,
+    departing: Vec<String>,
+) -> BTreeMap<String, VolumeGap> {
+    let mut shown: HashMap<&str, u64> = HashMap::with_capacity(counts.len());
+    let apps = observed.volumes.iter().map(|volume| volume.app.as_str());
+    for app in apps.chain(departing.iter().map(String::as_str)) {
+        *shown.entry(app).or_default() += 1;
+    }
+    counts.retain(|app, count| shown.get(app.as_str()).is_none_or(|shown| *shown < *count));
+    counts.into_iter().map(|(app, count)| (app, VolumeGap::Counted(count))).collect()
 }
 
 #[cfg(test)]

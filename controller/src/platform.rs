@@ -23,6 +23,8 @@ pub struct AppList {
     pub ids: BTreeMap<String, String>,
     /// The organization's own id, likewise.
     pub organization_id: Option<String>,
+    /// How many volumes each app has, by name, as far as the platform says; none are left out.
+    pub volume_counts: BTreeMap<String, u64>,
     /// Some are missing from this list.
     pub partial: bool,
 }
@@ -38,11 +40,13 @@ pub struct MachineList {
     pub unreadable: usize,
 }
 
-/// The volumes of one organization.
+/// The volumes of one organization, or of one app.
 #[derive(Clone, Debug, Default)]
 pub struct VolumeList {
-    /// Volumes of all apps that are not being destroyed.
+    /// Volumes that are not being destroyed.
     pub volumes: Vec<ObservedVolume>,
+    /// The apps of those that are, one entry per volume.
+    pub departing: Vec<String>,
     /// How many rows could not be read.
     pub unreadable: usize,
 }

@@ -22,6 +22,7 @@ use vault_plan::time::UnixMillis;
 use crate::accept::finalizers;
 use crate::agents::Agents;
 use crate::clock::Clock;
+use crate::confirm::confirm;
 use crate::events::Event;
 use crate::execute::{Turn, execute};
 use crate::fleet::Fleet;
@@ -262,7 +263,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         };
         let needed = vault_plan::needs_snapshots(&desired, &observed);
         observed.snapshots = snapshots::look(&*self.platform, needed).await;
-        let plan = vault_plan::plan(&desired, &observed, &self.config.policy, now);
+        let policy = &self.config.policy;
+        let mut plan = vault_plan::plan(&desired, &observed, policy, now);
+        if confirm(&*self.platform, &plan.to_confirm, &mut observed.organizations).await {
+            plan = vault_plan::plan(&desired, &observed, policy, now);
+        }
         let (unread, unsettled) = (look.failures, settled.open);
         Ok(Planned { desired, observed, plan, unread, unsettled })
     }

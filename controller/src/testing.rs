@@ -177,6 +177,8 @@ pub(crate) struct World {
     pub(crate) unreadable_secrets: usize,
     /// What machines that were made or updated had to wait for, in order.
     pub(crate) min_secrets_versions: Vec<Option<u64>>,
+    /// How many volumes the list of apps counts, by app.
+    pub(crate) volume_counts: BTreeMap<String, u64>,
     /// How programs ended, by the machines' ids, newest first.
     pub(crate) exits: HashMap<String, Vec<Exit>>,
     /// What machines printed, by their ids, oldest first.
@@ -297,6 +299,7 @@ impl Platform for FakePlatform {
             names: world.apps.clone(),
             ids: ids.collect(),
             organization_id: Some("9".to_owned()),
+            volume_counts: world.volume_counts.clone(),
             partial: world.partial_apps,
         })
     }
@@ -317,7 +320,7 @@ impl Platform for FakePlatform {
         let world = self.read(format!("volumes {organization}"))?;
         let is_shown = |volume: &&ObservedVolume| !world.unlisted.contains(&volume.id);
         let volumes = world.volumes.iter().filter(is_shown).cloned().collect();
-        Ok(VolumeList { volumes, unreadable: 0 })
+        Ok(VolumeList { volumes, ..VolumeList::default() })
     }
 
     async fn machine(&self, _: &str, id: &str) -> Result<Option<ObservedMachine>, CallError> {
@@ -331,7 +334,7 @@ impl Platform for FakePlatform {
             volume.app == app && !world.unlisted_in_app.contains(&volume.id)
         };
         let volumes = world.volumes.iter().filter(is_shown).cloned().collect();
-        Ok(VolumeList { volumes, unreadable: 0 })
+        Ok(VolumeList { volumes, ..VolumeList::default() })
     }
 
     async fn volume(&self, _: &str, id: &str) -> Result<Option<ObservedVolume>, CallError> {

@@ -1,6 +1,7 @@
 //! The end-to-end stories, one module each.
 
 mod bad_input;
+mod breadth;
 mod counts;
 mod crash;
 mod deletion;

@@ -44,6 +44,8 @@ pub struct WorldOptions {
     pub prune: bool,
     /// The controller's master key, for worlds that are to give things the same names.
     pub master_key: Option<Vec<u8>>,
+    /// Variables of the controller's environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for WorldOptions {
@@ -55,6 +57,7 @@ impl Default for WorldOptions {
             settle_after: Duration::from_millis(200),
             prune: false,
             master_key: None,
+            environment: Vec::new(),
         }
     }
 }
@@ -103,6 +106,7 @@ impl World {
         let folder = tempfile::Builder::new().prefix("vault-world-").tempdir()?;
         fs::create_dir(folder.path().join("manifests"))?;
         fs::create_dir(folder.path().join("controller"))?;
+        fs::create_dir(folder.path().join("secrets"))?;
         if let Some(key) = &options.master_key {
             write_private(&folder.path().join("controller/master.key"), key)?;
         }
@@ -241,7 +245,10 @@ impl World {
             .arg(self.path("manifests"))
             .arg("--data-dir")
             .arg(data_dir)
+            .arg("--secrets-dir")
+            .arg(self.path("secrets"))
             .args(self.options.prune.then_some("--prune"))
+            .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
             .env("FLY_API_TOKEN", &self.tokens.local)
             .env_remove("FLY_API_BASE")
             .env_remove("VAULT_MASTER_KEY_FILE");

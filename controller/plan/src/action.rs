@@ -1,5 +1,6 @@
 //! What a plan asks for: each action is one call to the platform, complete in itself.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,8 +21,21 @@ pub struct Plan {
     pub actions: Vec<PlannedAction>,
     /// What would be done for tenants whose `reconcile` is `Paused`. Never carried out.
     pub withheld: Vec<PlannedAction>,
+    /// Apps that were there before and are about to get a volume, or would if it were certain that
+    /// they have none of that name. Whoever carries the plan out first asks each for its own list
+    /// of volumes, and plans again with what it says.
+    pub to_confirm: BTreeSet<AppPlace>,
     /// Why each tenant is not there yet.
     pub report: Report,
+}
+
+/// An app, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AppPlace {
+    /// The organization's slug.
+    pub organization: Arc<str>,
+    /// The app's name.
+    pub app: String,
 }
 
 /// One action, for whom, and why.
@@ -101,6 +115,17 @@ pub struct CreateVolume {
     pub machine: String,
     /// The snapshot whose data it begins with.
     pub snapshot: Option<String>,
+    /// A volume of the same name in another app, which the tenant leaves behind with its data.
+    pub left_behind: Option<LeftBehind>,
+}
+
+/// A volume that a tenant had in an app that its manifest no longer names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// Fly's id.
+    pub id: String,
+    /// The app that it is in.
+    pub app: String,
 }
 
 /// A volume to be made larger.

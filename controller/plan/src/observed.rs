@@ -77,6 +77,32 @@ pub struct Gaps {
     pub regions: BTreeSet<String>,
     /// Any other reason, as a sentence: rows that could not be read, or many things gone at once.
     pub unclear: Option<String>,
+    /// Apps that hold volumes which no list shows, or may do so, by their names. Names of volumes
+    /// are not unique, so a second one would not be refused.
+    pub volumes: BTreeMap<String, VolumeGap>,
+}
+
+/// Why it is not known which volumes an app has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeGap {
+    /// The list of apps counts this many, and the lists of volumes show fewer.
+    Counted(u64),
+    /// The app's own list could not be read, for this reason.
+    Unread(String),
+}
+
+impl VolumeGap {
+    /// The same as a sentence, about an app.
+    #[must_use]
+    pub fn sentence(&self, app: &str) -> String {
+        match self {
+            Self::Counted(count) => format!(
+                "the platform counts {count} volumes in app {app} and its lists show fewer, so the \
+                 one with the data may be hidden"
+            ),
+            Self::Unread(why) => format!("the volumes of app {app} could not be read: {why}"),
+        }
+    }
 }
 
 impl Gaps {

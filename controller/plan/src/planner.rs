@@ -14,9 +14,10 @@ mod index;
 mod unwanted;
 mod wanted;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::action::{Action, Plan, PlannedAction, RemoveSecret, SetSecret};
+use crate::action::{Action, AppPlace, Plan, PlannedAction, RemoveSecret, SetSecret};
 use crate::desired::{Desired, DesiredTenant};
 use crate::observed::{Observed, ObservedMachine, SecretState};
 use crate::policy::Policy;
@@ -43,10 +44,11 @@ pub fn plan(desired: &Desired, observed: &Observed, policy: &Policy, now: UnixMi
         index: &index,
         actions: Vec::new(),
         withheld: Vec::new(),
+        to_confirm: BTreeSet::new(),
     };
     let tenants = desired.tenants.iter().map(|tenant| planner.tenant(tenant)).collect();
-    let Planner { actions, withheld, .. } = planner;
-    Plan { actions, withheld, report: Report { tenants, strays: index.strays() } }
+    let Planner { actions, withheld, to_confirm, .. } = planner;
+    Plan { actions, withheld, to_confirm, report: Report { tenants, strays: index.strays() } }
 }
 
 struct Planner<'a> {
@@ -58,6 +60,7 @@ struct Planner<'a> {
     budget: Budget,
     actions: Vec<PlannedAction>,
     withheld: Vec<PlannedAction>,
+    to_confirm: BTreeSet<AppPlace>,
 }
 
 impl<'a> Planner<'a> {
@@ -78,6 +81,7 @@ impl<'a> Planner<'a> {
         } else {
             self.converge(&mut draft);
         }
+        self.to_confirm.extend(draft.app_to_confirm());
         let actions = if tenant.paused { &mut self.withheld } else { &mut self.actions };
         draft.finish(gone, actions)
     }

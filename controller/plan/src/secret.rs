@@ -6,9 +6,14 @@
 //!   nothing known ─▶ a machine in the app carries the wanted hash? yes ─▶ leave it   no ─▶ set it
 //! ```
 
+use std::borrow::Cow;
+
 use crate::desired::DesiredSecret;
 use crate::metadata::Marks;
 use crate::observed::{ObservedMachine, SecretState};
+
+/// How many characters of a hash are shown: 48 bits, so that two values do not look the same.
+const DIGEST_SHOWN: usize = 12;
 
 /// Why a secret has to be set; `None` if it is as wanted. `machines` are the tenant's own in the
 /// app.
@@ -19,15 +24,18 @@ pub(crate) fn need<'a>(
     known: Option<&SecretState>,
     app_exists: bool,
     machines: impl IntoIterator<Item = &'a ObservedMachine>,
-) -> Option<&'static str> {
+) -> Option<Cow<'static, str>> {
     if !app_exists {
-        return Some("its app is new");
+        return Some("its app is new".into());
     }
     match known {
         Some(SecretState::Set { hash }) if *hash == wanted.hash => None,
-        Some(SecretState::Set { .. }) => Some("its value is another now"),
-        Some(SecretState::Changed) => Some("somebody else changed it"),
-        Some(SecretState::Missing) => Some("somebody else removed it"),
+        Some(SecretState::Set { hash }) => {
+            let (before, after) = (veiled(hash), veiled(&wanted.hash));
+            Some(format!("its value is another now: {before} → {after}").into())
+        }
+        Some(SecretState::Changed) => Some("somebody else changed it".into()),
+        Some(SecretState::Missing) => Some("somebody else removed it".into()),
         // A mark is written only after the secret was set, and outlives our memory.
         None if machines
             .into_iter()
@@ -35,8 +43,14 @@ pub(crate) fn need<'a>(
         {
             None
         }
-        None => Some("it is not known to be set"),
+        None => Some("it is not known to be set".into()),
     }
+}
+
+/// A secret as people see it: that there is a value, and the beginning of its keyed hash, by which
+/// two values are told apart and none is guessed.
+fn veiled(hash: &str) -> String {
+    format!("*** (digest {})", hash.get(..DIGEST_SHOWN).unwrap_or(hash))
 }
 
 #[cfg(test)]
@@ -75,5 +89,8 @@ mod tests {
             assert_eq!(reason.is_some(), expected, "{known:?}, {app_exists}, {machine:?}");
         }
         assert!(need(wanted, None, true, []).is_some());
+        let rotated = need(wanted, set("ffeeddccbbaa99").as_ref(), true, []).unwrap();
+        let shown = "*** (digest ffeeddccbbaa) → *** (digest 001122334455)";
+        assert_eq!(rotated, format!("its value is another now: {shown}"));
     }
 }

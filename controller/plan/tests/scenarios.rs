@@ -14,11 +14,13 @@ use model::{Fate, World};
 use vault_api::check::Document;
 use vault_api::manifest::read_manifest;
 use vault_api::tenant::{TenantClassSpec, TenantSpec};
-use vault_plan::action::{Action, Plan};
+use vault_plan::action::{Action, ActionKind, AppPlace, Plan};
 use vault_plan::desired::{Desired, TenantInput};
 use vault_plan::identity::ControllerId;
 use vault_plan::metadata;
-use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization, PlatformState};
+use vault_plan::observed::{
+    Hold, HoldKind, Observed, ObservedOrganization, PlatformState, VolumeGap,
+};
 use vault_plan::policy::Policy;
 
 const ACME: &str = include_str!("scenarios/acme.yaml");
@@ -422,6 +424,49 @@ fn a_machine_that_moved_to_another_app_is_deleted_where_it_is() {
 }
 
 #[test]
+fn an_app_that_was_there_is_asked_before_it_gets_a_volume_and_gets_none_in_doubt() {
+    let cold = Scenario::new(ACME).plan(ObservedOrganization::default());
+    assert!(cold.to_confirm.is_empty(), "a new app has no volumes");
+    let scenario = Scenario::converged(ACME);
+    assert!(scenario.plan(scenario.world.lists()).to_confirm.is_empty(), "nothing is made");
+
+    // An empty list of machines and volumes, and the app is there.
+    let mut lists = scenario.world.lists();
+    lists.machines.clear();
+    lists.volumes.clear();
+    let app = lists.apps[0].clone();
+    let place = AppPlace { organization: "local".into(), app: app.clone() };
+    let plan = scenario.plan(lists.clone());
+    assert!(plan.actions.iter().any(|one| one.action.kind() == ActionKind::CreateVolume));
+    assert_eq!(plan.to_confirm, BTreeSet::from([place.clone()]));
+    for (gap, name) in [
+        (VolumeGap::Counted(1), "volumes_counted_and_not_shown"),
+        (VolumeGap::Unread("no answer".to_owned()), "volumes_unread"),
+    ] {
+        let mut lists = lists.clone();
+        lists.gaps.volumes.insert(app.clone(), gap);
+        let plan = scenario.plan(lists);
+        assert_eq!(plan.to_confirm, BTreeSet::from([place.clone()]), "it is asked again");
+        insta::assert_snapshot!(name, picture(&plan));
+    }
+    // A gap in the volumes of one app is nothing to another one, nor to what runs.
+    let gap = VolumeGap::Counted(7);
+    let other =
+        scenario.picture_of(|lists| drop(lists.gaps.volumes.insert("x".into(), gap.clone())));
+    let own = scenario.picture_of(|lists| drop(lists.gaps.volumes.insert(app, gap)));
+    assert_eq!([&other, &own], [&scenario.picture(); 2]);
+}
+
+#[test]
+fn a_volume_in_an_app_that_is_no_longer_named_is_told_of_when_another_one_is_made() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("region: ord", "region: ord\n      count: 0"));
+    scenario.converge();
+    scenario.apply(&ACME.replace("spec:", "spec:\n  app: elsewhere"));
+    insta::assert_snapshot!("app_changed_without_machines", scenario.picture());
+}
+
+#[test]
 fn a_tenant_without_a_volume_for_its_machine_is_not_updated() {
     let mut scenario = Scenario::converged(ACME);
     scenario.world.volumes.clear();
@@ -481,4 +526,41 @@ fn a_new_value_of_a_secret_is_set_first_and_restarts_machines_within_the_budget(
     let next = scenario.plan(scenario.world.lists());
     assert!(versions(&next).iter().all(Option::is_some), "{next:?}");
     assert!(!versions(&next).is_empty());
+}
+
+#[test]
+fn a_config_of_containers_is_sent_as_it_is_written_but_for_our_metadata() {
+    // The platform's multi-container machines: a config without an image of its own.
+    let config = serde_json::json!({
+        "containers": [{
+            "name": "web", "image": "nginx:1", "exec": ["x"], "entrypoint": ["e"], "cmd": ["c"],
+            "user": "u", "env": { "A": "1" }, "restart": { "policy": "always" },
+            "env_from": [{ "env_var": "ID", "field_ref": "id" }],
+            "secrets": [{ "env_var": "S", "name": "S" }],
+            "files": [{ "guest_path": "/a", "raw_value": "YQ==", "mode": 420 }],
+            "stop": { "signal": "SIGINT" },
+            "depends_on": [{ "name": "db", "condition": "healthy" }],
+            "healthchecks": [{
+                "name": "up", "kind": "readiness", "interval": 5, "timeout": 2, "grace_period": 1,
+                "success_threshold": 1, "failure_threshold": 3, "unhealthy": "stop",
+                "exec": { "command": ["true"] },
+            }],
+            "mounts": [{ "name": "scratch", "path": "/scratch" }],
+        }],
+        "volumes": [{ "name": "scratch", "temp_dir": { "storage_type": "disk", "size_mb": 64 } }],
+    });
+    let machine = serde_json::json!({ "name": "box", "region": "ord", "config": config });
+    let tenant = serde_json::json!({
+        "apiVersion": "vaultctl.dev/v1", "kind": "Tenant", "metadata": { "name": "acme" },
+        "spec": { "machines": [machine] },
+    });
+    let plan = Scenario::new(&tenant.to_string()).plan(ObservedOrganization::default());
+    let creates = plan.actions.into_iter().filter_map(|planned| match planned.action {
+        Action::CreateMachine(create) => Some(create.config.complete("intent", None)),
+        _ => None,
+    });
+    let [mut sent] = <[_; 1]>::try_from(creates.collect::<Vec<_>>()).unwrap();
+    let ours = sent.remove("metadata").unwrap();
+    assert!(ours.as_object().unwrap().keys().all(|key| key.starts_with("vault_")), "{ours}");
+    assert_eq!(serde_json::Value::Object(sent), config);
 }

@@ -127,3 +127,25 @@ async fn a_list_that_fails_leaves_its_organization_out() {
         assert_eq!(look.failures[0].organization, ORG);
     }
 }
+
+#[tokio::test]
+async fn volumes_that_are_counted_and_not_shown_are_a_gap_of_their_app() {
+    let platform = FakePlatform::default();
+    {
+        let mut world = platform.world();
+        world.volumes.push(volume("vol_1", "v_data", APP));
+        world.volumes.push(volume("vol_2", "v_data", "other-app"));
+        world.unlisted.insert("vol_1".to_owned());
+        let counts = [(APP, 1), ("other-app", 1), ("third-app", 2)];
+        world.volume_counts.extend(counts.map(|(app, count)| (app.to_owned(), count)));
+    }
+    let seen = look(&platform, Known::default()).await;
+    let gap = |count| VolumeGap::Counted(count);
+    let expected = [(APP.to_owned(), gap(1)), ("third-app".to_owned(), gap(2))];
+    assert_eq!(seen.organizations[ORG].gaps.volumes, BTreeMap::from(expected));
+    assert_eq!(platform.calls().reads, 3, "nothing is asked for that");
+
+    // One that is known by id is asked for and found: there is no gap then.
+    let seen = look(&platform, known(&[], &["vol_1"])).await;
+    assert!(!seen.organizations[ORG].gaps.volumes.contains_key(APP));
+}

@@ -70,6 +70,9 @@ impl Platform for FlyPlatform {
             if let Some(number) = app.number {
                 apps.ids.insert(app.name.clone(), number.to_string());
             }
+            if let Some(count) = app.volume_count.filter(|&count| count > 0) {
+                apps.volume_counts.insert(app.name.clone(), count);
+            }
             let owner = app.organization.and_then(|organization| organization.number);
             apps.organization_id =
                 apps.organization_id.or_else(|| owner.map(|number| number.to_string()));
@@ -89,13 +92,8 @@ impl Platform for FlyPlatform {
 
     async fn volumes(&self, organization: &str) -> Result<VolumeList, CallError> {
         let list = self.client.list_org_volumes(organization).await?;
-        let volumes = list
-            .volumes
-            .into_iter()
-            .filter(|row| !departing(&row.volume))
-            .map(|row| volume_of(row.app_name, row.volume))
-            .collect();
-        Ok(VolumeList { volumes, unreadable: list.undecodable.len() })
+        let rows = list.volumes.into_iter().map(|row| (row.app_name, row.volume));
+        Ok(volume_list(rows, list.undecodable.len()))
     }
 
     async fn machine(&self, app: &str, id: &str) -> Result<Option<ObservedMachine>, CallError> {
@@ -111,15 +109,10 @@ impl Platform for FlyPlatform {
 
     async fn app_volumes(&self, app: &str) -> Result<VolumeList, CallError> {
         match self.client.list_app_volumes(app).await {
-            Ok(list) => Ok(VolumeList {
-                volumes: list
-                    .volumes
-                    .into_iter()
-                    .filter(|volume| !departing(volume))
-                    .map(|volume| volume_of(app.to_owned(), volume))
-                    .collect(),
-                unreadable: list.undecodable.len(),
-            }),
+            Ok(list) => {
+                let rows = list.volumes.into_iter().map(|volume| (app.to_owned(), volume));
+                Ok(volume_list(rows, list.undecodable.len()))
+            }
             Err(error) if error.is_not_found() => Ok(VolumeList::default()),
             Err(error) => Err(error),
         }
@@ -352,6 +345,18 @@ fn volume_of(app: String, volume: Volume) -> ObservedVolume {
         attached_machine: volume.attached_machine_id,
         created_at: volume.created_at.map(millis),
     }
+}
+
+fn volume_list(rows: impl Iterator<Item = (String, Volume)>, unreadable: usize) -> VolumeList {
+    let mut list = VolumeList { unreadable, ..VolumeList::default() };
+    for (app, volume) in rows {
+        if departing(&volume) {
+            list.departing.push(app);
+        } else {
+            list.volumes.push(volume_of(app, volume));
+        }
+    }
+    list
 }
 
 fn departing(volume: &Volume) -> bool {

@@ -560,3 +560,97 @@ async fn agents_are_asked_while_their_tenant_is_not_ready_and_not_after() {
     stage.pass().await;
     assert_eq!(asked(&stage).len(), 0);
 }
+
+/// A Ready tenant, a new controller with an empty database, and lists that show neither its machine
+/// nor its volume.
+async fn hidden_from_a_new_controller() -> Stage {
+    let before = Stage::converged().await;
+    let (platform, clock) = (Arc::clone(&before.platform), before.clock.clone());
+    {
+        let mut world = platform.world();
+        world.unlisted = world.machines.iter().map(|machine| machine.id.clone()).collect();
+        let volumes: Vec<String> = world.volumes.iter().map(|volume| volume.id.clone()).collect();
+        world.unlisted.extend(volumes);
+    }
+    let stage = Stage::on(platform, clock);
+    put(&stage.store, &tenant("acme", "nginx:1"), Source::Api).await;
+    stage
+}
+
+#[tokio::test]
+async fn lists_that_are_wrongly_empty_make_no_second_volume_because_the_app_is_asked() {
+    let stage = hidden_from_a_new_controller().await;
+    stage.pass().await;
+    assert_eq!(stage.platform.world().volumes.len(), 1);
+    let asked = format!("app_volumes {}", app_of_acme());
+    assert!(stage.platform.world().calls.contains(&asked));
+    stage.platform.world().unlisted.clear();
+    for _ in 0..3 {
+        stage.clock.advance(3_600_000);
+        stage.pass().await;
+    }
+    let world = stage.platform.world();
+    assert_eq!((world.volumes.len(), world.machines.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn an_app_whose_own_list_is_empty_too_gets_no_volume_while_more_are_counted() {
+    let stage = hidden_from_a_new_controller().await;
+    {
+        let mut world = stage.platform.world();
+        world.unlisted_in_app = world.volumes.iter().map(|volume| volume.id.clone()).collect();
+        world.volume_counts.insert(app_of_acme(), 1);
+    }
+    for _ in 0..3 {
+        stage.pass().await;
+    }
+    let calls = stage.platform.world().calls.clone();
+    // Once by the controller before, and never again.
+    for verb in ["create_volume", "create_machine"] {
+        assert_eq!(calls.iter().filter(|call| call.starts_with(verb)).count(), 1, "{calls:#?}");
+    }
+    let ready = stage.status("acme").await.conditions.remove(0);
+    assert_eq!(ready.reason, "Unobserved");
+    assert!(ready.message.contains("counts 1 volumes in app"), "{}", ready.message);
+    stage.platform.world().unlisted_in_app.clear();
+    stage.platform.world().unlisted.clear();
+    stage.pass().await;
+    assert!(stage.pass().await.ready.contains("acme"));
+    let world = stage.platform.world();
+    assert_eq!((world.volumes.len(), world.machines.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn an_app_that_cannot_be_asked_for_its_volumes_gets_none() {
+    let stage = hidden_from_a_new_controller().await;
+    stage.platform.fail("app_volumes", rejected(503, "later"), false);
+    assert_eq!(stage.pass().await.failures, 0);
+    assert_eq!(stage.platform.world().volumes.len(), 1);
+    let ready = stage.status("acme").await.conditions.remove(0);
+    assert_eq!(ready.reason, "Unobserved");
+    assert!(ready.message.contains("could not be read"), "{}", ready.message);
+}
+
+#[tokio::test]
+async fn a_volume_that_is_left_behind_in_another_app_is_told_of() {
+    let stage = Stage::converged().await;
+    change(&stage, |spec| spec["machines"][0]["count"] = json!(0)).await;
+    for _ in 0..4 {
+        stage.pass().await;
+    }
+    assert_eq!(stage.platform.world().machines.len(), 0);
+    let left = stage.platform.world().volumes[0].id.clone();
+    change(&stage, |spec| {
+        spec["machines"][0]["count"] = json!(1);
+        spec["app"] = json!("elsewhere");
+    })
+    .await;
+    stage.pass().await;
+    assert!(stage.pass().await.ready.contains("acme"));
+    let told = stage.told.lock().unwrap();
+    let event = told.iter().find(|event| event.reason == "LeftBehind").expect("an event");
+    assert!(event.warning && event.message.contains(&left), "{event:?}");
+    let app = app_of_acme();
+    let expected = format!("volume {left} in app {app}, which the manifest no longer names, stays");
+    assert!(event.message.contains(&expected), "{event:?}");
+}

@@ -155,8 +155,8 @@ fn every_kind_in_every_state() {
 #[test]
 fn absence_from_lists_with_gaps_proves_nothing_however_late() {
     let late = NOW.plus_ms(1_000_000);
-    let region = Gaps { regions: BTreeSet::from(["iad".to_owned()]), unclear: None };
-    let unclear = Gaps { regions: BTreeSet::new(), unclear: Some("rows".to_owned()) };
+    let region = Gaps { regions: BTreeSet::from(["iad".to_owned()]), ..Gaps::default() };
+    let unclear = Gaps { unclear: Some("rows".to_owned()), ..Gaps::default() };
     for gaps in [region, unclear] {
         let with_gaps =
             |kind, seen| ObservedOrganization { gaps: gaps.clone(), ..lists(kind, seen) };

@@ -131,6 +131,12 @@ impl<'a> Planner<'a> {
                 (what, Some(Action::SnapshotVolume(snapshot)))
             }
             Step::Volume(snapshot) => {
+                draft.wants_volume = true;
+                if let Some(gap) = draft.volume_gap() {
+                    let message = format!("machine {} stays: {gap}", machine.name);
+                    draft.note(NoteReason::Unobserved, message);
+                    return true;
+                }
                 let wanted_gb = wanted.volume.as_ref().map_or(0, |volume| volume.size_gb);
                 let create = CreateVolume {
                     name: volume.name.clone(),
@@ -138,6 +144,7 @@ impl<'a> Planner<'a> {
                     size_gb: wanted_gb.max(volume.size_gb),
                     machine: wanted.name.clone(),
                     snapshot: Some(snapshot.to_owned()),
+                    left_behind: None,
                 };
                 let what = format!("its volume is to be made from snapshot {snapshot}");
                 (what, Some(Action::CreateVolume(create)))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::index::{Index, Owned};
-use crate::action::{Action, PlannedAction};
+use crate::action::{Action, AppPlace, PlannedAction};
 use crate::desired::DesiredTenant;
 use crate::observed::{Hold, HoldKind, Observed, ObservedOrganization};
 use crate::report::{MachineReport, Note, NoteReason, TenantReport};
@@ -24,6 +24,8 @@ pub(super) struct Draft<'a> {
     /// The version of the app's secrets that machines have to start with, as far as it is known
     /// before the plan is carried out.
     pub(super) secrets_version: Option<u64>,
+    /// A volume that was not there before is asked for.
+    pub(super) wants_volume: bool,
     pub(super) machines: Vec<MachineReport>,
     actions: Vec<PlannedAction>,
     notes: Vec<Note>,
@@ -53,6 +55,7 @@ impl<'a> Draft<'a> {
             owned: index.owned(&tenant.name),
             hold: observed.holds.get(&*tenant.name).filter(|hold| now < hold.until),
             secrets_version: None,
+            wants_volume: false,
             machines: Vec::new(),
             actions: Vec::new(),
             notes: Vec::new(),
@@ -84,6 +87,23 @@ impl<'a> Draft<'a> {
     /// Says what is left undone.
     pub(super) fn add(&mut self, note: Note) {
         self.notes.push(note);
+    }
+
+    /// Why it is not known which volumes the tenant's app has, as a sentence.
+    pub(super) fn volume_gap(&self) -> Option<String> {
+        let app = self.tenant.app.as_str();
+        self.organization.gaps.volumes.get(app).map(|gap| gap.sentence(app))
+    }
+
+    /// The tenant's app, if it has to be asked for its volumes before it gets another one. A tenant
+    /// for which nothing is done asks for nothing.
+    pub(super) fn app_to_confirm(&self) -> Option<AppPlace> {
+        let asks =
+            self.wants_volume && self.app_exists && !self.tenant.paused && self.hold.is_none();
+        asks.then(|| AppPlace {
+            organization: Arc::clone(&self.tenant.organization),
+            app: self.tenant.app.clone(),
+        })
     }
 
     /// The tenant's report; its actions are handed over, unless the tenant is held.

@@ -1,5 +1,6 @@
 //! Where things are in the lists, by what they are looked up by.
 
+use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +8,9 @@ use foldhash::fast::FixedState;
 
 use crate::desired::{Desired, DesiredTenant};
 use crate::metadata::Marks;
-use crate::observed::{Observed, ObservedMachine, ObservedOrganization, PlatformState};
+use crate::observed::{
+    Observed, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
+};
 use crate::report::Stray;
 
 /// Names that the platform or a checked manifest made are looked up by a fast hash: nobody outside
@@ -20,6 +23,9 @@ pub(super) struct Index<'a> {
     organizations: Map<&'a str, OrganizationIndex<'a>>,
     /// Our machines by the tenant that their metadata names.
     owned: Map<&'a str, Few<Owned<'a>>>,
+    observed: &'a Observed,
+    /// The newest volume of each name; made when it is first asked for, which most plans never do.
+    volumes_by_name: OnceCell<Map<&'a str, &'a ObservedVolume>>,
 }
 
 /// A machine that carries our mark.
@@ -54,7 +60,23 @@ impl<'a> Index<'a> {
             organizations.insert(slug.as_str(), OrganizationIndex::new(organization));
         }
         let tenants = desired.tenants.iter().map(|tenant| (&*tenant.name, tenant)).collect();
-        Self { tenants, organizations, owned }
+        Self { tenants, organizations, owned, observed, volumes_by_name: OnceCell::new() }
+    }
+
+    /// The newest volume of that name in any app, for an app that has none: names are derived from
+    /// the tenant, so it is the tenant's wherever it lies.
+    pub(super) fn volume_elsewhere(&self, name: &str) -> Option<&'a ObservedVolume> {
+        let by_name = self.volumes_by_name.get_or_init(|| {
+            let mut by_name: Map<&str, &ObservedVolume> = Map::default();
+            for volume in self.observed.organizations.values().flat_map(|lists| &lists.volumes) {
+                let newest = by_name.entry(&volume.name).or_insert(volume);
+                if newest.created_at < volume.created_at {
+                    *newest = volume;
+                }
+            }
+            by_name
+        });
+        by_name.get(name).copied()
     }
 
     /// The tenant of that name, if there is one.

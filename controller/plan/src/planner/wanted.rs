@@ -8,8 +8,8 @@ use vault_api::tenant::MachineState;
 use super::Planner;
 use super::draft::Draft;
 use crate::action::{
-    Action, CreateMachine, CreateVolume, ExtendVolume, MachineConfig, MachineRef, UpdateMachine,
-    VolumeSource,
+    Action, CreateMachine, CreateVolume, ExtendVolume, LeftBehind, MachineConfig, MachineRef,
+    UpdateMachine, VolumeSource,
 };
 use crate::desired::{DesiredMachine, DesiredTenant};
 use crate::machine::{self, Need, Owner};
@@ -50,7 +50,10 @@ impl<'a> Planner<'a> {
 
     /// Plans a machine that is not there; the place of the volume that it takes back.
     fn create(&self, draft: &mut Draft<'a>, wanted: &'a DesiredMachine) -> Option<usize> {
-        if let Some(gap) = draft.organization.gaps.hides(&wanted.region) {
+        let hidden = draft.organization.gaps.hides(&wanted.region);
+        let volume_gap = wanted.volume.as_ref().and_then(|_| draft.volume_gap());
+        draft.wants_volume |= volume_gap.is_some();
+        if let Some(gap) = hidden.or(volume_gap) {
             draft.note(NoteReason::Unobserved, format!("machine {}: {gap}", wanted.name));
             return None;
         }
@@ -71,14 +74,27 @@ impl<'a> Planner<'a> {
             }
             (Some(ForNew::TakeBack(place)), _) => (Some(existing(draft, place)), Some(place)),
             (Some(ForNew::Create), Some(volume)) => {
+                let left_behind = self
+                    .index
+                    .volume_elsewhere(&volume.name)
+                    .map(|found| LeftBehind { id: found.id.clone(), app: found.app.clone() });
+                let reason = match &left_behind {
+                    None => "it does not exist".to_owned(),
+                    Some(LeftBehind { id, app }) => format!(
+                        "it does not exist in this app; volume {id} in app {app} stays there with \
+                         its data"
+                    ),
+                };
                 let create = CreateVolume {
                     name: volume.name.clone(),
                     region: Arc::clone(&wanted.region),
                     size_gb: volume.size_gb,
                     machine: wanted.name.clone(),
                     snapshot: None,
+                    left_behind,
                 };
-                draft.act(Action::CreateVolume(create), "it does not exist");
+                draft.wants_volume = true;
+                draft.act(Action::CreateVolume(create), reason);
                 (Some(VolumeSource::Planned(volume.name.clone())), None)
             }
             _ => (None, None),

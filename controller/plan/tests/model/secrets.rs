@@ -18,7 +18,7 @@ pub(crate) struct OneSecret {
 
 impl DesiredSecrets for OneSecret {
     fn of(&self, tenant: TenantUid, _: &str) -> Vec<DesiredSecret> {
-        let hash = format!("{}{}", tenant.0.simple(), self.salt);
+        let hash = format!("{}{}", self.salt, tenant.0.simple());
         vec![DesiredSecret { name: NAME.into(), hash, from: None }]
     }
 

@@ -1,0 +1,66 @@
+//! A last look before a volume is made in an app that was there before.
+//!
+//! ```text
+//!   plan ─▶ to_confirm ─▶ each app's own list of volumes ─▶ shown: added ─▶ plan again
+//!                                      │                 └▶ fewer than counted, or no answer: a gap
+//! ```
+//!
+//! Names of volumes are not unique, so the platform would not refuse a second one, and with an empty
+//! database nothing is known by id: a list that is wrongly empty would cost a tenant its data. Two
+//! more witnesses are heard before that: the app's own list, and the count in the list of apps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+use vault_plan::action::AppPlace;
+use vault_plan::observed::{ObservedOrganization, VolumeGap};
+
+use crate::chain::chain;
+use crate::platform::Platform;
+
+/// How many apps are asked in one pass, side by side. Those beyond wait for their turn.
+const LOOKS_MAX: usize = 64;
+
+/// Asks these apps for their volumes and adds what they say; whether there was anything to ask.
+pub(crate) async fn confirm<P: Platform>(
+    platform: &P,
+    places: &BTreeSet<AppPlace>,
+    organizations: &mut BTreeMap<String, ObservedOrganization>,
+) -> bool {
+    let looks = places.iter().take(LOOKS_MAX).map(|place| async move {
+        let list = platform.app_volumes(&place.app).await.map_err(|error| chain(&error));
+        (place, list)
+    });
+    for (place, list) in join_all(looks).await {
+        let Some(observed) = organizations.get_mut(&*place.organization) else { continue };
+        let counted = match observed.gaps.volumes.remove(&place.app) {
+            Some(VolumeGap::Counted(count)) => count,
+            Some(VolumeGap::Unread(_)) | None => 0,
+        };
+        let gap = match list {
+            Ok(list) if list.unreadable > 0 => {
+                let why = format!("{} rows could not be read", list.unreadable);
+                Some(VolumeGap::Unread(why))
+            }
+            Ok(list) => {
+                let shown = list.volumes.len() + list.departing.len();
+                let in_app = observed.volumes.iter().filter(|volume| volume.app == place.app);
+                let known: BTreeSet<String> = in_app.map(|volume| volume.id.clone()).collect();
+                let news = list.volumes.into_iter().filter(|volume| !known.contains(&volume.id));
+                observed.volumes.extend(news);
+                ((shown as u64) < counted).then_some(VolumeGap::Counted(counted))
+            }
+            Err(why) => Some(VolumeGap::Unread(why)),
+        };
+        if let Some(gap) = gap {
+            observed.gaps.volumes.insert(place.app.clone(), gap);
+        }
+    }
+    for place in places.iter().skip(LOOKS_MAX) {
+        if let Some(observed) = organizations.get_mut(&*place.organization) {
+            let why = "other apps are asked first".to_owned();
+            observed.gaps.volumes.insert(place.app.clone(), VolumeGap::Unread(why));
+        }
+    }
+    !places.is_empty()
+}
