@@ -13,6 +13,7 @@ mod events;
 mod figures;
 mod history;
 mod journal;
+mod lookup;
 mod migrations;
 mod objects;
 mod operators;
@@ -39,6 +40,7 @@ use crate::usage::UsageFact;
 pub use events::{EventChanges, EventSeries};
 pub use figures::StoreFigures;
 pub use history::{Change, Changes};
+pub use lookup::Named;
 pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
 pub use sqlite::SqliteStore;
@@ -269,6 +271,21 @@ pub trait Store: Clone + Send + Sync + 'static {
         kind: Kind,
         query: PageQuery,
     ) -> impl Future<Output = Result<Page, StoreError>> + Send;
+
+    /// Some of the tenants whose specs name one class or app, in the order of their names: those
+    /// after `after`, and at most `limit`. Only these are decoded.
+    fn tenants_naming(
+        &self,
+        named: Named,
+        after: &str,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<StoredObject>, StoreError>> + Send;
+
+    /// How many tenants' specs name one class or app, and the first of their names.
+    fn count_naming(
+        &self,
+        named: Named,
+    ) -> impl Future<Output = Result<(usize, Option<String>), StoreError>> + Send;
 
     /// What happened to the objects of one kind after version `after`, at most `limit` changes, the
     /// oldest first, with the labels that were replaced after version `since`. Whoever reads in
