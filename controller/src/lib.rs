@@ -42,6 +42,7 @@ pub mod diagnosis;
 pub mod events;
 pub mod fleet;
 pub mod http;
+mod memory;
 pub mod metrics;
 pub mod run;
 pub mod telemetry;
