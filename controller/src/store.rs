@@ -18,6 +18,7 @@ mod migrations;
 mod objects;
 mod operators;
 mod pages;
+mod rows;
 mod secrets;
 mod sqlite;
 mod usage;
@@ -43,6 +44,7 @@ pub use history::{Change, Changes};
 pub use lookup::Named;
 pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
+pub use rows::TenantRow;
 pub use sqlite::SqliteStore;
 pub use usage::{LiveUsage, UsagePage};
 
@@ -280,6 +282,14 @@ pub trait Store: Clone + Send + Sync + 'static {
         after: &str,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<StoredObject>, StoreError>> + Send;
+
+    /// Some of the tenants, in the order of their names, as they are stored: those after `after`,
+    /// and at most `limit`. Whoever reads all of them decodes what it needs, a page at a time.
+    fn tenant_rows(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<TenantRow>, StoreError>> + Send;
 
     /// How many tenants' specs name one class or app, and the first of their names.
     fn count_naming(

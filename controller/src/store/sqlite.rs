@@ -17,8 +17,8 @@ use super::writer::Writer;
 use super::{
     Changes, EventChanges, EventSeries, Intent, Kind, LiveUsage, Named, Page, PageQuery,
     Settlement, Store, StoreError, StoreFigures, StoredObject, StoredOperator, StoredSecret,
-    UsagePage, audit, events, figures, history, journal, lookup, migrations, objects, operators,
-    pages, secrets, usage,
+    TenantRow, UsagePage, audit, events, figures, history, journal, lookup, migrations, objects,
+    operators, pages, rows, secrets, usage,
 };
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
@@ -117,6 +117,11 @@ impl Store for SqliteStore {
     ) -> Result<Vec<StoredObject>, StoreError> {
         let after = after.to_owned();
         self.read(move |connection| lookup::page(connection, &named, &after, limit)).await
+    }
+
+    async fn tenant_rows(&self, after: &str, limit: usize) -> Result<Vec<TenantRow>, StoreError> {
+        let after = after.to_owned();
+        self.read(move |connection| rows::page(connection, &after, limit)).await
     }
 
     async fn count_naming(&self, named: Named) -> Result<(usize, Option<String>), StoreError> {
