@@ -372,7 +372,7 @@ impl Controller {
                 while let Ok(Some(chunk)) = answer.chunk().await {
                     for _ in chunk.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                         // Once nobody counts any more, it is only read.
-                        drop(told.send(now()).await);
+                        told.send(now()).await.unwrap_or(());
                     }
                 }
             });
