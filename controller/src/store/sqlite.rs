@@ -244,7 +244,7 @@ impl Store for SqliteStore {
             audit::append(connection, &record)?;
             objects::put(connection, object, expected)
         };
-        self.writer.write(verb).await
+        self.writer.change(verb).await
     }
 
     async fn remove_object_audited(
@@ -259,7 +259,7 @@ impl Store for SqliteStore {
             audit::append(connection, &record)?;
             objects::remove(connection, kind, &name, expected)
         };
-        self.writer.write(verb).await
+        self.writer.change(verb).await
     }
 
     async fn append_audit(&self, record: AuditRecord) -> Result<(), StoreError> {
