@@ -6,7 +6,12 @@
 //!     list as Table in pages of 500   all pages, one after the other
 //!     100 watches, then changes       from a write's answer, and from its request, to the last watcher
 //!     VmRSS                           after all that; per tenant by comparing the two sizes
+//!
+//!   the same, converged on an emulator ─▶ the same figures while passes run, and VmRSS every 100 ms
+//!                                         over some of them: median, largest, and the peak (VmHWM)
 //! ```
+//!
+//! The emulator is the program beside the controller's: `cargo build --release -p vault-emulator`.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -36,6 +41,11 @@ const WATCHERS: usize = 100;
 const CHANGES: usize = 100;
 /// How many writes wait for one commit while the database is filled.
 const FILL_GROUP: usize = 200;
+/// How long resident memory is looked at: more than three of the controller's intervals.
+const SAMPLED_FOR: Duration = Duration::from_secs(35);
+const SAMPLED_EVERY: Duration = Duration::from_millis(100);
+const CONVERGED_WITHIN: Duration = Duration::from_secs(900);
+const CLASS: &str = "dev-box";
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const TENANTS: &str = "/apis/vaultctl.dev/v1/tenants";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -44,44 +54,108 @@ fn main() -> anyhow::Result<()> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let small = measure(SMALL).await?;
-        let large = measure(LARGE).await?;
-        let per_tenant = large.saturating_sub(small) * 1024 / (LARGE - SMALL) as u64;
-        println!("resident bytes per tenant, {SMALL} to {LARGE}: {per_tenant}");
+        // `cargo bench --bench serving -- own` does one part; cargo adds flags of its own.
+        let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+        let wanted = |part: &str| wanted.as_deref().is_none_or(|wanted| wanted == part);
+        if wanted("away") {
+            let small = measure(SMALL).await?;
+            per_tenant("platform away", small, measure(LARGE).await?);
+        }
+        for (part, specs) in [("class", Specs::OfClass), ("own", Specs::Own)] {
+            if wanted(part) {
+                let large = converged(LARGE, specs).await?;
+                per_tenant(part, converged(SMALL, specs).await?, large);
+            }
+        }
         Ok(())
     })
+}
+
+fn per_tenant(what: &str, small_kb: u64, large_kb: u64) {
+    let bytes = large_kb.saturating_sub(small_kb) * 1024 / (LARGE - SMALL) as u64;
+    println!("{what}: resident bytes per tenant, {SMALL} to {LARGE}: {bytes}");
+}
+
+/// Where tenants say what they are.
+#[derive(Clone, Copy, Debug)]
+enum Specs {
+    /// All name one class.
+    OfClass,
+    /// Each says it itself.
+    Own,
+}
+
+/// Prints the figures of one size on a platform that agrees, and answers the median of resident
+/// memory in kB while passes run and watches are open.
+async fn converged(tenants: usize, specs: Specs) -> anyhow::Result<u64> {
+    let folder = tempfile::tempdir()?;
+    let token = fill(folder.path(), tenants, specs, false).await?;
+    let platform = Emulator::start(&folder.path().join("platform")).await?;
+    let began = now();
+    let controller = Controller::start(&folder, token, Some(&platform)).await?;
+    while controller.ready().await? < tenants {
+        ensure!(began.elapsed() < CONVERGED_WITHIN, "the tenants do not converge");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    println!("{tenants} tenants converged, specs {specs:?}, after {:?}", began.elapsed());
+    println!("  resident: {} kB, peak so far {} kB", controller.resident()?, controller.peak()?);
+    // From here on the peak is that of the steady state.
+    fs::write(format!("/proc/{}/clear_refs", controller.process.id()), "5")?;
+    controller.lists(tenants).await?;
+    let watches = controller.watch(tenants).await?;
+    let mut samples = Vec::new();
+    let began = now();
+    while began.elapsed() < SAMPLED_FOR {
+        samples.push(controller.resident()?);
+        tokio::time::sleep(SAMPLED_EVERY).await;
+    }
+    drop(watches);
+    samples.sort_unstable();
+    let (median, p90) = (samples[samples.len() / 2], samples[samples.len() * 9 / 10]);
+    let (least, most) = (samples[0], samples[samples.len() - 1]);
+    println!(
+        "  resident over {SAMPLED_FOR:?} of passes with {WATCHERS} watches: median {median} kB, \
+         {least} to {most} kB, p90 {p90} kB; peak {} kB",
+        controller.peak()?
+    );
+    Ok(median)
 }
 
 /// Prints the figures of one size, and answers the resident memory in kB.
 async fn measure(tenants: usize) -> anyhow::Result<u64> {
     let folder = tempfile::tempdir()?;
-    let token = fill(folder.path(), tenants).await?;
-    let controller = Controller::start(&folder, token).await?;
+    let token = fill(folder.path(), tenants, Specs::Own, true).await?;
+    let controller = Controller::start(&folder, token, None).await?;
     println!("{tenants} tenants; resident at the start: {} kB", controller.resident()?);
-    let mut times = Vec::new();
-    for _ in 0..5 {
-        let began = now();
-        ensure!(controller.list().await? == tenants, "the list is not whole");
-        times.push(began.elapsed());
-    }
-    times.sort();
-    println!("  list as Table in pages of {PAGE}: {:?} (median of {})", times[2], times.len());
+    controller.lists(tenants).await?;
     println!("  resident after that: {} kB", controller.resident()?);
-    controller.watch(tenants).await?;
+    drop(controller.watch(tenants).await?);
     controller.resident()
 }
 
 /// Makes a database as the controller's API would, and answers the operator token.
-async fn fill(folder: &Path, tenants: usize) -> anyhow::Result<String> {
+async fn fill(
+    folder: &Path,
+    tenants: usize,
+    specs: Specs,
+    with_status: bool,
+) -> anyhow::Result<String> {
     let key = MasterKey::load_or_create(&folder.join("master.key"))?;
     let store = SqliteStore::open(&folder.join("controller.db"), NOW)?;
     let mut writes = JoinSet::new();
-    for number in 0..tenants {
-        let document = check(&tenant(number)).map_err(|found| anyhow::anyhow!("{found:?}"))?;
+    let class = matches!(specs, Specs::OfClass).then(class);
+    for (number, value) in class
+        .into_iter()
+        .map(|class| (0, class))
+        .chain((0..tenants).map(|number| (number, tenant(number, specs))))
+    {
+        let document = check(&value).map_err(|found| anyhow::anyhow!("{found:?}"))?;
         let writer = Writer { source: &Source::Api, take_ownership: false, rehearsal: false };
         let decision = decide(&document, None, writer, &key.controller_id(), NOW)?;
         let Decision::Create(mut object) = decision else { anyhow::bail!("not new") };
-        object.status = Some(status(number));
+        if with_status {
+            object.status = Some(status(number));
+        }
         let store = store.clone();
         writes.spawn(async move { store.put_object(object, None).await });
         while writes.len() >= FILL_GROUP {
@@ -98,7 +172,7 @@ fn name(number: usize) -> String {
     format!("tenant-{number:05}")
 }
 
-fn tenant(number: usize) -> Value {
+fn what_a_tenant_is() -> Value {
     let config = json!({
         "image": "registry.fly.io/vault-tenants/agent:1",
         "guest": { "cpu_kind": "shared", "cpus": 2, "memory_mb": 2048 },
@@ -106,15 +180,31 @@ fn tenant(number: usize) -> Value {
         "env": { "TENANT": "{{tenant}}", "LEVEL": "info" },
     });
     json!({
+        "machines": [{ "name": "box", "region": "ord", "config": config }],
+        "volumes": [{ "name": "data", "sizeGb": 10 }],
+    })
+}
+
+fn class() -> Value {
+    json!({
+        "apiVersion": "vaultctl.dev/v1",
+        "kind": "TenantClass",
+        "metadata": { "name": CLASS },
+        "spec": what_a_tenant_is(),
+    })
+}
+
+fn tenant(number: usize, specs: Specs) -> Value {
+    json!({
         "apiVersion": "vaultctl.dev/v1",
         "kind": "Tenant",
         "metadata": {
             "name": name(number),
             "labels": { "tier": if number.is_multiple_of(10) { "pro" } else { "free" } },
         },
-        "spec": {
-            "machines": [{ "name": "box", "region": "ord", "config": config }],
-            "volumes": [{ "name": "data", "sizeGb": 10 }],
+        "spec": match specs {
+            Specs::OfClass => json!({ "class": CLASS }),
+            Specs::Own => what_a_tenant_is(),
         },
     })
 }
@@ -145,6 +235,48 @@ fn status(number: usize) -> Value {
     })
 }
 
+/// A running emulator, whose machines are moved by the clock alone.
+struct Emulator {
+    process: Child,
+    url: String,
+    token: String,
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+impl Emulator {
+    async fn start(folder: &Path) -> anyhow::Result<Self> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let program =
+            Path::new(env!("CARGO_BIN_EXE_vault-controller")).with_file_name("vault-emulator");
+        let process = Command::new(&program)
+            .args(["--listen", &address.to_string(), "--machines", "none"])
+            .args(["--rate-limits", "off", "--boot-delay", "0s"])
+            .arg("--data-dir")
+            .arg(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("{} is not there: build it first", program.display()))?;
+        let mut emulator = Self { process, url: format!("http://{address}"), token: String::new() };
+        let began = now();
+        while emulator.token.is_empty() {
+            ensure!(began.elapsed() < Duration::from_secs(60), "the emulator does not start");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if reqwest::get(&emulator.url).await.is_ok() {
+                let token = fs::read_to_string(folder.join("operator.token"))?;
+                token.trim().clone_into(&mut emulator.token);
+            }
+        }
+        Ok(emulator)
+    }
+}
+
 /// A running controller and a client of it.
 struct Controller {
     process: Child,
@@ -161,11 +293,19 @@ impl Drop for Controller {
 }
 
 impl Controller {
-    async fn start(folder: &TempDir, token: String) -> anyhow::Result<Self> {
+    async fn start(
+        folder: &TempDir,
+        token: String,
+        platform: Option<&Emulator>,
+    ) -> anyhow::Result<Self> {
+        let (platform_url, platform_token) = match platform {
+            Some(platform) => (platform.url.as_str(), platform.token.as_str()),
+            None => ("http://127.0.0.1:9", "none"),
+        };
         // Free again at the end of the statement, and nobody else takes it meanwhile.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let process = Command::new(env!("CARGO_BIN_EXE_vault-controller"))
-            .args(["--platform-url", "http://127.0.0.1:9", "--token", "none", "--tls", "off"])
+            .args(["--platform-url", platform_url, "--token", platform_token, "--tls", "off"])
             .args(["--listen", &address.to_string()])
             .arg("--data-dir")
             .arg(folder.path())
@@ -188,6 +328,30 @@ impl Controller {
         self.client.get(url).bearer_auth(&self.token).header("accept", TABLE)
     }
 
+    /// Prints how long whole lists take.
+    async fn lists(&self, tenants: usize) -> anyhow::Result<()> {
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let began = now();
+            ensure!(self.list().await? == tenants, "the list is not whole");
+            times.push(began.elapsed());
+        }
+        times.sort();
+        println!(
+            "  list as Table in pages of {PAGE}: median {:?}, {:?} to {:?}",
+            times[2], times[0], times[4]
+        );
+        Ok(())
+    }
+
+    /// How many tenants are Ready.
+    async fn ready(&self) -> anyhow::Result<usize> {
+        let request = self.client.get(format!("{}/status", self.url)).bearer_auth(&self.token);
+        let status: Value = request.send().await?.error_for_status()?.json().await?;
+        let ready = status["tenants"]["ready"].as_u64().context("no tenants.ready")?;
+        Ok(usize::try_from(ready)?)
+    }
+
     /// How many rows all pages have together.
     async fn list(&self) -> anyhow::Result<usize> {
         let (mut rows, mut token) = (0, String::new());
@@ -202,8 +366,9 @@ impl Controller {
         }
     }
 
-    /// Opens watches, changes tenants, and prints how soon the last watcher knew.
-    async fn watch(&self, tenants: usize) -> anyhow::Result<()> {
+    /// Opens watches, changes tenants, and prints how soon the last watcher knew; answers the
+    /// watches, which are read until they are dropped.
+    async fn watch(&self, tenants: usize) -> anyhow::Result<JoinSet<()>> {
         let version = self.version().await?;
         let (told, mut seen) = mpsc::channel(WATCHERS);
         let mut watches = JoinSet::new();
@@ -214,9 +379,8 @@ impl Controller {
             watches.spawn(async move {
                 while let Ok(Some(chunk)) = answer.chunk().await {
                     for _ in chunk.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                        if told.send(now()).await.is_err() {
-                            return;
-                        }
+                        // Once nobody counts any more, it is only read.
+                        told.send(now()).await.unwrap_or(());
                     }
                 }
             });
@@ -241,8 +405,7 @@ impl Controller {
             );
         }
         println!("  resident with {WATCHERS} watches: {} kB", self.resident()?);
-        watches.shutdown().await;
-        Ok(())
+        Ok(watches)
     }
 
     async fn version(&self) -> anyhow::Result<String> {
@@ -262,9 +425,18 @@ impl Controller {
 
     /// The process's resident memory in kB.
     fn resident(&self) -> anyhow::Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that was resident, in kB.
+    fn peak(&self) -> anyhow::Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no figure")?;
         Ok(number.trim().parse()?)
     }
 }

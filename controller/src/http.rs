@@ -31,6 +31,7 @@ mod openapi;
 mod operator_tokens;
 mod operators;
 mod options;
+mod others;
 mod patch;
 mod plan;
 mod reading;

@@ -43,6 +43,7 @@ pub mod diagnosis;
 pub mod events;
 pub mod fleet;
 pub mod http;
+mod memory;
 pub mod metrics;
 pub mod run;
 pub mod telemetry;

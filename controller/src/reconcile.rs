@@ -5,7 +5,7 @@ mod objects;
 mod secrets;
 mod usage;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ use crate::settle::settle;
 use crate::snapshots;
 use crate::source::Source;
 use crate::status::{self, Facts};
-use crate::store::{Kind, LiveUsage, Store, StoreError, StoredObject};
+use crate::store::{Kind, LiveUsage, Store, StoreError};
+use objects::{KnownIds, Rows};
 pub use objects::{Objects, TenantObject};
 use secrets::SecretLooks;
 pub use usage::retained_since;
@@ -44,6 +45,10 @@ pub use usage::retained_since;
 /// How many passes must have found nothing of a deleted tenant before it is forgotten: one list
 /// may lie.
 const ABSENT_PASSES: u32 = 2;
+
+/// How many statuses are written at once: enough that commits do not count, and few enough that
+/// their memory does not while all of them change.
+const STATUSES_PER_WRITE: usize = 500;
 
 /// What is told when a tenant is gone.
 pub(crate) const DELETED: &str = "the tenant is deleted; its volumes and its app are kept";
@@ -182,8 +187,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// If the store refuses. A platform that cannot be reached is no error: it stands in the pass.
     pub async fn pass(&self, missing: &BTreeSet<(Kind, String)>) -> Result<Pass, PassError> {
         let calls_before = self.platform.calls();
-        let objects = Objects::load(&self.store).await?;
-        let planned = self.look_and_plan(&objects, Settle::Write).await?;
+        let mut objects = Objects::load(&self.store).await?;
+        let planned = self.look_and_plan(&mut objects, Settle::Write).await?;
         let mut pass = self.publish(&objects, &planned, missing).await?;
         let controller = self.config.controller.to_string();
         pass.fleet.add_observed(&planned.observed.organizations, &controller);
@@ -196,7 +201,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         pass.failures = self.remember(&objects, &turns);
         let now = self.clock.now();
         let names: BTreeSet<&str> =
-            objects.tenants.iter().map(|tenant| tenant.object.name.as_str()).collect();
+            objects.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
         let mut memory = self.memory();
         memory.setbacks.keep_only(|tenant| names.contains(tenant), now);
         pass.held_until = memory.setbacks.next_until(now);
@@ -220,13 +225,13 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     ///
     /// # Errors
     /// If the store refuses.
-    pub async fn preview(&self, objects: &Objects) -> Result<Planned, PassError> {
-        self.look_and_plan(objects, Settle::Only).await
+    pub async fn preview(&self, mut objects: Objects) -> Result<Planned, PassError> {
+        self.look_and_plan(&mut objects, Settle::Only).await
     }
 
     async fn look_and_plan(
         &self,
-        objects: &Objects,
+        objects: &mut Objects,
         settle_mode: Settle,
     ) -> Result<Planned, PassError> {
         let desired = objects.desired(&self.config);
@@ -236,10 +241,14 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         organizations.insert(self.config.organization.clone());
         organizations.extend(intents.iter().map(|intent| intent.organization.clone()));
         let usage = self.store.live_usage().await?;
-        let mut known = objects.known(&intents, &self.memory().gone);
-        usage::add_known(&mut known, &usage, &self.memory().gone);
+        let gone = self.memory().gone.clone();
+        let KnownIds { mut known, mut gone_and_named, only_of_intents } =
+            objects.known(&intents, &gone);
+        usage::add_known(&mut known, &usage, &gone);
         let look = observe(&*self.platform, &organizations, &known).await;
-        self.remember_gone(objects, &usage, look.gone, &look.organizations);
+        drop(known);
+        gone_and_named.extend(look.gone.difference(&only_of_intents).cloned());
+        self.remember_gone(&gone_and_named, &usage, look.gone, &look.organizations);
         let now = self.clock.now();
         let settled = settle(&intents, &look.organizations, self.config.settle_after, now);
         let mut secrets = self.store.secrets().await?;
@@ -248,10 +257,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             self.keep_usage(usage, &look.organizations, now).await?;
             self.look_at_secrets(&desired, &look.organizations, &mut secrets, now).await?;
         }
-        let revisions = objects
-            .tenants
-            .iter()
-            .map(|tenant| (tenant.object.name.as_str(), objects.revision(tenant)));
+        let revisions =
+            objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
         let mut holds = self.memory().setbacks.holds(revisions, now);
         merge_holds(&mut holds, settled.holds);
         let mut observed = Observed {
@@ -259,7 +266,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             holds,
             secrets: observed_secrets(&secrets),
             snapshots: BTreeMap::new(),
-            replacing: objects.replacing(),
+            replacing: std::mem::take(&mut objects.replacing),
         };
         let needed = vault_plan::needs_snapshots(&desired, &observed);
         observed.snapshots = snapshots::look(&*self.platform, needed).await;
@@ -276,7 +283,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// them and no list shows them again.
     fn remember_gone(
         &self,
-        objects: &Objects,
+        named: &BTreeSet<String>,
         usage: &LiveUsage,
         gone: BTreeSet<String>,
         organizations: &BTreeMap<String, ObservedOrganization>,
@@ -286,9 +293,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         if memory.gone.is_empty() {
             return;
         }
-        let mut named = objects.ids();
-        named.extend(usage.facts.iter().map(|fact| fact.machine_id.as_str()));
-        memory.gone.retain(|id| named.contains(id.as_str()));
+        let used: HashSet<&str> = usage.facts.iter().map(|fact| fact.machine_id.as_str()).collect();
+        memory.gone.retain(|id| named.contains(id) || used.contains(id.as_str()));
         for organization in organizations.values() {
             for machine in &organization.machines {
                 memory.gone.remove(&machine.id);
@@ -312,46 +318,55 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         for action in &planned.plan.actions {
             *actions.entry(&action.tenant).or_default() += 1;
         }
+        let mut rows = Rows::new(&self.store);
         let mut statuses = Vec::new();
         let reports = &planned.plan.report.tenants;
         for ((tenant, desired), report) in
             objects.tenants.iter().zip(&planned.desired.tenants).zip(reports)
         {
-            let object = &tenant.object;
-            let gone = report.gone && !planned.unsettled.contains(&object.name);
-            if self.absent_passes(&object.name, gone) >= ABSENT_PASSES
-                && self.forget(object).await?
+            let gone = report.gone && !planned.unsettled.contains(&tenant.name);
+            if self.absent_passes(&tenant.name, gone) >= ABSENT_PASSES
+                && self.forget(&tenant.name).await?
             {
                 pass.tenants -= 1;
                 continue;
             }
-            let torn_down = object.deleted_at.is_some() && !finalizers::is_held_by_us(object);
-            pass.waiting |= report.gone && !torn_down
+            let Some(row) = rows.of(&tenant.name).await? else {
+                // Somebody else has removed it since the pass began.
+                pass.tenants -= 1;
+                continue;
+            };
+            let before = row.status()?;
+            let before = before.as_ref();
+            pass.waiting |= report.gone && !tenant.torn_down
                 || report.notes.iter().any(|note| is_passing(note.reason));
             let facts = Facts {
                 desired,
                 report,
                 organization: organization(&planned.observed, &desired.organization),
-                actions: actions.get(object.name.as_str()).copied().unwrap_or(0),
-                generation: object.generation,
-                source: &object.source.to_string(),
-                source_missing: matches!(object.source, Source::Folder { .. })
-                    && missing.contains(&(Kind::Tenant, object.name.clone())),
-                before: tenant.status.as_ref(),
+                actions: actions.get(tenant.name.as_str()).copied().unwrap_or(0),
+                generation: tenant.generation,
+                source: &tenant.source.to_string(),
+                source_missing: matches!(tenant.source, Source::Folder { .. })
+                    && missing.contains(&(Kind::Tenant, tenant.name.clone())),
+                before,
             };
             let mut status = status::fold(&facts, now);
-            let ready = status::is_ready(&status, object.generation);
-            self.add_agents(desired, tenant.status.as_ref(), &mut status, ready, now);
-            pass.fleet.add_tenant(&object.name, &status, ready);
+            let ready = status::is_ready(&status, tenant.generation);
+            self.add_agents(desired, before, &mut status, ready, now);
+            pass.fleet.add_tenant(&tenant.name, &status, ready);
             if ready {
-                pass.ready.insert(object.name.clone());
+                pass.ready.insert(tenant.name.clone());
             }
-            if tenant.status.as_ref() != Some(&status) {
-                self.tell_turn_of_status(object, tenant.status.as_ref(), &status, now);
+            if before != Some(&status) {
+                self.tell_turn_of_status(tenant, before, &status, now);
                 statuses.push((
-                    object.name.clone(),
+                    tenant.name.clone(),
                     serde_json::to_value(&status).map_err(StoreError::from)?,
                 ));
+            }
+            if statuses.len() >= STATUSES_PER_WRITE {
+                self.store.put_statuses(std::mem::take(&mut statuses)).await?;
             }
         }
         self.store.put_statuses(statuses).await?;
@@ -360,7 +375,13 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
 
     /// Removes a deleted tenant of which nothing is left, or, while finalizers of others stand on
     /// it, takes our own away; whether it is gone.
-    async fn forget(&self, object: &StoredObject) -> Result<bool, PassError> {
+    async fn forget(&self, name: &str) -> Result<bool, PassError> {
+        let stored = self.store.object(Kind::Tenant, name).await?;
+        // One that was made anew since the pass began has nothing to do with what was seen.
+        let Some(object) = stored.filter(|object| object.deleted_at.is_some()) else {
+            return Ok(false);
+        };
+        let object = &object;
         let rest = finalizers::torn_down(object);
         let tell = |reason, message: String| {
             (self.tell)(Event::normal(self.clock.now(), &object.name, reason, message));
@@ -411,22 +432,22 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
 
     fn tell_turn_of_status(
         &self,
-        object: &StoredObject,
+        tenant: &TenantObject,
         before: Option<&TenantStatus>,
         status: &TenantStatus,
         now: UnixMillis,
     ) {
-        let was = before.is_some_and(|before| status::is_ready(before, object.generation));
-        let is = status::is_ready(status, object.generation);
+        let was = before.is_some_and(|before| status::is_ready(before, tenant.generation));
+        let is = status::is_ready(status, tenant.generation);
         let Some(ready) = status.conditions.first() else { return };
         if is && !was {
-            (self.tell)(Event::normal(now, &object.name, "Ready", ready.message.clone()));
+            (self.tell)(Event::normal(now, &tenant.name, "Ready", ready.message.clone()));
         }
         let told = before
             .and_then(|before| before.conditions.first())
             .is_some_and(|known| known.reason == ready.reason);
         if !is && !told && needs_telling(&ready.reason) {
-            (self.tell)(Event::warning(now, &object.name, &ready.reason, ready.message.clone()));
+            (self.tell)(Event::warning(now, &tenant.name, &ready.reason, ready.message.clone()));
         }
     }
 
@@ -448,7 +469,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let revisions: HashMap<&str, i64> = objects
             .tenants
             .iter()
-            .map(|tenant| (tenant.object.name.as_str(), objects.revision(tenant)))
+            .map(|tenant| (tenant.name.as_str(), objects.revision(tenant)))
             .collect();
         for turn in turns {
             let revision = revisions.get(turn.tenant.as_str()).copied().unwrap_or(0);

@@ -37,6 +37,7 @@ use crate::events::Event;
 use crate::folder::{Folder, FolderError};
 use crate::http::{App, DIAGNOSES_MAX, Feeds, Operators, router};
 use crate::identity::{IdentityError, MasterKey, SecretSources};
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::platform::FlyPlatform;
 use crate::store::{Kind, PageQuery, SqliteStore, Store, StoreError, StoredObject};
@@ -181,6 +182,7 @@ impl Controller {
     /// # Errors
     /// If something on this machine is in the way: files, the address, the folder of manifests.
     pub async fn start(config: ControllerConfig) -> Result<Self, ControllerError> {
+        memory::give_back_at_once();
         private_folder(&config.data_dir)
             .map_err(|source| ControllerError::DataDir { path: config.data_dir.clone(), source })?;
         let clock = SystemClock;

@@ -13,10 +13,12 @@ mod events;
 mod figures;
 mod history;
 mod journal;
+mod lookup;
 mod migrations;
 mod objects;
 mod operators;
 mod pages;
+mod rows;
 mod secrets;
 mod sqlite;
 mod usage;
@@ -39,8 +41,10 @@ use crate::usage::UsageFact;
 pub use events::{EventChanges, EventSeries};
 pub use figures::StoreFigures;
 pub use history::{Change, Changes};
+pub use lookup::Named;
 pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
+pub use rows::TenantRow;
 pub use sqlite::SqliteStore;
 pub use usage::{LiveUsage, UsagePage};
 
@@ -269,6 +273,29 @@ pub trait Store: Clone + Send + Sync + 'static {
         kind: Kind,
         query: PageQuery,
     ) -> impl Future<Output = Result<Page, StoreError>> + Send;
+
+    /// Some of the tenants whose specs name one class or app, in the order of their names: those
+    /// after `after`, and at most `limit`. Only these are decoded.
+    fn tenants_naming(
+        &self,
+        named: Named,
+        after: &str,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<StoredObject>, StoreError>> + Send;
+
+    /// Some of the tenants, in the order of their names, as they are stored: those after `after`,
+    /// and at most `limit`. Whoever reads all of them decodes what it needs, a page at a time.
+    fn tenant_rows(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<TenantRow>, StoreError>> + Send;
+
+    /// How many tenants' specs name one class or app, and the first of their names.
+    fn count_naming(
+        &self,
+        named: Named,
+    ) -> impl Future<Output = Result<(usize, Option<String>), StoreError>> + Send;
 
     /// What happened to the objects of one kind after version `after`, at most `limit` changes, the
     /// oldest first, with the labels that were replaced after version `since`. Whoever reads in

@@ -31,7 +31,13 @@ pub fn of(object: &StoredObject) -> impl Iterator<Item = &str> {
 /// Whether the controller still has to take machines down.
 #[must_use]
 pub fn is_held_by_us(object: &StoredObject) -> bool {
-    of(object).any(|name| name == TEARDOWN)
+    is_among(&object.metadata)
+}
+
+/// Whether the controller's own finalizer stands in this metadata.
+#[must_use]
+pub fn is_among(metadata: &Map<String, Value>) -> bool {
+    listed(metadata).any(|name| name == TEARDOWN)
 }
 
 /// Whether a deleted object may go now.

@@ -36,16 +36,15 @@ pub(super) async fn create<P: Platform, S: Store, C: Clock>(
         .reconciler
         .get()
         .ok_or_else(|| ApiError::Unavailable("the platform has not been reached yet".to_owned()))?;
-    let objects = Objects::of_tenant(&app.store, &name)
+    let (mut objects, status) = Objects::of_tenant(&app.store, &name)
         .await?
         .ok_or_else(|| ApiError::NotFound(Kind::Tenant, name.clone()))?;
     let config = reconciler.config();
     let desired = objects.desired(config);
     let tenant =
         desired.tenants.first().ok_or_else(|| ApiError::NotFound(Kind::Tenant, name.clone()))?;
-    let status = objects.tenants.first().and_then(|tenant| tenant.status.as_ref());
     let place = choose(tenant, request.spec.machine.as_deref())
-        .and_then(|wanted| place(tenant, wanted, status, &config.oidc_issuer))
+        .and_then(|wanted| place(tenant, wanted, status.as_ref(), &config.oidc_issuer))
         .map_err(|obstacle| refused(name, obstacle))?;
     let keys = config.agents.keys(&place.identity.issuer, app.clock.now());
     let secret = config.secrets.tenant_secret(tenant.uid);

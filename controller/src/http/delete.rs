@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::json;
 use vault_api::object::Status;
 
 use super::App;
@@ -15,7 +15,7 @@ use crate::accept::{finalizers, to_json};
 use crate::clock::Clock;
 use crate::platform::Platform;
 use crate::source::Source;
-use crate::store::{Kind, Store, StoredObject};
+use crate::store::{Kind, Named, Store, StoredObject};
 
 /// Asks for an object's deletion. It goes at once if nothing holds it back; a tenant goes when its
 /// machines are gone.
@@ -82,12 +82,11 @@ async fn obstacle<P, S: Store, C>(
     if object.kind == Kind::Tenant {
         return Ok(None);
     }
-    let users = users_of(app, name).await?;
-    Ok(match users.as_slice() {
-        [] => None,
-        [tenant] => Some(format!("class {name} is used by tenant {tenant}")),
-        [first, ..] => {
-            let count = users.len();
+    let users = app.store.count_naming(Named::Class(name.clone())).await?;
+    Ok(match users {
+        (_, None) => None,
+        (1, Some(tenant)) => Some(format!("class {name} is used by tenant {tenant}")),
+        (count, Some(first)) => {
             Some(format!("class {name} is used by {count} tenants, {first} among them"))
         }
     })
@@ -103,17 +102,4 @@ fn file_of<P, S, C>(app: &App<P, S, C>, object: &StoredObject) -> Option<String>
     let key = (object.kind, object.name.clone());
     let gone = app.view.borrow().folder.as_ref().is_some_and(|seen| seen.missing.contains(&key));
     (!gone).then(|| file.clone())
-}
-
-/// The names of the tenants of a class.
-async fn users_of<P, S: Store, C>(
-    app: &App<P, S, C>,
-    class: &str,
-) -> Result<Vec<String>, ApiError> {
-    let tenants = app.store.objects(Kind::Tenant).await?;
-    Ok(tenants
-        .into_iter()
-        .filter(|tenant| tenant.spec.get("class").and_then(Value::as_str) == Some(class))
-        .map(|tenant| tenant.name)
-        .collect())
 }

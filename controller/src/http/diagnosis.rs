@@ -34,7 +34,7 @@ pub(super) async fn read<P: Platform, S: Store, C: Clock>(
     Path(name): Path<String>,
     Query(options): Query<Options>,
 ) -> Result<Json<Diagnosis>, ApiError> {
-    let objects = Objects::of_tenant(&app.store, &name)
+    let (_, status) = Objects::of_tenant(&app.store, &name)
         .await?
         .ok_or_else(|| ApiError::NotFound(Kind::Tenant, name.clone()))?;
     let reconciler = app
@@ -46,9 +46,8 @@ pub(super) async fn read<P: Platform, S: Store, C: Clock>(
         message: format!("{DIAGNOSES_MAX} diagnoses are being made already; try again"),
         retry_after_seconds: 1,
     })?;
-    let status = objects.tenants.first().and_then(|tenant| tenant.status.as_ref());
     let machines = match status {
-        Some(status) => diagnose(reconciler.platform(), &app.clock, status, options.all).await,
+        Some(status) => diagnose(reconciler.platform(), &app.clock, &status, options.all).await,
         None => Vec::new(),
     };
     Ok(Json(Diagnosis::new(&name, machines)))

@@ -16,9 +16,8 @@ use crate::clock::Clock;
 use crate::fleet::word;
 use crate::metrics::CONTENT_TYPE;
 use crate::platform::Platform;
-use crate::reconcile::Objects;
 use crate::status::is_ready;
-use crate::store::{Store, StoreFigures};
+use crate::store::{Kind, Store, StoreError, StoreFigures};
 use crate::view::View;
 
 /// A gauge by one label or several.
@@ -39,6 +38,9 @@ labels!(ByVersion { version });
 labels!(Resource { customresource_kind, name, ready, reason });
 labels!(ByQueue { name });
 
+/// How many tenants are decoded at a time.
+const TENANTS_PER_PAGE: usize = 200;
+
 /// Everything in the OpenMetrics text form.
 pub(super) async fn read<P: Platform, S: Store, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
@@ -50,8 +52,7 @@ pub(super) async fn read<P: Platform, S: Store, C: Clock>(
     register_process(&mut registry, &app);
     let omitted = match view.tenants <= app.metrics_tenants_max {
         true => {
-            let objects = Objects::load(&app.store).await?;
-            register_tenants(&mut registry, &objects);
+            register_tenants(&mut registry, &app.store).await?;
             0
         }
         false => view.tenants,
@@ -141,24 +142,29 @@ fn register_process<P, S, C: Clock>(registry: &mut Registry, app: &App<P, S, C>)
 }
 
 /// A series per tenant: only for as many as the operator allows.
-fn register_tenants(registry: &mut Registry, objects: &Objects) {
+async fn register_tenants<S: Store>(registry: &mut Registry, store: &S) -> Result<(), StoreError> {
     let (ready, info) = (Gauges::<ByTenant>::default(), Gauges::<Resource>::default());
-    for tenant in &objects.tenants {
-        let (object, status) = (&tenant.object, tenant.status.as_ref());
-        let is_ready = status.is_some_and(|status| is_ready(status, object.generation));
-        set(&ready, &ByTenant { tenant: object.name.clone() }, usize::from(is_ready));
-        let condition = status.and_then(|status| status.conditions.first());
-        let resource = Resource {
-            customresource_kind: object.kind.word().to_owned(),
-            name: object.name.clone(),
-            ready: condition.map_or("Unknown", |condition| word(condition.status)).to_owned(),
-            reason: condition.map(|condition| condition.reason.clone()).unwrap_or_default(),
-        };
-        set(&info, &resource, 1);
+    let mut rows = store.tenant_rows("", TENANTS_PER_PAGE).await?;
+    while let Some(last) = rows.last().map(|row| row.name.clone()) {
+        for row in rows {
+            let status = row.status()?;
+            let is_ready = status.as_ref().is_some_and(|status| is_ready(status, row.generation));
+            set(&ready, &ByTenant { tenant: row.name.clone() }, usize::from(is_ready));
+            let condition = status.as_ref().and_then(|status| status.conditions.first());
+            let resource = Resource {
+                customresource_kind: Kind::Tenant.word().to_owned(),
+                name: row.name,
+                ready: condition.map_or("Unknown", |condition| word(condition.status)).to_owned(),
+                reason: condition.map(|condition| condition.reason.clone()).unwrap_or_default(),
+            };
+            set(&info, &resource, 1);
+        }
+        rows = store.tenant_rows(&last, TENANTS_PER_PAGE).await?;
     }
     let help = "1 if the tenant is Ready at its newest generation";
     registry.register("vault_tenant_ready", help, ready);
     registry.register("vault_resource_info", "What a tenant is like", info);
+    Ok(())
 }
 
 fn constant(value: impl TryInto<i64>) -> ConstGauge<i64> {

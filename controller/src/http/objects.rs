@@ -6,18 +6,17 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::Value;
 use vault_api::check::Document;
-use vault_api::problem::Problem;
-use vault_api::set::check_set;
 
 use super::App;
 use super::audit::Trail;
 use super::body::{self, Body};
 use super::caller::Caller;
 use super::error::ApiError;
+use super::others::check_against_others;
 use super::patch::Patch;
 use super::request::{self, Reply, WriteRequest};
 use super::secrets;
-use crate::accept::{Decision, Writer, decide, finalizers, to_document, to_json};
+use crate::accept::{Decision, Writer, decide, finalizers, to_json};
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::platform::Platform;
@@ -120,7 +119,7 @@ async fn write<P: Platform, S: Store, C: Clock>(
     if let Some(stored) = &stored {
         request::must_be_read(document, stored)?;
     }
-    check_against_others(app, &request.caller, kind, document).await?;
+    check_against_others(&app.store, &request.caller, kind, document).await?;
     let dry_run = request.options.dry_run()?;
     let (allowed, takes) = (app.allow_api_secrets, request.options.take_ownership());
     secrets::admit(allowed, kind, document, stored.as_ref(), takes)?;
@@ -200,34 +199,6 @@ fn must_stay_visible(caller: &Caller, object: &StoredObject) -> Result<(), ApiEr
             Err(ApiError::forbidden(object.kind.plural(), Some(&object.name), &why))
         }
         _ => Ok(()),
-    }
-}
-
-async fn check_against_others<P: Platform, S: Store, C: Clock>(
-    app: &App<P, S, C>,
-    caller: &Caller,
-    kind: Kind,
-    document: &Document,
-) -> Result<(), ApiError> {
-    let mut others = app.store.objects(Kind::TenantClass).await?;
-    others.extend(app.store.objects(Kind::Tenant).await?);
-    let others: Vec<Document> =
-        others.iter().filter_map(|object| to_document(object).ok()).collect();
-    let known: Vec<&Document> = others.iter().collect();
-    let mut found = request::problems(check_set(&[document], &known, &[]));
-    if caller.limit().is_some() {
-        found.iter_mut().for_each(hide_the_other);
-    }
-    match found.is_empty() {
-        true => Ok(()),
-        false => Err(ApiError::Invalid(kind, document.name().to_owned(), found)),
-    }
-}
-
-/// What is taken already may be a tenant's that a limited token must not know of.
-fn hide_the_other(problem: &mut Problem) {
-    if problem.kind == vault_api::problem::ProblemKind::Duplicate {
-        "it is already named by another tenant".clone_into(&mut problem.message);
     }
 }
 

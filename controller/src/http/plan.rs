@@ -28,7 +28,7 @@ pub(super) async fn current<P: Platform, S: Store, C: Clock>(
     Path(name): Path<String>,
 ) -> Result<Json<TenantPlan>, ApiError> {
     let objects = Objects::load(&app.store).await?;
-    plan(&app, &objects, name).await
+    plan(&app, objects, name).await
 }
 
 /// What would be done for a tenant if the documents of the body were applied.
@@ -46,17 +46,17 @@ pub(super) async fn hypothetical<P: Platform, S: Store, C: Clock>(
     for item in items {
         let document = check(item)
             .map_err(|problems| ApiError::Invalid(Kind::Tenant, name.clone(), problems))?;
-        apply(&app, &mut objects, document)?;
+        apply(&app, &mut objects, document).await?;
     }
-    plan(&app, &objects, name).await
+    plan(&app, objects, name).await
 }
 
 async fn plan<P: Platform, S: Store, C: Clock>(
     app: &App<P, S, C>,
-    objects: &Objects,
+    objects: Objects,
     name: String,
 ) -> Result<Json<TenantPlan>, ApiError> {
-    if !objects.tenants.iter().any(|tenant| tenant.object.name == name) {
+    if !objects.tenants.iter().any(|tenant| tenant.name == name) {
         return Err(ApiError::NotFound(Kind::Tenant, name));
     }
     let reconciler = app
@@ -68,7 +68,7 @@ async fn plan<P: Platform, S: Store, C: Clock>(
 }
 
 /// Takes a document in as if it were stored.
-fn apply<P, S, C: Clock>(
+async fn apply<P, S: Store, C: Clock>(
     app: &App<P, S, C>,
     objects: &mut Objects,
     document: Document,
@@ -86,18 +86,14 @@ fn apply<P, S, C: Clock>(
         Document::Tenant(tenant) => tenant,
     };
     let name = &tenant.metadata.name;
-    let place = objects.tenants.binary_search_by(|known| known.object.name.as_str().cmp(name));
-    let stored = place.ok().map(|at| &objects.tenants[at]);
+    let place = objects.tenants.binary_search_by(|known| known.name.as_str().cmp(name));
+    let stored = app.store.object(Kind::Tenant, name).await?;
     let writer = Writer { source: &Source::Api, take_ownership: false, rehearsal: true };
-    let object = stored.map(|stored| &stored.object);
+    let object = stored.as_ref();
     super::secrets::admit(app.allow_api_secrets, Kind::Tenant, &document, object, false)?;
     let decision = decide(&document, object, writer, &app.controller, app.clock.now())
         .map_err(|refusal| ApiError::refused(Kind::Tenant, name, refusal))?;
-    let changed = TenantObject {
-        object: decision.object().clone(),
-        spec: tenant.spec.clone(),
-        status: stored.and_then(|stored| stored.status.clone()),
-    };
+    let changed = TenantObject::new(decision.object(), tenant.spec.clone());
     match place {
         Ok(at) => objects.tenants[at] = changed,
         Err(at) => objects.tenants.insert(at, changed),

@@ -3,6 +3,7 @@ mod diagnosis;
 mod events;
 mod fleet;
 mod openmetrics;
+mod others;
 mod reading;
 mod roles;
 mod usage;

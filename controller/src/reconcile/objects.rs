@@ -1,6 +1,6 @@
 //! What is stored, decoded: the pass's view of what people want and of what earlier passes knew.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use vault_api::status::TenantStatus;
 use vault_api::tenant::{TenantClassSpec, TenantSpec};
@@ -8,10 +8,16 @@ use vault_plan::action::ActionKind;
 use vault_plan::desired::{Desired, TenantInput};
 
 use super::ReconcileConfig;
+use crate::accept::finalizers;
 use crate::observe::{Known, KnownMachine};
-use crate::store::{Intent, IntentState, Kind, Store, StoreError, StoredObject};
+use crate::source::Source;
+use crate::store::{Intent, IntentState, Kind, Store, StoreError, StoredObject, TenantRow};
 
-/// Stored tenants and classes, decoded.
+/// How many tenants are decoded at a time: enough that the queries do not count, and few enough
+/// that their memory does not.
+const TENANTS_PER_PAGE: usize = 200;
+
+/// Stored tenants and classes, decoded: what a pass needs of them from its beginning to its end.
 #[derive(Debug, Default)]
 pub struct Objects {
     /// The classes' specs by name.
@@ -20,17 +26,61 @@ pub struct Objects {
     class_generations: HashMap<String, i64>,
     /// The tenants in the order of their names.
     pub tenants: Vec<TenantObject>,
+    /// What statuses name, by organization.
+    known: BTreeMap<String, Known>,
+    /// The machines that earlier passes took down in order to make them anew, by tenant and name.
+    pub(super) replacing: BTreeSet<(String, String)>,
 }
 
-/// A stored tenant, decoded.
+/// A stored tenant, decoded; without its status, which only the beginning and the end of a pass
+/// look at.
 #[derive(Clone, Debug)]
 pub struct TenantObject {
-    /// As it is stored.
-    pub object: StoredObject,
-    /// Its spec.
-    pub spec: TenantSpec,
-    /// Its status.
-    pub status: Option<TenantStatus>,
+    /// Unique.
+    pub name: String,
+    /// Grows by one with each change of the spec.
+    pub generation: i64,
+    /// Somebody asked for its deletion.
+    pub deleting: bool,
+    /// Its deletion was asked for, and the controller has done its part of it.
+    pub torn_down: bool,
+    /// Who owns the spec.
+    pub source: Source,
+    /// The class that its spec names.
+    class: Option<String>,
+    /// Its spec, until [`Objects::desired`] takes it.
+    spec: TenantSpec,
+}
+
+impl TenantObject {
+    /// The tenant as it would be if `object`, whose spec is `spec`, were stored.
+    #[must_use]
+    pub fn new(object: &StoredObject, spec: TenantSpec) -> Self {
+        let deleting = object.deleted_at.is_some();
+        Self {
+            name: object.name.clone(),
+            generation: object.generation,
+            deleting,
+            torn_down: deleting && !finalizers::is_held_by_us(object),
+            source: object.source.clone(),
+            class: spec.class.clone(),
+            spec,
+        }
+    }
+
+    fn of_row(row: TenantRow) -> Result<Self, StoreError> {
+        let deleting = row.deleted_at.is_some();
+        let spec = row.spec()?;
+        Ok(Self {
+            generation: row.generation,
+            deleting,
+            torn_down: deleting && !finalizers::is_among(&row.metadata()?),
+            source: row.source()?,
+            class: spec.class.clone(),
+            spec,
+            name: row.name,
+        })
+    }
 }
 
 impl Objects {
@@ -43,27 +93,58 @@ impl Objects {
         for object in store.objects(Kind::TenantClass).await? {
             objects.add_class(object)?;
         }
-        for object in store.objects(Kind::Tenant).await? {
-            objects.tenants.push(decoded(object)?);
+        let mut after = String::new();
+        loop {
+            let rows = store.tenant_rows(&after, TENANTS_PER_PAGE).await?;
+            match rows.last() {
+                Some(last) => after.clone_from(&last.name),
+                None => return Ok(objects),
+            }
+            for row in rows {
+                if let Some(status) = row.status()? {
+                    objects.learn(&row.name, status);
+                }
+                objects.tenants.push(TenantObject::of_row(row)?);
+            }
         }
-        Ok(objects)
     }
 
-    /// Reads and decodes one tenant and its class; `None` if there is no such tenant.
+    /// Reads and decodes one tenant and its class, and the tenant's status; `None` if there is no
+    /// such tenant.
     ///
     /// # Errors
     /// As [`Objects::load`].
-    pub async fn of_tenant<S: Store>(store: &S, name: &str) -> Result<Option<Self>, StoreError> {
-        let Some(object) = store.object(Kind::Tenant, name).await? else { return Ok(None) };
-        let tenant = decoded(object)?;
+    pub async fn of_tenant<S: Store>(
+        store: &S,
+        name: &str,
+    ) -> Result<Option<(Self, Option<TenantStatus>)>, StoreError> {
+        let Some(mut object) = store.object(Kind::Tenant, name).await? else { return Ok(None) };
+        let spec: TenantSpec = serde_json::from_value(std::mem::take(&mut object.spec).into())?;
+        let status = object.status.take().map(serde_json::from_value).transpose()?;
         let mut objects = Self::default();
-        if let Some(class) = &tenant.spec.class
+        if let Some(class) = &spec.class
             && let Some(class) = store.object(Kind::TenantClass, class).await?
         {
             objects.add_class(class)?;
         }
-        objects.tenants.push(tenant);
-        Ok(Some(objects))
+        objects.tenants.push(TenantObject::new(&object, spec));
+        Ok(Some((objects, status)))
+    }
+
+    /// Takes in what a status names.
+    fn learn(&mut self, tenant: &str, status: TenantStatus) {
+        let replacing = status.machines.iter().filter(|machine| machine.replacing);
+        self.replacing.extend(replacing.map(|machine| (tenant.to_owned(), machine.name.clone())));
+        let (Some(organization), Some(app)) = (status.org, status.app) else { return };
+        let known = self.known.entry(organization).or_default();
+        for machine in status.machines {
+            if let Some(id) = machine.id {
+                let region = Some(machine.region);
+                known.machines.insert(id, KnownMachine { app: app.clone(), region });
+            }
+        }
+        let volumes = status.volumes.into_iter().filter_map(|volume| volume.id);
+        known.volumes.extend(volumes.map(|id| (id, app.clone())));
     }
 
     fn add_class(&mut self, class: StoredObject) -> Result<(), StoreError> {
@@ -73,96 +154,106 @@ impl Objects {
         Ok(())
     }
 
-    /// What should exist.
+    /// What should exist. Takes the specs, which nothing needs after that: they are as large as
+    /// all the rest.
     #[must_use]
-    pub fn desired(&self, config: &ReconcileConfig) -> Desired {
-        let inputs = self.tenants.iter().map(|tenant| TenantInput {
-            name: &tenant.object.name,
-            spec: &tenant.spec,
-            deleting: tenant.object.deleted_at.is_some(),
+    pub fn desired(&mut self, config: &ReconcileConfig) -> Desired {
+        let specs: Vec<TenantSpec> =
+            self.tenants.iter_mut().map(|tenant| std::mem::take(&mut tenant.spec)).collect();
+        let inputs = self.tenants.iter().zip(&specs).map(|(tenant, spec)| TenantInput {
+            name: &tenant.name,
+            spec,
+            deleting: tenant.deleting,
         });
         let (controller, secrets) = (config.controller, config.secrets.pass());
         Desired::resolve(controller, &config.organization, &self.classes, &secrets, inputs)
     }
 
-    /// What earlier passes and open intents know, by organization; without the ids that are gone.
-    pub(super) fn known(
-        &self,
-        intents: &[Intent],
-        gone: &BTreeSet<String>,
-    ) -> BTreeMap<String, Known> {
-        let mut known: BTreeMap<String, Known> = BTreeMap::new();
-        for status in self.statuses() {
-            let (Some(organization), Some(app)) = (&status.org, &status.app) else { continue };
-            let known = known.entry(organization.clone()).or_default();
-            for machine in &status.machines {
-                let Some(id) = machine.id.as_ref().filter(|id| !gone.contains(*id)) else {
-                    continue;
-                };
-                let region = Some(machine.region.clone());
-                known.machines.insert(id.clone(), KnownMachine { app: app.clone(), region });
+    /// Takes out what earlier passes and open intents know, by organization, without the ids that
+    /// are gone; and which ids statuses name of those, or only intents do.
+    pub(super) fn known(&mut self, intents: &[Intent], gone: &BTreeSet<String>) -> KnownIds {
+        let mut ids = KnownIds { known: std::mem::take(&mut self.known), ..KnownIds::default() };
+        for known in ids.known.values_mut() {
+            for id in gone {
+                let machine = known.machines.remove(id).is_some();
+                if known.volumes.remove(id).is_some() || machine {
+                    ids.gone_and_named.insert(id.clone());
+                }
             }
-            let volumes = status.volumes.iter().filter_map(|volume| volume.id.as_ref());
-            known.volumes.extend(
-                volumes.filter(|id| !gone.contains(*id)).map(|id| (id.clone(), app.clone())),
-            );
         }
+        let known = &mut ids.known;
         for intent in intents.iter().filter(|intent| intent.state != IntentState::Planned) {
             let known = known.entry(intent.organization.clone()).or_default();
             let app = intent.app.clone();
             match (intent.kind, &intent.external_id) {
                 (ActionKind::CreateVolume, id) => {
-                    if let Some(id) = id.as_ref().filter(|id| !gone.contains(*id)) {
-                        known.volumes.insert(id.clone(), app.clone());
+                    if let Some(id) = id.as_ref().filter(|id| !gone.contains(*id))
+                        && known.volumes.insert(id.clone(), app.clone()).is_none()
+                    {
+                        ids.only_of_intents.insert(id.clone());
                     }
                     known.expected_volumes.insert((app, intent.external_name.clone()));
                 }
                 (ActionKind::CreateMachine, Some(id)) if !gone.contains(id) => {
-                    known.machines.entry(id.clone()).or_insert(KnownMachine { app, region: None });
+                    known.machines.entry(id.clone()).or_insert_with(|| {
+                        ids.only_of_intents.insert(id.clone());
+                        KnownMachine { app, region: None }
+                    });
                 }
                 _ => {}
             }
         }
-        known
-    }
-
-    /// The machines that earlier passes took down in order to make them anew, by tenant and name.
-    pub(super) fn replacing(&self) -> BTreeSet<(String, String)> {
-        let statuses = self.tenants.iter().filter_map(|tenant| {
-            Some((tenant.object.name.as_str(), &tenant.status.as_ref()?.machines))
-        });
-        let replacing = statuses.flat_map(|(tenant, machines)| {
-            let machines = machines.iter().filter(|machine| machine.replacing);
-            machines.map(|machine| (tenant.to_owned(), machine.name.clone()))
-        });
-        replacing.collect()
-    }
-
-    /// The ids that statuses name.
-    pub(super) fn ids(&self) -> HashSet<&str> {
-        let machines = self.statuses().flat_map(|status| &status.machines);
-        let volumes = self.statuses().flat_map(|status| &status.volumes);
-        let ids = machines.map(|machine| &machine.id).chain(volumes.map(|volume| &volume.id));
-        ids.filter_map(Option::as_deref).collect()
-    }
-
-    fn statuses(&self) -> impl Iterator<Item = &TenantStatus> {
-        self.tenants.iter().filter_map(|tenant| tenant.status.as_ref())
+        ids
     }
 
     /// What changes when somebody changes what a tenant should be: its own spec or its class's, or
     /// that it should be at all.
     pub(super) fn revision(&self, tenant: &TenantObject) -> i64 {
-        let class = tenant.spec.class.as_ref().and_then(|class| self.class_generations.get(class));
-        let deletion = i64::from(tenant.object.deleted_at.is_some());
-        tenant.object.generation + class.copied().unwrap_or(0) + deletion
+        let class = tenant.class.as_ref().and_then(|class| self.class_generations.get(class));
+        let deletion = i64::from(tenant.deleting);
+        tenant.generation + class.copied().unwrap_or(0) + deletion
     }
 }
 
-fn decoded(object: StoredObject) -> Result<TenantObject, StoreError> {
-    Ok(TenantObject {
-        spec: serde_json::from_value(object.spec.clone().into())?,
-        status: object.status.clone().map(serde_json::from_value).transpose()?,
-        object,
-    })
+/// What is known by id at the beginning of a pass.
+#[derive(Debug, Default)]
+pub(super) struct KnownIds {
+    /// By organization, without the ids that are gone.
+    pub(super) known: BTreeMap<String, Known>,
+    /// Ids that are gone, and that statuses still name.
+    pub(super) gone_and_named: BTreeSet<String>,
+    /// Ids that no status names, but open intents do.
+    pub(super) only_of_intents: BTreeSet<String>,
+}
+
+/// The stored tenants once more, at the end of a pass: asked for in the order of their names, and
+/// read a page at a time.
+pub(super) struct Rows<'a, S> {
+    store: &'a S,
+    page: VecDeque<TenantRow>,
+    /// The name of the last one that was read.
+    after: String,
+    ended: bool,
+}
+
+impl<'a, S: Store> Rows<'a, S> {
+    pub(super) fn new(store: &'a S) -> Self {
+        Self { store, page: VecDeque::new(), after: String::new(), ended: false }
+    }
+
+    /// The tenant `name`, which comes after those that were asked for before; `None` if it has gone
+    /// in the meantime.
+    pub(super) async fn of(&mut self, name: &str) -> Result<Option<TenantRow>, StoreError> {
+        loop {
+            while self.page.pop_front_if(|row| row.name.as_str() < name).is_some() {}
+            if self.ended || !self.page.is_empty() {
+                return Ok(self.page.pop_front_if(|row| row.name == name));
+            }
+            self.page = self.store.tenant_rows(&self.after, TENANTS_PER_PAGE).await?.into();
+            match self.page.back() {
+                Some(last) => self.after.clone_from(&last.name),
+                None => self.ended = true,
+            }
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::agents::Request;
 use crate::identity::{MasterKey, SecretSources, TENANT_SECRET};
 use crate::secrets::{LOOK_VALID_MS, SLICE_INTERVAL_MS};
 use crate::store::SqliteStore;
+use crate::store::StoredObject;
 use crate::testing::{
     FakePlatform, ManualClock, ORG, controller, open, put, rejected, tenant, tenant_secrets,
     unknown,
@@ -119,7 +120,7 @@ async fn a_paused_tenant_is_looked_at_and_nothing_is_written_not_even_its_end() 
     let message = "reconcile is Paused: 4 actions are left undone".to_owned();
     assert_eq!(condition("Paused"), (ConditionStatus::True, "Paused".to_owned(), message.clone()));
     assert_eq!(condition("Ready"), (ConditionStatus::False, "Paused".to_owned(), message));
-    let plan = stage.reconciler.preview(&Objects::load(&stage.store).await.unwrap()).await.unwrap();
+    let plan = stage.reconciler.preview(Objects::load(&stage.store).await.unwrap()).await.unwrap();
     assert_eq!(plan.plan.withheld.len(), 4);
 
     let stored = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();

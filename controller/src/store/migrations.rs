@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_watch.sql"),
     include_str!("migrations/0004_operators.sql"),
     include_str!("migrations/0005_usage.sql"),
+    include_str!("migrations/0006_lookup.sql"),
 ];
 
 /// Brings a database to the newest schema.

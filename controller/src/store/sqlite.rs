@@ -15,9 +15,10 @@ use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    Changes, EventChanges, EventSeries, Intent, Kind, LiveUsage, Page, PageQuery, Settlement,
-    Store, StoreError, StoreFigures, StoredObject, StoredOperator, StoredSecret, UsagePage, audit,
-    events, figures, history, journal, migrations, objects, operators, pages, secrets, usage,
+    Changes, EventChanges, EventSeries, Intent, Kind, LiveUsage, Named, Page, PageQuery,
+    Settlement, Store, StoreError, StoreFigures, StoredObject, StoredOperator, StoredSecret,
+    TenantRow, UsagePage, audit, events, figures, history, journal, lookup, migrations, objects,
+    operators, pages, rows, secrets, usage,
 };
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
@@ -106,6 +107,25 @@ impl Store for SqliteStore {
 
     async fn page(&self, kind: Kind, query: PageQuery) -> Result<Page, StoreError> {
         self.read(move |connection| pages::read(connection, kind, &query)).await
+    }
+
+    async fn tenants_naming(
+        &self,
+        named: Named,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredObject>, StoreError> {
+        let after = after.to_owned();
+        self.read(move |connection| lookup::page(connection, &named, &after, limit)).await
+    }
+
+    async fn tenant_rows(&self, after: &str, limit: usize) -> Result<Vec<TenantRow>, StoreError> {
+        let after = after.to_owned();
+        self.read(move |connection| rows::page(connection, &after, limit)).await
+    }
+
+    async fn count_naming(&self, named: Named) -> Result<(usize, Option<String>), StoreError> {
+        self.read(move |connection| lookup::count(connection, &named)).await
     }
 
     async fn changes(

@@ -492,6 +492,32 @@ async fn pages_hold_what_was_asked_for_and_tell_what_follows() {
 }
 
 #[tokio::test]
+async fn an_audited_write_is_told_as_any_other() {
+    let (_folder, store) = store();
+    let record = crate::audit::AuditRecord {
+        at: NOW,
+        who: "ops".to_owned(),
+        role: vault_api::operator::Role::Admin,
+        source: String::new(),
+        verb: "create".to_owned(),
+        kind: "Tenant".to_owned(),
+        name: "acme".to_owned(),
+        subresource: String::new(),
+        dry_run: false,
+        code: 201,
+        message: "created".to_owned(),
+    };
+    let mut commits = store.commits();
+    commits.mark_unchanged();
+    let made = store.put_object_audited(object("acme"), None, record.clone()).await.unwrap();
+    assert!(commits.has_changed().unwrap());
+    commits.mark_unchanged();
+    let version = made.resource_version;
+    store.remove_object_audited(Kind::Tenant, "acme", version, record).await.unwrap();
+    assert!(commits.has_changed().unwrap());
+}
+
+#[tokio::test]
 async fn a_commit_is_told_after_it_can_be_read() {
     let (_folder, store) = store();
     let mut commits = store.commits();
