@@ -1,3 +1,4 @@
+mod attacks;
 mod connect;
 mod diagnosis;
 mod events;

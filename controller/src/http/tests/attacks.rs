@@ -1,0 +1,114 @@
+//! What a token that somebody holds must not be good for.
+
+use std::time::Duration;
+
+use axum::body::BodyDataStream;
+use futures_util::StreamExt;
+
+use super::roles::{TOKENS, labelled, token};
+use super::*;
+
+/// How long something may take to happen before a test fails.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The next line of a watch; `None` at its end.
+async fn line(lines: &mut BodyDataStream) -> Option<Value> {
+    let line = tokio::time::timeout(PATIENCE, lines.next()).await.expect("nothing comes");
+    line.map(|line| serde_json::from_slice(&line.unwrap()).unwrap())
+}
+
+impl Stage {
+    async fn watch_by(&self, bearer: &str, path: &str, accept: &str) -> (u16, BodyDataStream) {
+        let request = Request::builder()
+            .uri(path)
+            .header("authorization", format!("Bearer {bearer}"))
+            .header("accept", accept)
+            .body(Body::empty())
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        (response.status().as_u16(), response.into_body().into_data_stream())
+    }
+
+    async fn two_tenants(&self) {
+        for (name, tier) in [("acme", "pro"), ("umbra", "free")] {
+            let (code, made) = self.ask(Method::POST, TENANTS, labelled(name, tier)).await;
+            assert_eq!(code, 201, "{made}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_its_token_is_revoked() {
+    let stage = Stage::new().await;
+    stage.two_tenants().await;
+    let gone = stage.token("gone", "read", None).await;
+    let stays = stage.token("stays", "read", None).await;
+    let path = format!("{TENANTS}?watch=true");
+    let nothing = "/api/v1/namespaces/elsewhere/events?watch=true";
+    let (_, mut silent) = stage.watch_by(&gone, nothing, "application/json").await;
+    let (_, mut ended) = stage.watch_by(&gone, &path, "application/json").await;
+    let (_, mut other) = stage.watch_by(&stays, &path, "application/json").await;
+    for _ in 0..2 {
+        assert_eq!(line(&mut ended).await.unwrap()["type"], "ADDED");
+        assert_eq!(line(&mut other).await.unwrap()["type"], "ADDED");
+    }
+    // One is made on the way: the others go on.
+    stage.token("third", "read", None).await;
+    let (code, _) = stage.ask(Method::DELETE, &format!("{TOKENS}/gone"), Value::Null).await;
+    assert_eq!(code, 200);
+    let change = json!({ "spec": { "reconcile": "Paused" } });
+    assert_eq!(stage.ask(Method::PATCH, &acme(), change).await.0, 200);
+    assert_eq!(line(&mut ended).await, None);
+    assert_eq!(line(&mut silent).await, None);
+    assert_eq!(line(&mut other).await.unwrap()["type"], "MODIFIED");
+}
+
+#[tokio::test]
+async fn what_is_ready_to_be_told_is_not_told_to_a_revoked_token() {
+    let stage = Stage::new().await;
+    stage.two_tenants().await;
+    let gone = stage.token("gone", "read", None).await;
+    let path = format!("{TENANTS}?watch=true");
+    let (_, mut lines) = stage.watch_by(&gone, &path, "application/json").await;
+    assert_eq!(line(&mut lines).await.unwrap()["type"], "ADDED");
+    assert_eq!(stage.ask(Method::DELETE, &format!("{TOKENS}/gone"), Value::Null).await.0, 200);
+    assert_eq!(line(&mut lines).await, None);
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_its_token_expires() {
+    let stage = Stage::new().await;
+    stage.two_tenants().await;
+    let mut body = token("short", "read", None);
+    body["spec"]["ttl"] = json!("10m");
+    let (_, made) = stage.ask(Method::POST, TOKENS, body).await;
+    let bearer = made["status"]["token"].as_str().unwrap();
+    let path = format!("{TENANTS}?watch=true&timeoutSeconds=86400");
+    let (_, mut lines) = stage.watch_by(bearer, &path, "application/json").await;
+    for _ in 0..2 {
+        assert_eq!(line(&mut lines).await.unwrap()["type"], "ADDED");
+    }
+    stage.clock.advance(Duration::from_secs(601));
+    assert_eq!(line(&mut lines).await, None);
+}
+
+#[tokio::test]
+async fn one_token_cannot_take_every_place_among_watchers() {
+    let stage = Stage::new().await;
+    let greedy = stage.token("greedy", "read", None).await;
+    let modest = stage.token("modest", "read", None).await;
+    let path = format!("{TENANTS}?watch=true");
+    let mut open = Vec::new();
+    let refused = loop {
+        let (code, lines) = stage.watch_by(&greedy, &path, "application/json").await;
+        if code != 200 {
+            break code;
+        }
+        open.push(lines);
+    };
+    assert_eq!((refused, open.len()), (429, 128));
+    assert_eq!(stage.watch_by(&modest, &path, "application/json").await.0, 200);
+    // A place that is given back can be taken again.
+    open.pop();
+    assert_eq!(stage.watch_by(&greedy, &path, "application/json").await.0, 200);
+}
