@@ -147,7 +147,13 @@ pub(super) async fn answer<P, S: Store, C: Clock>(
         }
     };
     let watcher = Watcher::new(
-        watcher::Place { topic, form, selection, bookmarks: options.bookmarks()? },
+        watcher::Place {
+            caller: caller.clone(),
+            topic,
+            form,
+            selection,
+            bookmarks: options.bookmarks()?,
+        },
         app.store.clone(),
         app.clock.clone(),
         app.controller,

@@ -112,3 +112,37 @@ async fn one_token_cannot_take_every_place_among_watchers() {
     open.pop();
     assert_eq!(stage.watch_by(&greedy, &path, "application/json").await.0, 200);
 }
+
+#[tokio::test]
+async fn who_loses_a_tenant_learns_nothing_of_its_new_life() {
+    let stage = Stage::new().await;
+    stage.two_tenants().await;
+    let ci = stage.token("ci", "read", Some("tier=pro")).await;
+    let path = format!("{TENANTS}?watch=true");
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let (_, mut lines) = stage.watch_by(&ci, &path, "application/json").await;
+    let (_, mut rows) = stage.watch_by(&ci, &format!("{path}&includeObject=Object"), table).await;
+    assert_eq!(line(&mut lines).await.unwrap()["object"]["metadata"]["name"], "acme");
+    line(&mut rows).await.unwrap();
+    let moved = json!({
+        "metadata": { "labels": { "tier": "theirs" }, "annotations": { "to": "theirs" } },
+        "spec": { "machines": [{ "name": "box", "region": "ord", "config": { "image": "theirs:1" } }] },
+    });
+    let (code, answer) = stage.ask(Method::PATCH, &acme(), moved).await;
+    assert_eq!(code, 200, "{answer}");
+    let told = line(&mut lines).await.unwrap();
+    assert_eq!(told["type"], "DELETED");
+    assert_eq!(told["object"]["metadata"]["name"], "acme");
+    let metadata = &answer["metadata"];
+    assert_eq!(told["object"]["metadata"]["uid"], metadata["uid"]);
+    assert_eq!(told["object"]["metadata"]["resourceVersion"], metadata["resourceVersion"]);
+    assert!(!told.to_string().contains("theirs"), "{told}");
+    let told = line(&mut rows).await.unwrap();
+    assert_eq!(told["type"], "DELETED");
+    assert!(told.to_string().contains("acme") && !told.to_string().contains("theirs"), "{told}");
+    // Classes are everybody's.
+    let (_, mut classes) =
+        stage.watch_by(&ci, &format!("{CLASSES}?watch=true"), "application/json").await;
+    assert_eq!(stage.ask(Method::POST, CLASSES, class("dev")).await.0, 201);
+    assert!(line(&mut classes).await.unwrap()["object"]["spec"].is_object());
+}

@@ -33,6 +33,8 @@ const ROWS_MAX: usize = 250;
 
 /// What a client watches, and how it is told.
 pub(super) struct Place {
+    /// Who watches.
+    pub(super) caller: Caller,
     /// What it watches.
     pub(super) topic: Topic,
     /// In which form.
@@ -312,7 +314,13 @@ impl<S: Store, C: Clock> Watcher<S, C> {
 
     fn tell(&mut self, news: &News, knows: i64) {
         if let Some(told) = news.means(knows, &self.place.selection) {
-            self.lines.push_back(news.line(told, self.place.form, self.clock.now()));
+            let (form, now) = (self.place.form, self.clock.now());
+            let is_lost = self.place.topic == Topic::Objects(Kind::Tenant)
+                && !self.place.caller.may_see(news.labels());
+            self.lines.push_back(match is_lost {
+                true => news.parting(told, form, now),
+                false => news.line(told, form, now),
+            });
         }
     }
 
