@@ -65,6 +65,7 @@ use crate::view::View;
 pub use caller::Caller;
 pub use diagnosis::DIAGNOSES_MAX;
 pub use operators::Operators;
+pub use plan::PLANS_MAX;
 pub use watching::{Feeds, Topic};
 
 /// What handlers share.
@@ -98,6 +99,8 @@ pub struct App<P, S, C> {
     pub usage_retention: Duration,
     /// A permit per diagnosis that is made.
     pub diagnoses: Semaphore,
+    /// A permit per plan that is made for somebody who asks.
+    pub plans: Semaphore,
     /// What is counted while the controller runs.
     pub metrics: Arc<Metrics>,
     /// The most tenants for which there are series of their own.

@@ -35,7 +35,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::context::{self, Tls, TlsError};
 use crate::events::Event;
 use crate::folder::{Folder, FolderError};
-use crate::http::{App, DIAGNOSES_MAX, Feeds, Operators, router};
+use crate::http::{App, DIAGNOSES_MAX, Feeds, Operators, PLANS_MAX, router};
 use crate::identity::{IdentityError, MasterKey, SecretSources};
 use crate::metrics::Metrics;
 use crate::platform::FlyPlatform;
@@ -240,6 +240,7 @@ impl Controller {
             feeds,
             usage_retention: config.usage_retention,
             diagnoses: Semaphore::new(DIAGNOSES_MAX),
+            plans: Semaphore::new(PLANS_MAX),
             metrics: Arc::clone(&metrics),
             metrics_tenants_max: config.metrics_tenants_max,
             started_at: clock.now(),

@@ -29,6 +29,9 @@ use crate::store::{Kind, Store, StoredObject};
 /// longer than this write.
 const WRITES_MAX: usize = 5;
 
+/// What a limited token is told of an app that another tenant names.
+pub(super) const TAKEN: &str = "it is already named by another tenant";
+
 pub(super) type Shared<P, S, C> = State<Arc<App<P, S, C>>>;
 
 pub(super) async fn create<P: Platform, S: Store, C: Clock>(
@@ -189,7 +192,7 @@ pub(super) async fn store<P: Platform, S: Store, C: Clock>(
 }
 
 /// A limited token keeps to its tenants: none of its writes leads into or out of them.
-fn must_stay_visible(caller: &Caller, object: &StoredObject) -> Result<(), ApiError> {
+pub(super) fn must_stay_visible(caller: &Caller, object: &StoredObject) -> Result<(), ApiError> {
     match caller.limit() {
         Some(limit) if !caller.sees(object) => {
             let why = format!(
@@ -227,7 +230,7 @@ async fn check_against_others<P: Platform, S: Store, C: Clock>(
 /// What is taken already may be a tenant's that a limited token must not know of.
 fn hide_the_other(problem: &mut Problem) {
     if problem.kind == vault_api::problem::ProblemKind::Duplicate {
-        "it is already named by another tenant".clone_into(&mut problem.message);
+        TAKEN.clone_into(&mut problem.message);
     }
 }
 

@@ -146,3 +146,53 @@ async fn who_loses_a_tenant_learns_nothing_of_its_new_life() {
     assert_eq!(stage.ask(Method::POST, CLASSES, class("dev")).await.0, 201);
     assert!(line(&mut classes).await.unwrap()["object"]["spec"].is_object());
 }
+
+#[tokio::test]
+async fn a_limited_token_plans_its_own_tenants_alone() {
+    let stage = Stage::new().await;
+    stage.two_tenants().await;
+    assert_eq!(stage.ask(Method::POST, TENANTS, labelled("beta", "pro")).await.0, 201);
+    let umbra = format!("{TENANTS}/umbra");
+    let app = json!({ "spec": { "app": "secret-app" } });
+    assert_eq!(stage.ask(Method::PATCH, &umbra, app.clone()).await.0, 200);
+    let ci = stage.token("ci", "read", Some("tier=pro")).await;
+    let path = format!("{}/plan", acme());
+    let own = labelled("acme", "pro");
+    let mut taken = own.clone();
+    taken["spec"]["app"] = json!("secret-app");
+    for (items, expected) in [
+        (json!([own]), 200),
+        (json!([own, labelled("beta", "pro")]), 200),
+        (json!([own, labelled("umbra", "free")]), 403),
+        (json!([own, labelled("umbra", "pro")]), 403),
+        // A name that there is not is refused in the same way: nothing can be probed.
+        (json!([own, labelled("nobody", "pro")]), 403),
+        (json!([labelled("acme", "free")]), 403),
+        (json!([taken]), 422),
+        // Whom a class would break is nobody's business here.
+        (json!([class("dev"), own]), 200),
+    ] {
+        let body = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+        let (code, answer) = stage.as_caller(&ci, Method::POST, &path, &body).await;
+        assert_eq!(code, expected, "{items}: {answer}");
+        assert!(!answer["message"].to_string().contains("by tenant `umbra`"), "{answer}");
+        if expected == 200 || !items.to_string().contains("umbra") {
+            assert!(!answer.to_string().contains("umbra"), "{answer}");
+        }
+    }
+    let all = json!({ "items": [own, labelled("umbra", "free")] });
+    assert_eq!(stage.ask(Method::POST, &path, all).await.0, 200);
+}
+
+#[tokio::test]
+async fn so_many_plans_are_made_at_once_and_no_more() {
+    let stage = Stage::new().await;
+    stage.two_tenants().await;
+    let path = format!("{}/plan", acme());
+    let permits = stage.app.plans.available_permits();
+    let taken = stage.app.plans.acquire_many(u32::try_from(permits).unwrap()).await.unwrap();
+    let (code, answer) = stage.get(&path).await;
+    assert_eq!((code, &answer["details"]["retryAfterSeconds"]), (503, &json!(1)), "{answer}");
+    drop(taken);
+    assert_eq!(stage.get(&path).await.0, 200);
+}
