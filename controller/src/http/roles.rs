@@ -84,7 +84,8 @@ pub(super) const RULES: &[Rule] = &[
     look("/apis/vaultctl.dev/v1/tenants/{name}", GET, Role::Read, Scope::Tenant),
     write("/apis/vaultctl.dev/v1/tenants/{name}", PUT_PATCH_DELETE, Role::Operate, Scope::Tenant),
     look("/apis/vaultctl.dev/v1/tenants/{name}/status", GET, Role::Read, Scope::Tenant),
-    write("/apis/vaultctl.dev/v1/tenants/{name}/status", PUT_PATCH, Role::Admin, Scope::Tenant),
+    // A diagnosis reads the machines that the status names, whosesoever they are.
+    write("/apis/vaultctl.dev/v1/tenants/{name}/status", PUT_PATCH, Role::Admin, Scope::Fleet),
     // A question, though a body comes with it.
     look("/apis/vaultctl.dev/v1/tenants/{name}/plan", GET_POST, Role::Read, Scope::Tenant),
     look("/apis/vaultctl.dev/v1/tenants/{name}/diagnosis", GET, Role::Read, Scope::Tenant),

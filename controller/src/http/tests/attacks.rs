@@ -196,3 +196,20 @@ async fn so_many_plans_are_made_at_once_and_no_more() {
     drop(taken);
     assert_eq!(stage.get(&path).await.0, 200);
 }
+
+#[tokio::test]
+async fn a_limited_admin_writes_no_status_that_names_machines_of_others() {
+    let stage = Stage::new().await;
+    stage.two_tenants().await;
+    let chief = stage.token("chief", "admin", Some("tier=pro")).await;
+    let path = format!("{}/status", acme());
+    let machine = json!({
+        "name": "acme-box-0", "id": "machine-of-umbra", "region": "ord", "state": "started",
+        "ready": true,
+    });
+    let status = json!({ "status": { "app": "app-of-umbra", "machines": [machine] } });
+    let (code, answer) = stage.as_caller(&chief, Method::PATCH, &path, &status).await;
+    assert_eq!(code, 403, "{answer}");
+    let read = stage.as_caller(&chief, Method::GET, &path, &Value::Null).await;
+    assert_eq!(read.0, 200, "{}", read.1);
+}
