@@ -213,3 +213,22 @@ async fn a_limited_admin_writes_no_status_that_names_machines_of_others() {
     let read = stage.as_caller(&chief, Method::GET, &path, &Value::Null).await;
     assert_eq!(read.0, 200, "{}", read.1);
 }
+
+#[tokio::test]
+async fn questions_leave_no_records_and_records_no_lines_of_their_own() {
+    let stage = Stage::new().await;
+    let reader = stage.token("reader", "read", None).await;
+    let before = stage.audit().await.len();
+    for method in [Method::OPTIONS, Method::HEAD, Method::TRACE] {
+        stage.as_caller(&reader, method, TENANTS, &Value::Null).await;
+    }
+    assert_eq!(stage.audit().await.len(), before);
+    let forged = format!("{TENANTS}/x%0A%1B%5B2J%E2%80%AEadmin");
+    stage.as_caller(&reader, Method::DELETE, &forged, &Value::Null).await;
+    let records = stage.audit().await;
+    assert_eq!(records.len(), before + 1);
+    let last = records.last().unwrap();
+    let name = last["name"].as_str().unwrap();
+    assert!(name.starts_with('x') && name.ends_with("admin"), "{name:?}");
+    assert!(!name.contains(['\n', '\u{1b}', '\u{202e}']), "{name:?}");
+}
