@@ -232,3 +232,37 @@ async fn questions_leave_no_records_and_records_no_lines_of_their_own() {
     assert!(name.starts_with('x') && name.ends_with("admin"), "{name:?}");
     assert!(!name.contains(['\n', '\u{1b}', '\u{202e}']), "{name:?}");
 }
+
+#[tokio::test]
+async fn who_hangs_up_has_asked_all_the_same() {
+    let stage = Stage::new().await;
+    let reader = stage.token("reader", "read", None).await;
+    let gone = stage.token("gone", "read", None).await;
+    // The first use of a token is written down before anything else.
+    assert_eq!(stage.as_caller(&reader, Method::GET, TENANTS, &Value::Null).await.0, 200);
+    let before = stage.audit().await.len();
+    let requests =
+        [(TOKEN, Method::DELETE, format!("{TOKENS}/gone")), (&reader, Method::DELETE, acme())];
+    for (bearer, method, path) in requests {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {bearer}"))
+            .body(Body::empty())
+            .unwrap();
+        let mut answer = Box::pin(stage.router.clone().oneshot(request));
+        // The client is gone before the first thing that is waited for has happened.
+        assert!(futures_util::poll!(&mut answer).is_pending());
+        drop(answer);
+    }
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while stage.audit().await.len() < before + 2 {
+        assert!(tokio::time::Instant::now() < deadline, "a record is missing");
+        tokio::task::yield_now().await;
+    }
+    let mut code = 200;
+    while code != 401 {
+        assert!(tokio::time::Instant::now() < deadline, "a revoked token is still good");
+        code = stage.as_caller(&gone, Method::GET, TENANTS, &Value::Null).await.0;
+    }
+}
