@@ -122,7 +122,7 @@ pub(super) fn rule(method: &Method, path: &str) -> Rule {
         };
         same && rule.methods.contains(method)
     };
-    RULES.iter().find(is_for).copied().unwrap_or(Rule {
+    RULES.iter().find(is_for).copied().unwrap_or_else(|| Rule {
         path: "",
         methods: &[],
         role: Role::Admin,
