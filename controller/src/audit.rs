@@ -36,12 +36,28 @@ pub const MESSAGE_BYTES_MAX: usize = 1_024;
 pub const NAME_BYTES_MAX: usize = 253;
 
 impl AuditRecord {
-    /// The record within its bounds: what strangers to the grammar of names write is cut.
+    /// The record within its bounds: what strangers to the grammar of names write is cut, and what
+    /// would move a terminal's cursor or begin a line of its own is shown as a mark.
     #[must_use]
     pub fn bounded(mut self) -> Self {
+        make_plain(&mut self.message);
+        make_plain(&mut self.name);
         cut(&mut self.message, MESSAGE_BYTES_MAX);
         cut(&mut self.name, NAME_BYTES_MAX);
         self
+    }
+}
+
+/// Replaces what a terminal obeys instead of showing it: control characters, and those that turn the
+/// direction of the text.
+fn make_plain(text: &mut String) {
+    const MARK: char = '\u{fffd}';
+    let is_obeyed = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(is_obeyed) {
+        *text = text.replace(is_obeyed, MARK.encode_utf8(&mut [0; 4]));
     }
 }
 

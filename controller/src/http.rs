@@ -43,6 +43,7 @@ mod status;
 mod tenant_status;
 mod usage;
 mod watching;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +67,9 @@ use crate::view::View;
 pub use caller::Caller;
 pub use diagnosis::DIAGNOSES_MAX;
 pub use operators::Operators;
+pub use plan::PLANS_MAX;
 pub use watching::{Feeds, Topic};
+pub use writes::Writes;
 
 /// What handlers share.
 pub struct App<P, S, C> {
@@ -89,6 +92,8 @@ pub struct App<P, S, C> {
     /// Held while an object is checked against the others and written, so that two writes cannot
     /// each pass a check that the other one makes fail. The folder's intake holds it too.
     pub writing: Arc<Mutex<()>>,
+    /// The writes that are under way.
+    pub writes: Writes,
     /// Whether `spec.secrets` is taken over the API too.
     pub allow_api_secrets: bool,
     /// Whether objects may stand in a watched folder.
@@ -99,6 +104,8 @@ pub struct App<P, S, C> {
     pub usage_retention: Duration,
     /// A permit per diagnosis that is made.
     pub diagnoses: Semaphore,
+    /// A permit per plan that is made for somebody who asks.
+    pub plans: Semaphore,
     /// What is counted while the controller runs.
     pub metrics: Arc<Metrics>,
     /// The most tenants for which there are series of their own.

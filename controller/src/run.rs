@@ -35,7 +35,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::context::{self, Tls, TlsError};
 use crate::events::Event;
 use crate::folder::{Folder, FolderError};
-use crate::http::{App, DIAGNOSES_MAX, Feeds, Operators, router};
+use crate::http::{App, DIAGNOSES_MAX, Feeds, Operators, PLANS_MAX, Writes, router};
 use crate::identity::{IdentityError, MasterKey, SecretSources};
 use crate::memory;
 use crate::metrics::Metrics;
@@ -242,6 +242,8 @@ impl Controller {
             feeds,
             usage_retention: config.usage_retention,
             diagnoses: Semaphore::new(DIAGNOSES_MAX),
+            plans: Semaphore::new(PLANS_MAX),
+            writes: Writes::default(),
             metrics: Arc::clone(&metrics),
             metrics_tenants_max: config.metrics_tenants_max,
             started_at: clock.now(),

@@ -90,7 +90,8 @@ impl Trail {
     }
 }
 
-/// Keeps the record of every write that comes with a known token.
+/// Keeps the record of every write that comes with a known token, and sees to it that the write goes
+/// to its end even if whoever asked hangs up.
 pub(super) async fn keep<P: Platform, S: Store, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Extension(caller): Extension<Caller>,
@@ -121,12 +122,16 @@ pub(super) async fn keep<P: Platform, S: Store, C: Clock>(
     };
     let trail = Trail(Arc::new(Mutex::new(Draft { record, is_kept: false })));
     request.extensions_mut().insert(trail.clone());
-    let answer = next.run(request).await;
-    let Some(record) = trail.rest(app.clock.now(), &answer) else { return answer };
-    match app.store.append_audit(record).await {
-        Ok(()) => answer,
-        Err(error) => ApiError::Store(error).into_response(),
-    }
+    let kept = Arc::clone(&app);
+    let work = async move {
+        let answer = next.run(request).await;
+        let Some(record) = trail.rest(kept.clock.now(), &answer) else { return answer };
+        match kept.store.append_audit(record).await {
+            Ok(()) => answer,
+            Err(error) => ApiError::Store(error).into_response(),
+        }
+    };
+    app.writes.carry_out(work).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// The kind and the subresource of a route.

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use vault_api::operator::Role;
 use vault_api::selector::LabelSelectorError;
+use vault_plan::time::UnixMillis;
 
 use crate::select::{LabelSelector, Selection};
 use crate::store::{Kind, StoredObject};
@@ -12,12 +15,28 @@ use crate::store::{Kind, StoredObject};
 /// The name of the controller's own token in the audit log; no other token may have it.
 pub(super) const OWN_NAME: &str = "controller";
 
+/// How many watches the bearers of one token may hold at once: a team's terminals and some programs;
+/// and whoever takes all of them leaves the others three quarters of the room.
+const WATCHES_MAX: usize = 128;
+
 /// The bearer of a known token: an extension of every request behind authentication.
 #[derive(Clone, Debug)]
 pub struct Caller {
     name: Arc<str>,
     role: Role,
     limit: Option<Arc<Limit>>,
+    lease: Option<Lease>,
+}
+
+/// What all bearers of a token that was made have in common, for as long as it is good.
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    /// A permit per watch.
+    pub(super) watches: Arc<Semaphore>,
+    /// Cancelled when the token is revoked.
+    pub(super) revoked: CancellationToken,
+    /// When the token ends by itself.
+    pub(super) expires_at: Option<UnixMillis>,
 }
 
 #[derive(Debug)]
@@ -30,7 +49,7 @@ impl Caller {
     /// The bearer of the controller's own token, who may do everything.
     #[must_use]
     pub fn controller() -> Self {
-        Self { name: OWN_NAME.into(), role: Role::Admin, limit: None }
+        Self { name: OWN_NAME.into(), role: Role::Admin, limit: None, lease: None }
     }
 
     /// The bearer of a token that was made, limited to the tenants of a label selector.
@@ -45,7 +64,26 @@ impl Caller {
                 Some(Arc::new(Limit { text: text.to_owned(), selector }))
             }
         };
-        Ok(Self { name: name.into(), role, limit })
+        let lease = Lease {
+            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+            revoked: CancellationToken::new(),
+            expires_at: None,
+        };
+        Ok(Self { name: name.into(), role, limit, lease: Some(lease) })
+    }
+
+    /// The same, until the token ends by itself.
+    #[must_use]
+    pub(super) fn until(mut self, end: Option<UnixMillis>) -> Self {
+        if let Some(lease) = &mut self.lease {
+            lease.expires_at = end;
+        }
+        self
+    }
+
+    /// What the bearers of the token share; `None` for the controller's own, which has no end.
+    pub(super) fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
     }
 
     /// The name of the token.

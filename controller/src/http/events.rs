@@ -63,7 +63,7 @@ pub(super) async fn list_in_namespace<P: Platform, S: Store, C: Clock>(
     }
     let State(app) = state;
     if query.is_watch()? {
-        return watching::silence(&app, Topic::Events, &headers, &query).await;
+        return watching::silence(&app, &caller, Topic::Events, &headers, &query).await;
     }
     let version = app.store.resource_version().await?;
     let none = std::iter::empty();

@@ -188,7 +188,7 @@ pub(super) async fn store<P: Platform, S: Store, C: Clock>(
 }
 
 /// A limited token keeps to its tenants: none of its writes leads into or out of them.
-fn must_stay_visible(caller: &Caller, object: &StoredObject) -> Result<(), ApiError> {
+pub(super) fn must_stay_visible(caller: &Caller, object: &StoredObject) -> Result<(), ApiError> {
     match caller.limit() {
         Some(limit) if !caller.sees(object) => {
             let why = format!(

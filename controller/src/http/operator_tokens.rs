@@ -63,7 +63,6 @@ pub(super) async fn read<P: Platform, S: Store, C: Clock>(
 /// Makes a token; this answer alone holds it.
 pub(super) async fn create<P: Platform, S: Store, C: Clock>(
     State(app): Shared<P, S, C>,
-
     request: WriteRequest,
 ) -> Result<Response, ApiError> {
     let body = super::body::read(&request.content_type, &request.body)?.value;
@@ -98,7 +97,7 @@ pub(super) async fn create<P: Platform, S: Store, C: Clock>(
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(shown)).into_response())
 }
 
-/// Revokes a token: the next request with it is refused.
+/// Revokes a token: the next request with it is refused, and watches with it end.
 pub(super) async fn delete<P: Platform, S: Store, C: Clock>(
     State(app): Shared<P, S, C>,
     Path(name): Path<String>,
@@ -115,7 +114,7 @@ pub(super) async fn delete<P: Platform, S: Store, C: Clock>(
             Err(error) => return Err(error.into()),
         }
         request.trail.kept();
-        app.operators.reload(&app.store).await?;
+        app.operators.revoke(&name);
     }
     Ok(Json(Status::success(200, "").about(RESOURCE, &name)))
 }

@@ -85,11 +85,28 @@ impl Operators {
         Ok(operators)
     }
 
-    /// Reads them anew, after one was made or revoked.
+    /// Reads them anew, after one was made. What the bearers of the others share stays.
     pub(super) async fn reload<S: Store>(&self, store: &S) -> Result<(), StoreError> {
-        let made: Vec<Made> = store.operators().await?.iter().filter_map(made).collect();
-        *self.made.write().unwrap_or_else(PoisonError::into_inner) = made;
+        let mut read: Vec<Made> = store.operators().await?.iter().filter_map(made).collect();
+        let mut known = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        for made in &mut read {
+            if let Some(same) = known.iter().find(|known| known.digest.matches(&made.digest)) {
+                made.caller = same.caller.clone();
+            }
+        }
+        *known = read;
         Ok(())
+    }
+
+    /// Forgets a token that was revoked, and ends what its bearers still watch. It cannot fail: a
+    /// token that is gone from the store must not go on here.
+    pub(super) fn revoke(&self, name: &str) {
+        let mut known = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        for made in known.extract_if(.., |made| made.caller.name() == name) {
+            if let Some(lease) = made.caller.lease() {
+                lease.revoked.cancel();
+            }
+        }
     }
 
     /// Who presents this token. Counts those whom nobody knows.
@@ -146,7 +163,7 @@ fn made(stored: &StoredOperator) -> Option<Made> {
         .ok()?;
     Some(Made {
         digest: TokenDigest(stored.digest),
-        caller,
+        caller: caller.until(stored.expires_at),
         expires_at: stored.expires_at,
         used_at: AtomicI64::new(stored.used_at.map_or(NEVER, |at| at.0)),
     })

@@ -16,6 +16,8 @@ use super::request;
 use crate::accept::to_document;
 use crate::store::{Kind, Named, Store, StoreError, StoredObject};
 
+/// What a limited token is told of an app that a tenant names which does not exist for it.
+pub(super) const TAKEN: &str = "it is already named by another tenant";
 /// How many tenants of a class are decoded at a time: enough that the queries do not count, and few
 /// enough that their memory does not.
 const USERS_PER_PAGE: usize = 200;
@@ -92,6 +94,6 @@ fn check(document: &Document, others: &[StoredObject]) -> Vec<SetProblem> {
 /// What is taken already may be a tenant's that a limited token must not know of.
 fn hide_the_other(problem: &mut Problem) {
     if problem.kind == ProblemKind::Duplicate {
-        "it is already named by another tenant".clone_into(&mut problem.message);
+        TAKEN.clone_into(&mut problem.message);
     }
 }

@@ -3,14 +3,14 @@
 use axum::body::Bytes;
 use json_patch::PatchOperation;
 use serde_json::Value;
+use vault_api::check::DEPTH_MAX;
 use vault_api::manifest::MANIFEST_BYTES_MAX;
 use vault_api::problem::FieldPath;
 
 use super::body::{self, Body};
 use super::error::ApiError;
 
-/// Most operations of one JSON patch. People send a handful; and each may nest the object one level
-/// deeper, which has to stay harmless to whatever walks it before its depth is checked.
+/// Most operations of one JSON patch. People send a handful.
 const OPERATIONS_MAX: usize = 500;
 /// Most bytes that the `copy` operations of one JSON patch may add up to: each could double the
 /// object, and what is larger than a manifest would be refused anyway.
@@ -55,7 +55,7 @@ impl Patch {
     /// Changes the object.
     ///
     /// # Errors
-    /// If a step does not fit, or copies too much.
+    /// If a step does not fit, copies too much, or nests deeper than a document may be.
     pub(super) fn apply(&self, whole: &mut Value) -> Result<(), ApiError> {
         let operations = match self {
             Self::Merge(change) => {
@@ -66,6 +66,7 @@ impl Patch {
         };
         let mut copied = 0;
         for operation in operations {
+            check_depth(operation, whole)?;
             if let PatchOperation::Copy(copy) = operation {
                 copied +=
                     whole.pointer(copy.from.as_str()).map_or(0, |part| part.to_string().len());
@@ -79,6 +80,34 @@ impl Patch {
                 .map_err(|error| ApiError::Unprocessable(format!("the patch: {error}")))?;
         }
         Ok(())
+    }
+}
+
+/// Refuses a step that nests the object deeper than a document may be. Afterwards would be too late:
+/// steps that copy double the depth each, and whatever walks an object goes as deep as it is.
+fn check_depth(operation: &PatchOperation, whole: &Value) -> Result<(), ApiError> {
+    let (path, value) = match operation {
+        PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+        PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+        PatchOperation::Copy(copy) => (&copy.path, whole.pointer(copy.from.as_str())),
+        PatchOperation::Move(step) => (&step.path, whole.pointer(step.from.as_str())),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+    };
+    let Some(value) = value else { return Ok(()) };
+    let room = DEPTH_MAX.checked_sub(path.count());
+    if room.is_some_and(|room| fits(value, room)) {
+        return Ok(());
+    }
+    Err(ApiError::TooLarge(format!("the patch nests deeper than {DEPTH_MAX} levels")))
+}
+
+/// Whether a value has at most so many levels.
+fn fits(value: &Value, levels: usize) -> bool {
+    let inner = |part: &Value| levels > 0 && fits(part, levels - 1);
+    match value {
+        Value::Array(items) => items.iter().all(inner),
+        Value::Object(members) => members.values().all(inner),
+        _ => true,
     }
 }
 
@@ -134,6 +163,27 @@ mod tests {
         let step = json!({ "op": "test", "path": "/a", "value": 1 });
         let long = Value::from(vec![step; OPERATIONS_MAX + 1]);
         assert!(matches!(json_patch(&long, json!({ "a": 1 })), Err(ApiError::TooLarge(_))));
+    }
+
+    #[test]
+    fn a_patch_cannot_nest_without_bound() {
+        // Each step puts the whole into its own innermost part: sixteen make 65,000 levels, which no
+        // stack has room to write down or to drop.
+        let steps = (0..16).map(|step| {
+            let path = "/a".repeat(1 << step);
+            json!({ "op": "copy", "from": "", "path": path })
+        });
+        let bomb: Value = steps.collect();
+        assert!(matches!(json_patch(&bomb, json!({ "a": 1 })), Err(ApiError::TooLarge(_))));
+        let deep = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
+        let step = |op: &str| json!([{ "op": op, "path": "/a/a/a/a", "value": deep(61) }]);
+        for op in ["add", "replace"] {
+            assert!(matches!(json_patch(&step(op), deep(4)), Err(ApiError::TooLarge(_))), "{op}");
+        }
+        let moved = json!([{ "op": "move", "from": "/b", "path": "/a/a/a/a" }]);
+        let whole = |levels| json!({ "a": deep(3), "b": deep(levels) });
+        assert!(matches!(json_patch(&moved, whole(61)), Err(ApiError::TooLarge(_))));
+        json_patch(&moved, whole(60)).unwrap();
     }
 
     #[test]

@@ -2,23 +2,31 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use serde_json::Value;
 use vault_api::check::{Document, check};
 use vault_api::object::API_VERSION;
 use vault_api::plan::{PlanNote, PlannedAction, TenantPlan};
+use vault_api::problem::{FieldPath, Problem};
 
 use super::App;
+use super::caller::Caller;
 use super::error::ApiError;
+use super::objects::must_stay_visible;
+use super::others::TAKEN;
 use super::request;
 use crate::accept::{Writer, decide};
 use crate::clock::Clock;
 use crate::platform::Platform;
 use crate::reconcile::{Objects, Planned, TenantObject};
 use crate::source::Source;
-use crate::store::{Kind, Store};
+use crate::store::{Kind, Named, Store};
+
+/// How many plans are made at once for those who ask: each looks at the whole platform, whose limits
+/// the passes need themselves.
+pub const PLANS_MAX: usize = 4;
 
 type Shared<P, S, C> = State<Arc<App<P, S, C>>>;
 
@@ -34,6 +42,7 @@ pub(super) async fn current<P: Platform, S: Store, C: Clock>(
 /// What would be done for a tenant if the documents of the body were applied.
 pub(super) async fn hypothetical<P: Platform, S: Store, C: Clock>(
     State(app): Shared<P, S, C>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Result<Json<TenantPlan>, ApiError> {
@@ -46,7 +55,10 @@ pub(super) async fn hypothetical<P: Platform, S: Store, C: Clock>(
     for item in items {
         let document = check(item)
             .map_err(|problems| ApiError::Invalid(Kind::Tenant, name.clone(), problems))?;
-        apply(&app, &mut objects, document).await?;
+        if caller.limit().is_some() {
+            must_be_its_own(&app.store, &caller, &name, &document).await?;
+        }
+        apply(&app, &caller, &mut objects, document).await?;
     }
     plan(&app, objects, name).await
 }
@@ -56,6 +68,11 @@ async fn plan<P: Platform, S: Store, C: Clock>(
     objects: Objects,
     name: String,
 ) -> Result<Json<TenantPlan>, ApiError> {
+    let _permit = app.plans.try_acquire().map_err(|_| ApiError::NotYet {
+        name: name.clone(),
+        message: format!("{PLANS_MAX} plans are being made already; try again"),
+        retry_after_seconds: 1,
+    })?;
     if !objects.tenants.iter().any(|tenant| tenant.name == name) {
         return Err(ApiError::NotFound(Kind::Tenant, name));
     }
@@ -67,9 +84,42 @@ async fn plan<P: Platform, S: Store, C: Clock>(
     Ok(Json(render(&planned, name)))
 }
 
+/// A limited token asks about the tenant of the path and those that exist for it, and not about an
+/// app of another: with documents of others it could learn which there are, and whose they are.
+async fn must_be_its_own<S: Store>(
+    store: &S,
+    caller: &Caller,
+    name: &str,
+    document: &Document,
+) -> Result<(), ApiError> {
+    // Classes are everybody's, and none of them is stored here.
+    let Document::Tenant(tenant) = document else { return Ok(()) };
+    let own = tenant.metadata.name.as_str();
+    if own != name {
+        let stored = store.object(Kind::Tenant, own).await?;
+        if !stored.is_some_and(|stored| caller.sees(&stored)) {
+            let why = format!(
+                "token {:?} is limited to some tenants; of the others it plans {name:?} alone",
+                caller.name()
+            );
+            return Err(ApiError::forbidden(Kind::Tenant.plural(), Some(own), &why));
+        }
+    }
+    let Some(app) = &tenant.spec.app else { return Ok(()) };
+    // Itself, perhaps, and the first of the others.
+    let named = store.tenants_naming(Named::App(app.clone()), "", 2).await?;
+    if named.iter().any(|other| other.name != own) {
+        let path = FieldPath::default().field("spec").field("app");
+        let problem = Problem::duplicate(path, TAKEN.to_owned());
+        return Err(ApiError::Invalid(Kind::Tenant, own.to_owned(), vec![problem]));
+    }
+    Ok(())
+}
+
 /// Takes a document in as if it were stored.
 async fn apply<P, S: Store, C: Clock>(
     app: &App<P, S, C>,
+    caller: &Caller,
     objects: &mut Objects,
     document: Document,
 ) -> Result<(), ApiError> {
@@ -93,6 +143,7 @@ async fn apply<P, S: Store, C: Clock>(
     super::secrets::admit(app.allow_api_secrets, Kind::Tenant, &document, object, false)?;
     let decision = decide(&document, object, writer, &app.controller, app.clock.now())
         .map_err(|refusal| ApiError::refused(Kind::Tenant, name, refusal))?;
+    must_stay_visible(caller, decision.object())?;
     let changed = TenantObject::new(decision.object(), tenant.spec.clone());
     match place {
         Ok(at) => objects.tenants[at] = changed,

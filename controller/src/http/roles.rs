@@ -84,7 +84,8 @@ pub(super) const RULES: &[Rule] = &[
     look("/apis/vaultctl.dev/v1/tenants/{name}", GET, Role::Read, Scope::Tenant),
     write("/apis/vaultctl.dev/v1/tenants/{name}", PUT_PATCH_DELETE, Role::Operate, Scope::Tenant),
     look("/apis/vaultctl.dev/v1/tenants/{name}/status", GET, Role::Read, Scope::Tenant),
-    write("/apis/vaultctl.dev/v1/tenants/{name}/status", PUT_PATCH, Role::Admin, Scope::Tenant),
+    // A diagnosis reads the machines that the status names, whosesoever they are.
+    write("/apis/vaultctl.dev/v1/tenants/{name}/status", PUT_PATCH, Role::Admin, Scope::Fleet),
     // A question, though a body comes with it.
     look("/apis/vaultctl.dev/v1/tenants/{name}/plan", GET_POST, Role::Read, Scope::Tenant),
     look("/apis/vaultctl.dev/v1/tenants/{name}/diagnosis", GET, Role::Read, Scope::Tenant),
@@ -121,12 +122,13 @@ pub(super) fn rule(method: &Method, path: &str) -> Rule {
         };
         same && rule.methods.contains(method)
     };
-    RULES.iter().find(is_for).copied().unwrap_or(Rule {
+    RULES.iter().find(is_for).copied().unwrap_or_else(|| Rule {
         path: "",
         methods: &[],
         role: Role::Admin,
         scope: Scope::Fleet,
-        audited: *method != Method::GET,
+        // A question that no route answers is none the less a question.
+        audited: !method.is_safe(),
     })
 }
 

@@ -1,3 +1,4 @@
+mod attacks;
 mod connect;
 mod diagnosis;
 mod events;
@@ -91,6 +92,8 @@ impl Stage {
             feeds,
             usage_retention: std::time::Duration::from_secs(90 * 86_400),
             diagnoses: Semaphore::new(DIAGNOSES_MAX),
+            plans: Semaphore::new(PLANS_MAX),
+            writes: Writes::default(),
             metrics: Arc::clone(&metrics),
             metrics_tenants_max: 3,
             started_at: UnixMillis(NOW.0 - 90_000),

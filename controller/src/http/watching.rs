@@ -40,7 +40,7 @@ use crate::clock::Clock;
 use crate::store::{Kind, Store};
 use feed::Feed;
 use news::{Gap, Reading};
-use watcher::{Begin, Watcher};
+use watcher::{Begin, Seats, Watcher};
 
 /// How many watches there may be at once: a watcher's place takes some kilobytes, and its
 /// connection some tens of them.
@@ -97,6 +97,16 @@ impl Feeds {
         self.feeds.iter().map(task).collect()
     }
 
+    /// A place for one more watch of this caller.
+    fn seats(&self, caller: &Caller) -> Result<Seats, ApiError> {
+        let take = |room: &Arc<Semaphore>| {
+            Arc::clone(room).try_acquire_owned().map_err(|_| ApiError::TooManyWatches)
+        };
+        // Its own first: whoever has none left takes nothing from the others, not even for a moment.
+        let own = caller.lease().map(|lease| take(&lease.watches)).transpose()?;
+        Ok(Seats { _own: own, _all: take(&self.room)? })
+    }
+
     fn of(&self, topic: Topic) -> &Arc<Feed> {
         let found = self.feeds.iter().find(|feed| feed.topic() == topic);
         found.unwrap_or_else(|| unreachable!("there is a feed for every topic"))
@@ -122,8 +132,7 @@ pub(super) async fn answer<P, S: Store, C: Clock>(
     };
     let start = options.start()?;
     let not_older_than = options.not_older_than()?;
-    let room = Arc::clone(&app.feeds.room);
-    let seat = room.try_acquire_owned().map_err(|_| ApiError::TooManyWatches)?;
+    let seats = app.feeds.seats(caller)?;
     // Before anything is read: what happens between is in the ring or in the store.
     let ring = app.feeds.of(topic).subscribe();
     let newest = app.store.resource_version().await?;
@@ -138,13 +147,19 @@ pub(super) async fn answer<P, S: Store, C: Clock>(
         }
     };
     let watcher = Watcher::new(
-        watcher::Place { topic, form, selection, bookmarks: options.bookmarks()? },
+        watcher::Place {
+            caller: caller.clone(),
+            topic,
+            form,
+            selection,
+            bookmarks: options.bookmarks()?,
+        },
         app.store.clone(),
         app.clock.clone(),
         app.controller,
         begin,
         ring,
-        watcher::End::new(&app.clock, timeout(options)?, app.feeds.stop.clone(), seat),
+        watcher::End::new(&app.clock, timeout(options)?, app.feeds.stop.clone(), caller, seats),
     );
     Ok(stream_of(watcher))
 }
@@ -158,17 +173,18 @@ fn limited() -> ApiError {
 /// Answers a watch of something that nothing ever happens to.
 pub(super) async fn silence<P, S: Store, C: Clock>(
     app: &Arc<App<P, S, C>>,
+    caller: &Caller,
     topic: Topic,
     headers: &HeaderMap,
     options: &ListOptions,
 ) -> Result<Response, ApiError> {
     let form = Form::choose(headers, &options.include_object)?;
     options.selection(topic.resource())?;
-    let room = Arc::clone(&app.feeds.room);
-    let seat = room.try_acquire_owned().map_err(|_| ApiError::TooManyWatches)?;
+    let seats = app.feeds.seats(caller)?;
     let marked = matches!(options.start()?, Start::Existing { marked: true });
     let at = app.store.resource_version().await?;
-    let end = watcher::End::new(&app.clock, timeout(options)?, app.feeds.stop.clone(), seat);
+    let end =
+        watcher::End::new(&app.clock, timeout(options)?, app.feeds.stop.clone(), caller, seats);
     let first = marked.then(|| lines::initial_end(topic.resource(), form, at));
     let stream = stream::unfold((first, end), async |(mut first, mut end)| {
         if let Some(line) = first.take() {

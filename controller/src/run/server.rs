@@ -42,6 +42,16 @@ pub(super) async fn serve(
     router: Router,
     stop: CancellationToken,
 ) -> Result<(), ControllerError> {
+    serve_within(HEAD_TIMEOUT, listener, tls, router, stop).await
+}
+
+async fn serve_within(
+    head_timeout: Duration,
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    router: Router,
+    stop: CancellationToken,
+) -> Result<(), ControllerError> {
     let handle = Handle::new();
     let mut server =
         axum_server::from_tcp(listener).map_err(ControllerError::Serve)?.handle(handle.clone());
@@ -49,18 +59,21 @@ pub(super) async fn serve(
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(HEAD_BYTES_MAX);
     let room = Room(Arc::new(Semaphore::new(CONNECTIONS_MAX)));
     // The audit log names the address that a request came from.
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving = async move {
+        // HTTP/1 alone, as the TLS side offers: whoever might speak either is waited for without a
+        // limit before it has said which, and an HTTP/2 connection that asks nothing is never ended.
+        // It is said last: another acceptor would forget it.
         match tls {
             Some(config) => {
                 let tls = RustlsAcceptor::new(RustlsConfig::from_config(config)).acceptor(room);
-                server.acceptor(tls).serve(service).await
+                server.acceptor(tls).http1_only().serve(service).await
             }
-            None => server.acceptor(room).serve(service).await,
+            None => server.acceptor(room).http1_only().serve(service).await,
         }
     };
     tokio::pin!(serving);
@@ -119,7 +132,34 @@ where
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_connects_and_says_nothing_is_sent_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving =
+            serve_within(Duration::from_millis(100), listener, None, Router::new(), stop.clone());
+        let silent = async {
+            for beginning in ["", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+                let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+                tokio::io::AsyncWriteExt::write_all(&mut stream, beginning.as_bytes())
+                    .await
+                    .unwrap();
+                let patience = Duration::from_secs(10);
+                let ended =
+                    tokio::time::timeout(patience, stream.read_to_end(&mut Vec::new())).await;
+                assert!(ended.is_ok(), "{beginning:?} holds its seat");
+            }
+            stop.cancel();
+        };
+        let (served, ()) = tokio::join!(serving, silent);
+        served.unwrap();
+    }
 
     #[test]
     fn a_seat_is_taken_until_the_last_clone_of_the_service_goes() {

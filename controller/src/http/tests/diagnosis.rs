@@ -29,14 +29,20 @@ async fn with_machines(machines: Vec<MachineStatus>) -> Stage {
     stage
 }
 
-/// Asks, and moves the clock until there is an answer: whoever waits for a log gives up by it.
-async fn get_while_time_passes(stage: &Stage, path: &str) -> (u16, Value) {
-    let mut answer = std::pin::pin!(stage.get(path));
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => return answer,
-            () = tokio::task::yield_now() => stage.clock.advance(Duration::from_secs(1)),
+impl Stage {
+    /// A diagnosis of what does not answer: time goes on until there is an answer.
+    async fn diagnosis_in_time(&self) -> (u16, Value) {
+        let path = format!("{}/diagnosis", acme());
+        let answer = self.get(&path);
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                () = tokio::task::yield_now() => {
+                    self.clock.advance(std::time::Duration::from_secs(1));
+                }
+            }
         }
     }
 }
@@ -91,7 +97,7 @@ async fn what_cannot_be_read_is_told_and_hides_nothing_else() {
     let stage = with_machines(vec![machine("acme-box-0", false)]).await;
     stage.platform.fail("exits", rejected(500, "flyd is away"), false);
     stage.platform.world().silent_logs = true;
-    let (code, diagnosis) = get_while_time_passes(&stage, &format!("{}/diagnosis", acme())).await;
+    let (code, diagnosis) = stage.diagnosis_in_time().await;
     let trouble = diagnosis["machines"][0]["trouble"].as_str().unwrap();
     assert_eq!(code, 200);
     assert!(trouble.contains("exits could not be read") && trouble.contains("flyd is away"));
@@ -113,8 +119,7 @@ async fn only_so_many_machines_are_read_and_so_many_diagnoses_made() {
     let (code, status) = stage.get(&format!("{}/diagnosis", acme())).await;
     assert_eq!((code, &status["details"]["retryAfterSeconds"]), (503, &json!(1)));
     drop(permits);
-    let answer = get_while_time_passes(&stage, &format!("{}/diagnosis", acme())).await;
-    assert_eq!(answer.0, 200);
+    assert_eq!(stage.diagnosis_in_time().await.0, 200);
 }
 
 #[tokio::test]

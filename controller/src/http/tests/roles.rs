@@ -5,17 +5,17 @@ use vault_api::operator::Role;
 use super::*;
 use crate::http::roles::{RULES, Scope, rule};
 
-const TOKENS: &str = "/apis/vaultctl.dev/v1/operatortokens";
+pub(super) const TOKENS: &str = "/apis/vaultctl.dev/v1/operatortokens";
 
 impl Stage {
     /// Makes a token over the API.
-    async fn token(&self, name: &str, role: &str, selector: Option<&str>) -> String {
+    pub(super) async fn token(&self, name: &str, role: &str, selector: Option<&str>) -> String {
         let (code, made) = self.ask(Method::POST, TOKENS, token(name, role, selector)).await;
         assert_eq!(code, 201, "{made}");
         made["status"]["token"].as_str().unwrap().to_owned()
     }
 
-    async fn as_caller(
+    pub(super) async fn as_caller(
         &self,
         token: &str,
         method: Method,
@@ -31,14 +31,14 @@ impl Stage {
         (code, answer)
     }
 
-    async fn audit(&self) -> Vec<Value> {
+    pub(super) async fn audit(&self) -> Vec<Value> {
         let (code, list) = self.get("/audit-log").await;
         assert_eq!(code, 200, "{list}");
         list["items"].as_array().unwrap().clone()
     }
 }
 
-fn token(name: &str, role: &str, selector: Option<&str>) -> Value {
+pub(super) fn token(name: &str, role: &str, selector: Option<&str>) -> Value {
     let mut body = json!({
         "apiVersion": "vaultctl.dev/v1", "kind": "OperatorToken",
         "metadata": { "name": name }, "spec": { "role": role },
@@ -49,7 +49,7 @@ fn token(name: &str, role: &str, selector: Option<&str>) -> Value {
     body
 }
 
-fn labelled(name: &str, tier: &str) -> Value {
+pub(super) fn labelled(name: &str, tier: &str) -> Value {
     let mut body = tenant(name, "nginx:1");
     body["metadata"]["labels"] = json!({ "tier": tier });
     body

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use vault_plan::identity::ControllerId;
 use vault_plan::time::UnixMillis;
 
@@ -87,6 +87,25 @@ impl News {
             (true, false) => Some(EventType::Deleted),
             (false, false) => None,
         }
+    }
+
+    /// The labels that the object has now, or had in the end.
+    pub(super) fn labels(&self) -> Option<&Labels> {
+        labels_of(&self.object)
+    }
+
+    /// The line that tells it to someone for whom the object exists no more: which one it was, and
+    /// nothing of what it has become.
+    pub(super) fn parting(&self, told: EventType, form: Form, now: UnixMillis) -> Bytes {
+        let mut metadata = Map::new();
+        for name in ["name", "uid", "resourceVersion", "creationTimestamp"] {
+            if let Some(value) = self.object["metadata"].get(name) {
+                metadata.insert(name.to_owned(), value.clone());
+            }
+        }
+        let (version, kind) = (&self.object["apiVersion"], &self.object["kind"]);
+        let object = json!({ "apiVersion": version, "kind": kind, "metadata": metadata });
+        lines::object(self.topic.resource(), told, form, object, now)
     }
 
     /// The line that tells it.
@@ -201,8 +220,6 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::store::Kind;
 

@@ -20,6 +20,7 @@ use super::lines::{self, EventType};
 use super::news::{Gap, News, Reading, Step};
 use crate::accept::to_json;
 use crate::clock::Clock;
+use crate::http::caller::Caller;
 use crate::http::events;
 use crate::http::forms::Form;
 use crate::select::{Selection, labels_of};
@@ -32,6 +33,8 @@ const ROWS_MAX: usize = 250;
 
 /// What a client watches, and how it is told.
 pub(super) struct Place {
+    /// Who watches.
+    pub(super) caller: Caller,
     /// What it watches.
     pub(super) topic: Topic,
     /// In which form.
@@ -67,22 +70,42 @@ fn timer<C: Clock>(clock: &C, duration: Duration) -> Timer {
     })
 }
 
-/// When a watch ends at the latest, and the seat that is free again after that.
+/// When a watch ends at the latest, and the seats that are free again after that.
 pub(super) struct End {
     deadline: Timer,
     stop: CancellationToken,
-    _seat: OwnedSemaphorePermit,
+    /// Whether the token that it was asked for with is no longer good.
+    revoked: CancellationToken,
+    _seats: Seats,
+}
+
+/// A watch's place among all watches, and among those of its token.
+pub(super) struct Seats {
+    pub(super) _all: OwnedSemaphorePermit,
+    pub(super) _own: Option<OwnedSemaphorePermit>,
 }
 
 impl End {
-    /// After `timeout`, or with `stop`.
+    /// After `timeout`, with `stop`, or with the caller's token.
     pub(super) fn new<C: Clock>(
         clock: &C,
         timeout: Duration,
         stop: CancellationToken,
-        seat: OwnedSemaphorePermit,
+        caller: &Caller,
+        seats: Seats,
     ) -> Self {
-        Self { deadline: timer(clock, timeout), stop, _seat: seat }
+        let mut timeout = timeout;
+        if let Some(end) = caller.lease().and_then(|lease| lease.expires_at) {
+            let left = u64::try_from(end.since_ms(clock.now())).unwrap_or_default();
+            timeout = timeout.min(Duration::from_millis(left));
+        }
+        let revoked = caller.lease().map(|lease| lease.revoked.clone()).unwrap_or_default();
+        Self { deadline: timer(clock, timeout), stop, revoked, _seats: seats }
+    }
+
+    /// Whether not even what is ready may be told any more.
+    fn is_revoked(&self) -> bool {
+        self.revoked.is_cancelled()
     }
 
     /// Waits for it. Cancel-safe.
@@ -90,6 +113,7 @@ impl End {
         tokio::select! {
             () = &mut self.deadline => {}
             () = self.stop.cancelled() => {}
+            () = self.revoked.cancelled() => {}
         }
     }
 }
@@ -153,6 +177,9 @@ impl<S: Store, C: Clock> Watcher<S, C> {
     /// The next line; `None` at the end.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.end.is_revoked() {
+                return None;
+            }
             if let Some(line) = self.lines.pop_front() {
                 return Some(line);
             }
@@ -287,7 +314,13 @@ impl<S: Store, C: Clock> Watcher<S, C> {
 
     fn tell(&mut self, news: &News, knows: i64) {
         if let Some(told) = news.means(knows, &self.place.selection) {
-            self.lines.push_back(news.line(told, self.place.form, self.clock.now()));
+            let (form, now) = (self.place.form, self.clock.now());
+            let is_lost = self.place.topic == Topic::Objects(Kind::Tenant)
+                && !self.place.caller.may_see(news.labels());
+            self.lines.push_back(match is_lost {
+                true => news.parting(told, form, now),
+                false => news.line(told, form, now),
+            });
         }
     }
 
