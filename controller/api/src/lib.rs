@@ -22,9 +22,9 @@ pub mod tenant;
 pub mod audit;
 pub mod connect;
 pub mod context;
-pub mod operator;
 pub mod diagnosis;
 pub mod fleet;
+pub mod operator;
 pub mod plan;
 pub mod usage;
 

@@ -10,6 +10,11 @@ use crate::testing::{NOW, ORG, controller, machine};
 const NAME: &str = "KEY";
 const HASH: &str = "h1";
 
+fn secret(name: &str, hash: &str) -> DesiredSecret {
+    let (name, variable) = (Arc::from(name), Arc::from(name));
+    DesiredSecret { name, variable, hash: hash.to_owned(), from: None }
+}
+
 fn tenant(name: &str) -> DesiredTenant {
     DesiredTenant {
         name: name.into(),
@@ -17,9 +22,10 @@ fn tenant(name: &str) -> DesiredTenant {
         organization: ORG.into(),
         app: format!("{name}-app"),
         app_is_named: false,
+        app_is_shared: false,
         deleting: false,
         paused: false,
-        secrets: vec![DesiredSecret { name: NAME.into(), hash: HASH.to_owned(), from: None }],
+        secrets: vec![secret(NAME, HASH)],
         machines: Ok(Vec::new()),
     }
 }
@@ -173,7 +179,7 @@ fn what_is_known_is_told_by_app_with_the_newest_version() {
 fn several_secrets_make_one_mark() {
     let mut tenant = tenant("a");
     assert_eq!(tenant.secrets_mark(), HASH);
-    let second = DesiredSecret { name: Arc::from("SECOND"), hash: "h2".to_owned(), from: None };
+    let second = secret("SECOND", "h2");
     tenant.secrets.push(second);
     assert_eq!(tenant.secrets_mark(), "h1,h2");
     tenant.secrets.clear();
