@@ -402,7 +402,9 @@ impl World {
         }
         let machine = self.machines.get_mut(id).unwrap();
         if state == PlatformState::Started {
-            machine.secret = self.secrets.read(&machine.row.app, &machine.config);
+            let is_ours = machine.row.image.as_deref() != Some("foreign");
+            let secret = || self.secrets.read(&machine.row.app, &machine.config);
+            machine.secret = is_ours.then(secret).flatten();
         }
         machine.row.state = state;
         machine.row.updated_at = Some(self.now);
