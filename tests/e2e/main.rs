@@ -11,6 +11,7 @@ mod isolation;
 mod lifecycle;
 mod platform;
 mod repair;
+mod shared;
 mod support;
 
 /// A story that is not in the list above would never run.

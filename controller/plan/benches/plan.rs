@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use vault_api::tenant::{SecretEntry, TenantClassSpec, TenantSpec};
 use vault_plan::action::{Action, Plan};
 use vault_plan::desired::{Desired, DesiredSecret, DesiredSecrets, SecretPlace, TenantInput};
-use vault_plan::identity::{ControllerId, TenantUid};
+use vault_plan::identity::ControllerId;
 use vault_plan::observed::{
     Observed, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
 };
