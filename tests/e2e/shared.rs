@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use vault_client::protocol::key::ProofKey;
-use vault_client::{Client, ExpectedIdentity, IssuerKeys, Target};
+use vault_client::{Client, ConnectError, ExpectedIdentity, IssuerKeys, Target};
 use vault_tests::client::TENANTS;
 use vault_tests::manifests;
 use vault_tests::world::World;
@@ -65,7 +65,11 @@ async fn place(world: &World, tenant: &str) -> anyhow::Result<Place> {
 async fn accepts(place: &Place, caller: &Place) -> anyhow::Result<bool> {
     let client = Client::new()?;
     let attested = client.connect(&place.target, &place.keys, seconds).await?;
-    Ok(attested.prove(&caller.proof).await.is_ok())
+    match attested.prove(&caller.proof).await {
+        Ok(_) => Ok(true),
+        Err(ConnectError::ProofRefused) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -185,3 +185,25 @@ fn several_secrets_make_one_mark() {
     tenant.secrets.clear();
     assert_eq!(tenant.secrets_mark(), "");
 }
+
+#[test]
+fn one_look_at_a_shared_app_tells_of_all_who_share_it_and_have_a_secret_there() {
+    let sharing = |name: &str| {
+        let tenant = tenant(name);
+        let secrets = vec![secret(&tenant.uid.secret_name(NAME), HASH)];
+        DesiredTenant { app: "s-app".to_owned(), app_is_shared: true, secrets, ..tenant }
+    };
+    let known = |name: &str| StoredSecret {
+        name: sharing(name).secrets[0].name.to_string(),
+        ..stored("s", set(HASH), LOOK_VALID_MS)
+    };
+    // `c` has not set its secret yet, and `d` is going.
+    let going = DesiredTenant { deleting: true, ..sharing("d") };
+    let desired = desired(vec![sharing("a"), sharing("b"), sharing("c"), going, tenant("x")]);
+    let stored = [known("a"), known("b"), known("d")];
+    let lists = lists(&["s", "x"], "another");
+    let due = due(&desired, &stored, &lists, &BTreeMap::new(), NOW);
+    assert_eq!(due.iter().map(|tenant| &*tenant.name).collect::<Vec<_>>(), ["a"]);
+    let seen = seen_with(due[0], &desired, &stored, &lists);
+    assert_eq!(seen.iter().map(|tenant| &*tenant.name).collect::<Vec<_>>(), ["a", "b"]);
+}
