@@ -54,8 +54,8 @@ pub fn of_nobody(stored: &[StoredSecret], desired: &Desired) -> Vec<String> {
     apps.filter(|app| !wanted.contains(app.as_str())).cloned().collect()
 }
 
-/// The tenants whose secrets are to be looked at now: those whose last look lies back longest.
-/// `failed` are apps that could not be looked at, and when.
+/// The tenants whose secrets are to be looked at now, one per app: those whose last look lies back
+/// longest. `failed` are apps that could not be looked at, and when.
 #[must_use]
 pub fn due<'a>(
     desired: &'a Desired,
@@ -69,14 +69,38 @@ pub fn due<'a>(
     let mut due: Vec<(Option<UnixMillis>, &DesiredTenant)> = desired
         .tenants
         .iter()
-        .filter(|tenant| !tenant.deleting && tenant.machines.is_ok())
+        .filter(|tenant| is_converged(tenant))
         .filter(|tenant| failed.get(&tenant.app).is_none_or(is_old))
         .filter_map(|tenant| Some((index.last_look(tenant)?, tenant)))
         .filter(|(last, _)| last.as_ref().is_none_or(is_old))
         .collect();
     due.sort_unstable_by_key(|(last, tenant)| (*last, tenant.app.as_str()));
+    // One look at a shared app shows the secrets of all its tenants.
+    let mut apps = HashSet::new();
+    due.retain(|(_, tenant)| apps.insert(tenant.app.as_str()));
     due.truncate(SLICE_APPS_MAX);
     due.into_iter().map(|(_, tenant)| tenant).collect()
+}
+
+/// The tenants of whose secrets a look at `looked`'s app tells: that tenant, or all that share the app
+/// and whose secrets are known to have been set.
+#[must_use]
+pub fn seen_with<'a>(
+    looked: &'a DesiredTenant,
+    desired: &'a Desired,
+    stored: &[StoredSecret],
+    organizations: &BTreeMap<String, ObservedOrganization>,
+) -> Vec<&'a DesiredTenant> {
+    if !looked.app_is_shared {
+        return vec![looked];
+    }
+    let index = Index::new(stored, organizations);
+    let sharing = desired.tenants.iter().filter(|tenant| tenant.app == looked.app);
+    sharing.filter(|tenant| is_converged(tenant) && index.last_look(tenant).is_some()).collect()
+}
+
+fn is_converged(tenant: &DesiredTenant) -> bool {
+    !tenant.deleting && tenant.machines.is_ok()
 }
 
 /// Where to find what is known of an app.

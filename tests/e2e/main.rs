@@ -12,6 +12,7 @@ mod isolation;
 mod lifecycle;
 mod platform;
 mod repair;
+mod shared;
 mod support;
 
 /// A story that is not in the list above would never run.

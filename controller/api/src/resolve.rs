@@ -8,6 +8,7 @@
 //! Problems point into the tenant's document; where the faulty value came from the class, they
 //! point at `spec.class` and name class and field.
 
+mod shared;
 mod suspend;
 mod vars;
 
@@ -20,8 +21,8 @@ use crate::check::words::shorten;
 use crate::names::{DNS_LABEL_LENGTH_MAX, did_you_mean};
 use crate::problem::{FieldPath, Problem};
 use crate::tenant::{
-    DeletionPolicy, MachineGroup, MachineState, Relocate, SecretEntry, TenantClassSpec, TenantSpec,
-    VolumeTemplate,
+    AppSetting, DeletionPolicy, MachineGroup, MachineState, Relocate, SecretEntry, TenantClassSpec,
+    TenantSpec, VolumeTemplate,
 };
 
 /// A tenant and its class in one.
@@ -29,8 +30,8 @@ use crate::tenant::{
 pub struct ResolvedSpec {
     /// The slug of the Fly organization; the controller's own if absent.
     pub org: Option<String>,
-    /// The name of the app; derived from the tenant's identity if absent.
-    pub app: Option<String>,
+    /// The app: the tenant's, or else the class's; derived from the tenant's identity if absent.
+    pub app: Option<AppSetting>,
     /// What the placeholders `{{vars.NAME}}` stand for: the tenant's over the class's.
     pub vars: BTreeMap<String, String>,
     /// The app secrets, besides those that the controller sets by itself: the tenant's, or else the
@@ -103,8 +104,10 @@ pub fn resolve(
     let class_spec = class.map_or(&empty, |(_, class)| class);
     let mut vars = class_spec.vars.clone();
     vars.extend(spec.vars.clone());
+    let app = app_of(spec, Some(class_spec));
     let mut resolution = Resolution {
         tenant: name,
+        app_is_shared: app.is_some_and(AppSetting::is_shared),
         vars: &vars,
         relocate: spec.relocate.or(class_spec.relocate),
         class: class.map(|(name, _)| name),
@@ -122,7 +125,16 @@ pub fn resolve(
     let org = spec.org.clone().or_else(|| class_spec.org.clone());
     let secrets = if spec.secrets.is_empty() { &class_spec.secrets } else { &spec.secrets };
     let secrets = secrets.clone();
-    Ok(ResolvedSpec { org, app: spec.app.clone(), vars, secrets, machines, volumes })
+    Ok(ResolvedSpec { org, app: app.cloned(), vars, secrets, machines, volumes })
+}
+
+/// The app that a tenant names, itself or by its class.
+#[must_use]
+pub fn app_of<'a>(
+    tenant: &'a TenantSpec,
+    class: Option<&'a TenantClassSpec>,
+) -> Option<&'a AppSetting> {
+    tenant.app.as_ref().or_else(|| class?.app.as_ref())
 }
 
 /// The problem of a tenant whose class does not exist, or has errors of its own (`is_refused`).
@@ -196,6 +208,7 @@ impl<'a, T> Merged<'a, T> {
 struct Resolution<'a> {
     tenant: &'a str,
     class: Option<&'a str>,
+    app_is_shared: bool,
     vars: &'a BTreeMap<String, String>,
     relocate: Option<Relocate>,
     volumes: Vec<Merged<'a, VolumeTemplate>>,
@@ -254,6 +267,9 @@ impl<'a> Resolution<'a> {
         let state = group.pick(|group| group.state.as_ref()).copied().unwrap_or_default();
         if state == MachineState::Suspended {
             self.check_suspend(&place, group, &config);
+        }
+        if self.app_is_shared {
+            self.check_shared(&place, group, &config);
         }
         let relocate = group.pick(|group| group.relocate.as_ref()).copied().or(self.relocate);
         let mount = self.resolve_mount(&place, group, region, &config);

@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use crate::check::words::shorten;
 use crate::check::{Document, DocumentKind};
 use crate::problem::{FieldPath, Problem};
-use crate::resolve::{missing_class, resolve};
-use crate::tenant::{Tenant, TenantClassSpec};
+use crate::resolve::{app_of, missing_class, resolve};
+use crate::tenant::{AppSetting, Tenant, TenantClassSpec};
 
 /// A problem of one of the checked documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +63,20 @@ struct Set<'d, 'r> {
     known_classes: HashMap<&'d str, &'d TenantClassSpec>,
     /// Known tenants that stay as they are, by the class they name.
     known_tenants: HashMap<&'d str, Vec<&'d Tenant>>,
-    /// The tenant that names an app, and its index if it is a checked one.
-    app_owner: HashMap<&'d str, (&'d str, Option<usize>)>,
+    /// The first tenant that names an app.
+    app_owner: HashMap<&'d str, AppOwner<'d>>,
     refused: &'r [&'r str],
     problems: Vec<SetProblem>,
+}
+
+/// Who named an app first.
+#[derive(Clone, Copy)]
+struct AppOwner<'d> {
+    tenant: &'d str,
+    /// Its index, if it is a checked one.
+    index: Option<usize>,
+    shared: bool,
+    organization: Option<&'d str>,
 }
 
 impl<'d, 'r> Set<'d, 'r> {
@@ -86,6 +96,7 @@ impl<'d, 'r> Set<'d, 'r> {
                 set.classes.entry(&class.metadata.name).or_insert(&class.spec);
             }
         }
+        let mut known_tenants = Vec::new();
         for document in known {
             let is_replaced =
                 set.first_of.contains_key(&(document.document_kind(), document.name()));
@@ -94,20 +105,65 @@ impl<'d, 'r> Set<'d, 'r> {
                     set.known_classes.insert(&class.metadata.name, &class.spec);
                     set.classes.entry(&class.metadata.name).or_insert(&class.spec);
                 }
-                Document::Tenant(tenant) if !is_replaced => set.know_tenant(tenant),
+                Document::Tenant(tenant) if !is_replaced => known_tenants.push(tenant),
                 Document::Tenant(_) => {}
             }
         }
+        // A tenant's app may be its class's, so all classes have to be known first.
+        known_tenants.into_iter().for_each(|tenant| set.know_tenant(tenant));
         set
     }
 
     fn know_tenant(&mut self, tenant: &'d Tenant) {
-        if let Some(app) = &tenant.spec.app {
-            self.app_owner.entry(app).or_insert((&tenant.metadata.name, None));
+        if let Some((app, owner)) = self.app_naming(tenant, None) {
+            self.app_owner.entry(app).or_insert(owner);
         }
         if let Some(class) = &tenant.spec.class {
             self.known_tenants.entry(class).or_default().push(tenant);
         }
+    }
+
+    /// The app that a tenant names, itself or by its class, and in what way.
+    fn app_naming(
+        &self,
+        tenant: &'d Tenant,
+        index: Option<usize>,
+    ) -> Option<(&'d str, AppOwner<'d>)> {
+        let spec = &tenant.spec;
+        let class = spec.class.as_deref().and_then(|class| self.classes.get(class).copied());
+        let app: &'d AppSetting = app_of(spec, class)?;
+        let organization = spec.org.as_deref().or_else(|| class?.org.as_deref());
+        let name = tenant.metadata.name.as_str();
+        let shared = app.is_shared();
+        Some((app.name(), AppOwner { tenant: name, index, shared, organization }))
+    }
+
+    /// An app belongs to one tenant, or to tenants of one organization that all say that they
+    /// share it.
+    fn check_app(&mut self, index: usize, tenant: &'d Tenant) {
+        let Some((app, naming)) = self.app_naming(tenant, Some(index)) else { return };
+        let owner = *self.app_owner.entry(app).or_insert(naming);
+        if owner.tenant == naming.tenant {
+            return;
+        }
+        let other = owner.tenant;
+        let message = match (naming.shared, owner.shared) {
+            (true, true) if naming.organization == owner.organization => return,
+            (true, true) => {
+                format!("tenant `{other}` shares the app `{app}` in another organization")
+            }
+            (false, true) => format!(
+                "the app `{app}` is shared by tenant `{other}`: write `{{ name: {app}, shared: true }}`"
+            ),
+            (true, false) => {
+                format!(
+                    "the app `{app}` is already named by tenant `{other}`, which does not share it"
+                )
+            }
+            (false, false) => format!("the app `{app}` is already named by tenant `{other}`"),
+        };
+        let problem = Problem::duplicate(path_of(&["spec", "app"]), message);
+        self.problems.push(SetProblem { document: index, problem, first: owner.index });
     }
 
     fn duplicate_of(&self, index: usize, document: &Document) -> Option<usize> {
@@ -127,14 +183,7 @@ impl<'d, 'r> Set<'d, 'r> {
 
     fn check_tenant(&mut self, index: usize, tenant: &'d Tenant) {
         let name = tenant.metadata.name.as_str();
-        if let Some(app) = &tenant.spec.app {
-            let (owner, first) = *self.app_owner.entry(app).or_insert((name, Some(index)));
-            if owner != name {
-                let message = format!("the app `{app}` is already named by tenant `{owner}`");
-                let problem = Problem::duplicate(path_of(&["spec", "app"]), message);
-                self.problems.push(SetProblem { document: index, problem, first });
-            }
-        }
+        self.check_app(index, tenant);
         let class = match &tenant.spec.class {
             None => None,
             Some(class) => match self.classes.get_key_value(class.as_str()) {

@@ -72,9 +72,10 @@ pub struct TenantSpec {
     /// The slug of the Fly organization; the controller's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub org: Option<String>,
-    /// The name of the tenant's Fly app; derived from the tenant's identity if absent.
+    /// The tenant's Fly app: its name alone, or with `shared: true` for one that other tenants name
+    /// too; the class's if absent, or else derived from the tenant's identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app: Option<String>,
+    pub app: Option<AppSetting>,
     /// Texts for the placeholders `{{vars.NAME}}` of machine configs, merged into the class's by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = VARS_MAX))]
@@ -107,6 +108,9 @@ pub struct TenantClassSpec {
     /// The slug of the Fly organization; the controller's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub org: Option<String>,
+    /// The Fly app that the tenants share: `{ name: NAME, shared: true }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppSetting>,
     /// Texts for the placeholders `{{vars.NAME}}` of machine configs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = VARS_MAX))]
@@ -130,6 +134,43 @@ pub struct TenantClassSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = GROUPS_MAX))]
     pub volumes: Vec<VolumeTemplate>,
+}
+
+/// A tenant's Fly app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AppSetting {
+    /// The app's name. No other tenant may name it.
+    Name(String),
+    /// The app's name, and whether tenants share it.
+    Named(NamedApp),
+}
+
+/// An app that tenants may share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NamedApp {
+    /// The app's name: at most 63 lower-case letters, digits and dashes.
+    pub name: String,
+    /// Whether other tenants of the same organization, which say so too, have machines in it; `false` if absent.
+    #[serde(default)]
+    pub shared: bool,
+}
+
+impl AppSetting {
+    /// The app's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Name(name) | Self::Named(NamedApp { name, .. }) => name,
+        }
+    }
+
+    /// Whether other tenants may have machines in it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Named(NamedApp { shared: true, .. }))
+    }
 }
 
 /// Whether the controller acts on a tenant.

@@ -17,8 +17,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use vault_api::tenant::{SecretEntry, TenantClassSpec, TenantSpec};
 use vault_plan::action::{Action, Plan};
-use vault_plan::desired::{Desired, DesiredSecret, DesiredSecrets, TenantInput};
-use vault_plan::identity::{ControllerId, TenantUid};
+use vault_plan::desired::{Desired, DesiredSecret, DesiredSecrets, SecretPlace, TenantInput};
+use vault_plan::identity::ControllerId;
 use vault_plan::observed::{
     Observed, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
 };
@@ -37,12 +37,13 @@ const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 struct OneSecret;
 
 impl DesiredSecrets for OneSecret {
-    fn of(&self, _: TenantUid, _: &str) -> Vec<DesiredSecret> {
+    fn of(&self, place: SecretPlace<'_>) -> Vec<DesiredSecret> {
         let hash = "00112233445566778899aabbccddeeff".to_owned();
-        vec![DesiredSecret { name: "VAULT_TENANT_SECRET".into(), hash, from: None }]
+        let variable = "VAULT_TENANT_SECRET".into();
+        vec![DesiredSecret { name: place.name(&variable), variable, hash, from: None }]
     }
 
-    fn of_manifest(&self, _: &str, secret: &SecretEntry) -> Result<String, String> {
+    fn of_manifest(&self, _: &str, _: &str, secret: &SecretEntry) -> Result<String, String> {
         Err(format!("there is no value for {} here", secret.name))
     }
 }

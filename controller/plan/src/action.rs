@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use vault_api::tenant::SecretFrom;
 
 use crate::config::{HASH_VERSION, SpecHash};
+use crate::desired::DesiredSecret;
 use crate::identity::TenantUid;
 use crate::metadata::{self, OwnMarks};
 use crate::report::Report;
@@ -85,8 +86,10 @@ pub enum Action {
 /// An app secret to be set. The value is derived when the call is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetSecret {
-    /// The environment variable in the machines.
+    /// Its name in the app.
     pub name: Arc<str>,
+    /// The environment variable in the machines.
+    pub variable: Arc<str>,
     /// The hash of its value; see [`crate::desired::DesiredSecret::hash`].
     pub hash: String,
     /// Whose secret it is.
@@ -98,7 +101,7 @@ pub struct SetSecret {
 /// An app secret that the manifest no longer names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoveSecret {
-    /// The environment variable in the machines.
+    /// Its name in the app.
     pub name: Arc<str>,
 }
 
@@ -258,6 +261,25 @@ impl MachineConfig {
             set_metadata(&mut config, metadata::VOLUME_GB, volume_gb.to_string());
         }
         Self { config, volume }
+    }
+
+    /// Lets the machine's process see the tenant's own secrets, and none of the others of the app.
+    /// What `init` runs is moved into the process, of which the platform does not say that it runs
+    /// what stands there.
+    pub(crate) fn see_only(&mut self, secrets: &[DesiredSecret]) {
+        let mut process = Map::new();
+        if let Some(Value::Object(init)) = self.config.get_mut("init") {
+            for member in ["exec", "entrypoint", "cmd"] {
+                process.extend(init.remove_entry(member));
+            }
+        }
+        let secrets: Vec<Value> = secrets
+            .iter()
+            .map(|secret| json!({ "env_var": &*secret.variable, "name": &*secret.name }))
+            .collect();
+        process.insert("ignore_app_secrets".to_owned(), true.into());
+        process.insert("secrets".to_owned(), secrets.into());
+        self.config.insert("processes".to_owned(), json!([process]));
     }
 
     /// Keeps a metadata entry that somebody else wrote on the machine.

@@ -3,15 +3,16 @@
 //! A tenant that cannot be resolved is kept, with its problems: it must not disappear from the
 //! plan, because what it already has would then look like it belonged to nobody.
 
+mod sharing;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
 use vault_api::problem::{FieldPath, Problem};
-use vault_api::resolve::{ResolvedSpec, resolve};
+use vault_api::resolve::{ResolvedSpec, app_of, resolve};
 use vault_api::tenant::{
-    MachineState, ReconcileMode, SecretEntry, SecretFrom, TenantClassSpec, TenantSpec,
+    AppSetting, MachineState, ReconcileMode, SecretEntry, SecretFrom, TenantClassSpec, TenantSpec,
 };
 
 use crate::config::{ConfigTemplate, SpecHash};
@@ -45,6 +46,8 @@ pub struct DesiredTenant {
     pub app: String,
     /// Whether the manifest names the app. A derived name is proof that the app is ours.
     pub app_is_named: bool,
+    /// Whether other tenants may have machines in the app.
+    pub app_is_shared: bool,
     /// Somebody asked for the tenant's deletion.
     pub deleting: bool,
     /// Nothing may be done for it, only said.
@@ -73,8 +76,10 @@ impl DesiredTenant {
 /// One app secret that should be set. Its value never enters the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredSecret {
-    /// The environment variable in the machines.
+    /// Its name in the app.
     pub name: Arc<str>,
+    /// The environment variable in the machines: the same name, but in a shared app.
+    pub variable: Arc<str>,
     /// Our keyed hash over app, name and value, as text without commas. Who does not have the key
     /// can neither test a guess of the value against it nor tell equal values of two apps.
     pub hash: String,
@@ -82,16 +87,36 @@ pub struct DesiredSecret {
     pub from: Option<SecretFrom>,
 }
 
+/// Where a tenant's secrets are.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretPlace<'a> {
+    /// Whose secrets they are.
+    pub tenant: TenantUid,
+    /// The app's name.
+    pub app: &'a str,
+    /// Whether other tenants may have secrets there.
+    pub shared: bool,
+}
+
+impl SecretPlace<'_> {
+    /// The name in the app of the secret that machines find as `variable`.
+    #[must_use]
+    pub fn name(&self, variable: &Arc<str>) -> Arc<str> {
+        if self.shared { self.tenant.secret_name(variable).into() } else { Arc::clone(variable) }
+    }
+}
+
 /// Tells which secrets a tenant should have in its app.
 pub trait DesiredSecrets {
     /// The secrets, in the order of their names. The same arguments give the same answer.
-    fn of(&self, tenant: TenantUid, app: &str) -> Vec<DesiredSecret>;
+    fn of(&self, place: SecretPlace<'_>) -> Vec<DesiredSecret>;
 
-    /// The hash of a secret that a manifest names; see [`DesiredSecret::hash`].
+    /// The hash of a secret that a manifest names and that is to be called `name` in the app; see
+    /// [`DesiredSecret::hash`].
     ///
     /// # Errors
     /// Why its value cannot be had, as a sentence.
-    fn of_manifest(&self, app: &str, secret: &SecretEntry) -> Result<String, String>;
+    fn of_manifest(&self, app: &str, name: &str, secret: &SecretEntry) -> Result<String, String>;
 }
 
 /// One machine that should exist.
@@ -160,7 +185,7 @@ impl Desired {
         let mut inputs: Vec<_> = tenants.into_iter().collect();
         inputs.sort_unstable_by_key(|tenant| tenant.name);
         let mut tenants: Vec<_> = inputs.iter().map(|tenant| resolver.tenant(tenant)).collect();
-        refuse_shared_apps(&mut tenants);
+        sharing::refuse(&mut tenants);
         Self { controller, controller_mark: controller.to_string(), tenants }
     }
 }
@@ -168,7 +193,6 @@ impl Desired {
 /// A spec whose configs are compiled: what tenants of one class without changes of their own share.
 struct CompiledSpec {
     organization: Option<Arc<str>>,
-    app: Option<String>,
     secrets: Vec<SecretEntry>,
     groups: Vec<CompiledGroup>,
 }
@@ -197,22 +221,20 @@ impl<'a> Resolver<'a> {
         let name: Arc<str> = tenant.name.into();
         let uid = self.controller.tenant_uid(tenant.name);
         let compiled = self.compiled(tenant);
-        let named = tenant
-            .spec
-            .app
-            .clone()
-            .or_else(|| compiled.as_ref().ok().and_then(|spec| spec.app.clone()));
+        let named = app_of(tenant.spec, self.class_of(tenant.spec));
         let app_is_named = named.is_some();
-        let app = named.unwrap_or_else(|| uid.app_name(tenant.name));
+        let app_is_shared = named.is_some_and(AppSetting::is_shared);
+        let app = named.map_or_else(|| uid.app_name(tenant.name), |named| named.name().to_owned());
         let organization = match &compiled {
             Ok(spec) => spec.organization.clone(),
             // What is left of the tenant has to be looked for where it was made.
             Err(_) => self.written_organization(tenant.spec).map(Into::into),
         };
         let organization = organization.unwrap_or_else(|| Arc::clone(&self.organization));
-        let mut secrets = self.secrets.of(uid, &app);
+        let place = SecretPlace { tenant: uid, app: &app, shared: app_is_shared };
+        let mut secrets = self.secrets.of(place);
         let machines = compiled.and_then(|spec| {
-            secrets.extend(self.manifest_secrets(&app, &spec.secrets)?);
+            secrets.extend(self.manifest_secrets(place, &spec.secrets)?);
             machines_of(&spec, tenant.name, uid)
         });
         secrets.sort_unstable_by(|one, other| one.name.cmp(&other.name));
@@ -222,6 +244,7 @@ impl<'a> Resolver<'a> {
             organization,
             app,
             app_is_named,
+            app_is_shared,
             deleting: tenant.deleting,
             paused: self.is_paused(tenant.spec),
             secrets,
@@ -261,15 +284,17 @@ impl<'a> Resolver<'a> {
     /// had is a problem of the whole tenant.
     fn manifest_secrets(
         &self,
-        app: &str,
+        place: SecretPlace<'_>,
         entries: &[SecretEntry],
     ) -> Result<Vec<DesiredSecret>, Vec<Problem>> {
         let (mut secrets, mut problems) = (Vec::new(), Vec::new());
         for (index, entry) in entries.iter().enumerate() {
-            match self.secrets.of_manifest(app, entry) {
+            let variable: Arc<str> = entry.name.as_str().into();
+            let name = place.name(&variable);
+            match self.secrets.of_manifest(place.app, &name, entry) {
                 Ok(hash) => {
-                    let (name, from) = (entry.name.as_str().into(), Some(entry.from.clone()));
-                    secrets.push(DesiredSecret { name, hash, from });
+                    let from = Some(entry.from.clone());
+                    secrets.push(DesiredSecret { name, variable, hash, from });
                 }
                 Err(why) => {
                     let path = FieldPath::default().field("spec").field("secrets").index(index);
@@ -283,50 +308,23 @@ impl<'a> Resolver<'a> {
 
     /// Asked of what is written, because a tenant that cannot be resolved may be paused too.
     fn is_paused(&self, spec: &TenantSpec) -> bool {
-        let class = spec.class.as_ref().and_then(|class| self.classes.get(class));
+        let class = self.class_of(spec);
         let mode = spec.reconcile.or_else(|| class.and_then(|class| class.reconcile));
         mode == Some(ReconcileMode::Paused)
     }
 
     fn written_organization(&self, spec: &'a TenantSpec) -> Option<&'a str> {
-        let class = spec.class.as_ref().and_then(|class| self.classes.get(class));
-        let of_class = class.and_then(|class| class.org.as_deref());
+        let of_class = self.class_of(spec).and_then(|class| class.org.as_deref());
         spec.org.as_deref().or(of_class)
     }
-}
 
-/// Two tenants in one app would fight over it. The tenant whose derived name it is keeps it, or
-/// else the first by name; the others are refused.
-fn refuse_shared_apps(tenants: &mut [DesiredTenant]) {
-    let mut owner_of_app: HashMap<&str, usize, FixedState> = HashMap::default();
-    owner_of_app.reserve(tenants.len());
-    let mut refused: Vec<(usize, usize)> = Vec::new();
-    for named in [false, true] {
-        for (place, tenant) in tenants.iter().enumerate() {
-            if tenant.app_is_named != named {
-                continue;
-            }
-            let owner = *owner_of_app.entry(&tenant.app).or_insert(place);
-            if owner != place {
-                refused.push((place, owner));
-            }
-        }
-    }
-    for (place, owner) in refused {
-        let owner = Arc::clone(&tenants[owner].name);
-        let tenant = &mut tenants[place];
-        let path = FieldPath::default().field("spec").field("app");
-        let message = format!("app {} belongs to tenant {owner}", tenant.app);
-        let problem = Problem::duplicate(path, message);
-        match &mut tenant.machines {
-            Ok(_) => tenant.machines = Err(vec![problem]),
-            Err(problems) => problems.push(problem),
-        }
+    fn class_of(&self, spec: &TenantSpec) -> Option<&'a TenantClassSpec> {
+        self.classes.get(spec.class.as_ref()?)
     }
 }
 
 fn compile(spec: ResolvedSpec) -> CompiledSpec {
-    let ResolvedSpec { org, app, vars, secrets, machines, volumes } = spec;
+    let ResolvedSpec { org, app: _, vars, secrets, machines, volumes } = spec;
     let groups = machines
         .into_iter()
         .map(|group| CompiledGroup {
@@ -342,7 +340,7 @@ fn compile(spec: ResolvedSpec) -> CompiledSpec {
             config: Arc::new(ConfigTemplate::compile(group.config, vars.clone())),
         })
         .collect();
-    CompiledSpec { organization: org.map(Into::into), app, secrets, groups }
+    CompiledSpec { organization: org.map(Into::into), secrets, groups }
 }
 
 fn machines_of(

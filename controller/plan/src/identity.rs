@@ -3,7 +3,8 @@
 //! ```text
 //!   master key ─▶ ControllerId ─▶ tenant uid = UUIDv5(ControllerId, tenant name)
 //!                                    ├─▶ app      <tenant, 40 at most>-<8 base32 of the uid>
-//!                                    └─▶ volume   v_<12 base32 of UUIDv5(uid, group/index/template)>
+//!                                    ├─▶ volume   v_<12 base32 of UUIDv5(uid, group/index/template)>
+//!                                    └─▶ secret   <variable>_<26 BASE32 of the uid>, in a shared app
 //!   machine  <tenant>-<group>-<index>
 //! ```
 //!
@@ -81,6 +82,25 @@ impl TenantUid {
         name.push('-');
         push_base32(&mut name, self.0, APP_NAME_HASH_LENGTH);
         name
+    }
+
+    /// The name that a secret of this tenant has in an app that it shares, where the machines find
+    /// it as `variable`. All of the uid is in it: no two tenants can come to the same name, whatever
+    /// they call their variables.
+    #[must_use]
+    pub fn secret_name(&self, variable: &str) -> String {
+        let mut name = String::with_capacity(variable.len() + "_".len() + UUID_BASE32_LENGTH);
+        name.push_str(variable);
+        name.push('_');
+        push_base32(&mut name, self.0, UUID_BASE32_LENGTH);
+        name[variable.len()..].make_ascii_uppercase();
+        name
+    }
+
+    /// Whether an app secret of that name is this tenant's in an app that it shares.
+    #[must_use]
+    pub fn owns_secret(&self, name: &str) -> bool {
+        name.ends_with(&self.secret_name(""))
     }
 
     /// The name of the volume that machine `group`-`index` mounts from `template`.
@@ -163,6 +183,21 @@ mod tests {
         ] {
             assert_ne!(volume, other);
         }
+    }
+
+    #[test]
+    fn a_secret_in_a_shared_app_is_of_one_tenant() {
+        let (acme, bob) = (controller().tenant_uid("acme"), controller().tenant_uid("bob"));
+        let name = acme.secret_name("DATABASE_URL");
+        assert_eq!(name.len(), "DATABASE_URL_".len() + UUID_BASE32_LENGTH);
+        assert!(name.starts_with("DATABASE_URL_"), "{name}");
+        let valid = |letter: char| letter.is_ascii_uppercase() || "_234567".contains(letter);
+        assert!(name.chars().all(valid), "{name}");
+        assert!(acme.owns_secret(&name) && !bob.owns_secret(&name));
+        // A variable that is called like another tenant's secret is still the one's who named it.
+        let stolen = bob.secret_name(&name);
+        assert!(bob.owns_secret(&stolen) && !acme.owns_secret(&stolen));
+        assert!(!acme.owns_secret("DATABASE_URL"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod anew;
 mod budget;
 mod draft;
 mod index;
+mod shared;
 mod unwanted;
 mod wanted;
 
@@ -42,6 +43,7 @@ pub fn plan(desired: &Desired, observed: &Observed, policy: &Policy, now: UnixMi
         now,
         budget: Budget::new(desired, observed, &index, policy, now),
         index: &index,
+        new_apps: BTreeSet::new(),
         actions: Vec::new(),
         withheld: Vec::new(),
         to_confirm: BTreeSet::new(),
@@ -58,6 +60,8 @@ struct Planner<'a> {
     now: UnixMillis,
     index: &'a Index<'a>,
     budget: Budget,
+    /// Shared apps that this plan creates: one tenant does so, and the others wait for it.
+    new_apps: BTreeSet<&'a str>,
     actions: Vec<PlannedAction>,
     withheld: Vec<PlannedAction>,
     to_confirm: BTreeSet<AppPlace>,
@@ -133,24 +137,33 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether the tenant's app is there, or will be, and is ours.
-    fn has_app(&self, draft: &mut Draft<'a>) -> bool {
-        let app = &draft.tenant.app;
+    fn has_app(&mut self, draft: &mut Draft<'a>) -> bool {
+        let tenant = draft.tenant;
+        let app = &tenant.app;
         if !draft.app_exists {
             if let Some(gap) = &draft.organization.gaps.unclear {
                 draft.note(NoteReason::Unobserved, format!("app {app}: {gap}"));
                 return false;
             }
+            if tenant.app_is_shared && self.new_apps.contains(app.as_str()) {
+                draft.note(NoteReason::Waiting, format!("app {app} is being created"));
+                return false;
+            }
+            // What is held or paused creates nothing that another could wait for.
+            if tenant.app_is_shared && draft.hold.is_none() && !tenant.paused {
+                self.new_apps.insert(app);
+            }
             draft.act(Action::CreateApp, "it does not exist");
             return true;
         }
-        let is_empty = draft.lists.machines_in_app.is_empty();
-        if !draft.tenant.app_is_named || !draft.owned.is_empty() {
+        let is_empty = draft.machines_in_app.is_empty();
+        if !tenant.app_is_named || !draft.owned.is_empty() || self.is_shared_with_us(draft) {
             return true;
         }
         // In a list that is not whole, an app looks emptier than it is.
         if let (true, Some(gap)) = (is_empty, draft.organization.gaps.any()) {
             draft.note(NoteReason::Unobserved, format!("app {app}: {gap}"));
-        } else if let Some(machine) = self.blank(draft) {
+        } else if let Some(machine) = draft.blank_among(draft.machines_in_app) {
             let message = format!(
                 "app {app}: the platform does not show the config of machine {}",
                 machine.name
@@ -175,9 +188,13 @@ impl<'a> Planner<'a> {
             let state = known.and_then(|known| known.states.get(&*wanted.name));
             let machines = draft.owned.iter().map(|owned| owned.machine);
             if let Some(reason) = secret::need(wanted, state, draft.app_exists, machines) {
-                let (name, hash) = (Arc::clone(&wanted.name), wanted.hash.clone());
-                let from = wanted.from.clone();
-                let set = SetSecret { name, hash, tenant_uid: tenant.uid, from };
+                let set = SetSecret {
+                    name: Arc::clone(&wanted.name),
+                    variable: Arc::clone(&wanted.variable),
+                    hash: wanted.hash.clone(),
+                    tenant_uid: tenant.uid,
+                    from: wanted.from.clone(),
+                };
                 draft.act(Action::SetSecret(set), reason);
                 draft.secrets_version = None;
             }
@@ -194,19 +211,14 @@ impl<'a> Planner<'a> {
         };
         for (name, state) in &known.states {
             let is_wanted = tenant.secrets.iter().any(|wanted| *wanted.name == **name);
-            if matches!(state, SecretState::Set { .. }) && !is_wanted {
+            // In a shared app the others' secrets are none of this tenant's business.
+            let is_ours = !tenant.app_is_shared || tenant.uid.owns_secret(name);
+            if matches!(state, SecretState::Set { .. }) && is_ours && !is_wanted {
                 let remove = RemoveSecret { name: name.as_str().into() };
                 draft.act(Action::RemoveSecret(remove), "the manifest no longer names it");
                 draft.secrets_version = None;
             }
         }
-    }
-
-    /// A machine in the tenant's app of which it cannot be said whose it is.
-    fn blank(&self, draft: &Draft<'a>) -> Option<&'a ObservedMachine> {
-        let lists = draft.lists;
-        let machines = lists.machines_in_app.iter().map(|&place| &lists.machines[place]);
-        machines.into_iter().find(|machine| machine.is_blank())
     }
 
     /// Takes one machine's worth of the disruption budget, or notes that it is used up. A held or

@@ -22,7 +22,8 @@ pub(crate) const SECRET_HASH: &str = "00112233445566778899aabbccddeeff";
 
 /// The secrets of tenant `acme`.
 pub(crate) fn secrets() -> Vec<DesiredSecret> {
-    vec![DesiredSecret { name: "SECRET".into(), hash: SECRET_HASH.to_owned(), from: None }]
+    let (name, variable) = ("SECRET".into(), "SECRET".into());
+    vec![DesiredSecret { name, variable, hash: SECRET_HASH.to_owned(), from: None }]
 }
 
 /// The marks of tenant `acme`.

@@ -5,20 +5,23 @@ mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::secrets::OneSecret;
+use model::secrets::{Key, OneSecret};
 use model::{Fate, STEP_MS, World};
 use proptest::prelude::*;
 use serde_json::json;
 use vault_api::tenant::{MachineState, TenantClassSpec, TenantSpec};
 use vault_plan::action::{Plan, VolumeSource};
-use vault_plan::desired::{Desired, DesiredSecrets, TenantInput};
+use vault_plan::desired::{Desired, DesiredSecrets, SecretPlace, TenantInput};
 use vault_plan::identity::ControllerId;
 use vault_plan::metadata::{self, Marks};
 use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization};
 use vault_plan::policy::Policy;
 
 const ORGANIZATION: &str = "local";
-const TENANTS: [&str; 4] = ["acme", "bob", "globex", "named"];
+const TENANTS: [&str; 7] = ["acme", "bob", "globex", "named", "one", "one-more", "two"];
+/// The app of the last three, by their places.
+const SHARED: std::ops::Range<usize> = 4..7;
+const SHARED_APP: &str = "shared-app";
 /// Steps after the last fault within which a fixed point must be reached: some twenty machines, one
 /// at a time, three steps each, and the patience with a machine that was never launched.
 const STEPS_MAX: usize = 150;
@@ -99,7 +102,11 @@ fn spec(place: usize, shape: &Shape) -> TenantSpec {
     serde_json::from_value(json!({
         "class": shape.of_class.then_some("common"),
         "relocate": "Snapshot",
-        "app": (place == 3).then_some("named-app"),
+        "app": match place {
+            3 => json!("named-app"),
+            place if SHARED.contains(&place) => json!({"name": SHARED_APP, "shared": true}),
+            _ => json!(null),
+        },
         "machines": machines,
         "volumes": [{"name": "data", "sizeGb": shape.size_gb}],
     }))
@@ -318,21 +325,26 @@ impl Simulation {
     /// Reads the secrets of all apps that may have some, as the slices of some passes do.
     fn look_at_secrets(&mut self) {
         for name in self.objects.keys() {
-            let (app, hash) = self.app_and_hash(name);
+            let (key, hash) = self.secret_and_hash(name);
             let marked = self.world.machines.values().any(|machine| {
-                machine.row.app == app && Marks::read(&machine.row.metadata).knows_secret(&hash)
+                machine.row.app == key.0 && Marks::read(&machine.row.metadata).knows_secret(&hash)
             });
-            self.world.secrets.look(&app, &hash, marked);
+            self.world.secrets.look(&key, &hash, marked);
         }
     }
 
-    /// The app of a tenant, and the hash of the secret that it should have there.
-    fn app_and_hash(&self, tenant: &str) -> (String, String) {
+    /// The secret that a tenant should have, and its hash.
+    fn secret_and_hash(&self, tenant: &str) -> (Key, String) {
         let uid = controller().tenant_uid(tenant);
-        let named = (tenant == TENANTS[3]).then(|| "named-app".to_owned());
-        let app = named.unwrap_or_else(|| uid.app_name(tenant));
-        let hash = OneSecret::default().of(uid, &app).remove(0).hash;
-        (app, hash)
+        let shared = TENANTS[SHARED].contains(&tenant);
+        let app = match tenant {
+            _ if shared => SHARED_APP.to_owned(),
+            "named" => "named-app".to_owned(),
+            _ => uid.app_name(tenant),
+        };
+        let secret =
+            OneSecret::default().of(SecretPlace { tenant: uid, app: &app, shared }).remove(0);
+        ((app, secret.name.to_string()), secret.hash)
     }
 
     fn carry_out(&mut self, plan: Plan, budget: usize, tape: &mut Tape<'_>) {
@@ -436,17 +448,21 @@ impl Simulation {
     fn check_secrets(&self, manifest: &Manifest) {
         let secrets = &self.world.secrets;
         for (place, _) in manifest.iter().enumerate().filter(|(_, shape)| shape.is_some()) {
-            let (app, hash) = self.app_and_hash(TENANTS[place]);
-            if !secrets.deceived.contains(&app) {
-                assert_eq!(secrets.of(&app), Some(hash.as_str()), "{}", TENANTS[place]);
+            let (key, hash) = self.secret_and_hash(TENANTS[place]);
+            if !secrets.deceived.contains(&key) {
+                assert_eq!(secrets.of(&key), Some(hash.as_str()), "{}", TENANTS[place]);
             }
-            if secrets.meddled.contains(&app) {
+            if secrets.meddled.contains(&key) {
                 continue;
             }
             let ours = controller().to_string();
-            for machine in self.world.machines.values().filter(|machine| machine.row.app == app) {
+            for machine in self.world.machines.values().filter(|machine| machine.row.app == key.0) {
                 let marks = Marks::read(&machine.row.metadata);
-                if marks.controller == Some(&ours) && machine.row.state.word() == "started" {
+                let is_its_own = marks.tenant == Some(TENANTS[place]);
+                if marks.controller == Some(&ours)
+                    && is_its_own
+                    && machine.row.state.word() == "started"
+                {
                     assert_eq!(machine.secret.as_ref(), Some(&hash), "{}", machine.row.name);
                 }
             }

@@ -9,7 +9,7 @@ mod model;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use model::secrets::OneSecret;
+use model::secrets::{NAME, OneSecret};
 use model::{Fate, World};
 use vault_api::check::Document;
 use vault_api::manifest::read_manifest;
@@ -26,6 +26,7 @@ use vault_plan::policy::Policy;
 const ACME: &str = include_str!("scenarios/acme.yaml");
 const CLASS: &str = include_str!("scenarios/class.yaml");
 const GROUPS: &str = include_str!("scenarios/groups.yaml");
+const SHARED: &str = include_str!("scenarios/shared.yaml");
 
 #[derive(Default)]
 struct Scenario {
@@ -501,7 +502,7 @@ fn a_secret_that_somebody_else_changed_or_removed_is_set_and_no_machine_restarts
         let mut scenario = Scenario::converged(ACME);
         scenario.world.secrets.meddle(0, removes);
         let app = ControllerId::from_bytes([7; 16]).tenant_uid("acme").app_name("acme");
-        scenario.world.secrets.look(&app, "", true);
+        scenario.world.secrets.look(&(app, NAME.to_owned()), "", true);
         insta::assert_snapshot!(name, scenario.picture());
     }
 }
@@ -563,4 +564,92 @@ fn a_config_of_containers_is_sent_as_it_is_written_but_for_our_metadata() {
     let ours = sent.remove("metadata").unwrap();
     assert!(ours.as_object().unwrap().keys().all(|key| key.starts_with("vault_")), "{ours}");
     assert_eq!(serde_json::Value::Object(sent), config);
+}
+
+#[test]
+fn tenants_of_one_app_come_and_go_beside_each_other() {
+    let mut scenario = Scenario::new(SHARED);
+    insta::assert_snapshot!("shared_cold", story(&mut scenario));
+    scenario.apply(&SHARED.replace("box:1", "box:2"));
+    insta::assert_snapshot!("shared_image_changed", scenario.picture());
+    scenario.converge();
+    scenario.delete("one");
+    insta::assert_snapshot!("shared_deleted", story(&mut scenario));
+    let names = scenario.world.secrets.names("vault-tenants");
+    assert_eq!(names.len(), 2, "the others' secrets stay: {names:?}");
+}
+
+#[test]
+fn a_machine_in_a_shared_app_sees_the_secrets_of_its_tenant_only() {
+    let scenario = Scenario::converged(SHARED);
+    let machines = scenario.world.machines.values();
+    let one = machines.clone().find(|machine| machine.row.name == "one-box-0").unwrap();
+    let uid = ControllerId::from_bytes([7; 16]).tenant_uid("one");
+    assert_eq!(
+        one.config["processes"],
+        serde_json::json!([{
+            "exec": ["sleep", "1"],
+            "ignore_app_secrets": true,
+            "secrets": [{ "env_var": NAME, "name": uid.secret_name(NAME) }],
+        }])
+    );
+    assert_eq!(one.config["init"], serde_json::json!({ "swap_size_mb": 512 }));
+    // The model reads what a machine of that config reads.
+    let read: BTreeSet<_> = machines.map(|machine| machine.secret.clone().unwrap()).collect();
+    assert_eq!(read.len(), 3);
+}
+
+#[test]
+fn what_others_have_in_a_shared_app_is_no_obstacle_and_what_is_not_shown_is_waited_for() {
+    let mut scenario = Scenario::converged(SHARED);
+    scenario.world.place("vault-tenants", "somebody-elses", &[]);
+    insta::assert_snapshot!("shared_beside_strangers", scenario.picture());
+    let hide = |name: &'static str| {
+        move |lists: &mut ObservedOrganization| {
+            let machine = lists.machines.iter_mut().find(|machine| machine.name == name).unwrap();
+            (machine.image, machine.guest) = (None, serde_json::Map::new());
+            machine.metadata.clear();
+        }
+    };
+    scenario.delete("one");
+    insta::assert_snapshot!("shared_blank_of_its_own", scenario.picture_of(hide("one-box-0")));
+    insta::assert_snapshot!("shared_blank_of_a_sibling", scenario.picture_of(hide("two-box-0")));
+    let mut scenario = Scenario::new(SHARED);
+    scenario.world.place("vault-tenants", "somebody-elses", &[]);
+    insta::assert_snapshot!("shared_app_of_strangers", scenario.picture());
+}
+
+#[test]
+fn an_app_is_shared_only_by_those_who_all_say_so() {
+    let mut scenario = Scenario::converged(SHARED);
+    let two = SHARED.replace(
+        "  class: small\n  app: { name: vault-tenants, shared: true }",
+        "  class: small\n  app: vault-tenants",
+    );
+    scenario.apply(&two);
+    insta::assert_snapshot!("shared_by_some_only", scenario.picture());
+    scenario.apply(SHARED);
+    // `one` with group `more-box` and `one-more` with group `box` come to one name.
+    scenario.apply(
+        "apiVersion: vaultctl.dev/v1
+kind: Tenant
+metadata: { name: one }
+spec:
+  app: { name: vault-tenants, shared: true }
+  machines: [{ name: more-box, region: ord, config: { image: box:1 } }]",
+    );
+    insta::assert_snapshot!("shared_names_meet", scenario.picture());
+}
+
+#[test]
+fn a_shared_app_is_made_by_one_tenant_that_may() {
+    let mut scenario = Scenario::new(SHARED);
+    let paused =
+        SHARED.replacen("spec: { class: small }", "spec: { class: small, reconcile: Paused }", 1);
+    scenario.apply(&paused);
+    let message = "it did not work".to_owned();
+    let until = scenario.world.now.plus_ms(1);
+    let hold = Hold { until, message, kind: HoldKind::BackOff };
+    scenario.holds.insert("one-more".to_owned(), hold);
+    insta::assert_snapshot!("shared_made_by_the_third", scenario.picture());
 }

@@ -40,6 +40,7 @@ fn tenant(machines: Vec<DesiredMachine>) -> DesiredTenant {
         organization: ORG.into(),
         app: "acme-app".to_owned(),
         app_is_named: false,
+        app_is_shared: false,
         deleting: false,
         paused: false,
         secrets: Vec::new(),

@@ -69,6 +69,7 @@ fn set_secret(name: &str) -> Action {
     let tenant_uid = controller().tenant_uid("acme");
     Action::SetSecret(SetSecret {
         name: name.into(),
+        variable: name.into(),
         hash: "h1".to_owned(),
         tenant_uid,
         from: None,

@@ -6,6 +6,8 @@
 //!   a class  ─▶ itself as it is, and its tenants, a page at a time
 //! ```
 
+use std::collections::HashSet;
+
 use vault_api::check::Document;
 use vault_api::problem::{Problem, ProblemKind};
 use vault_api::set::{SetProblem, check_set};
@@ -47,27 +49,57 @@ async fn of_tenant<S: Store>(
     store: &S,
     document: &Document,
 ) -> Result<Vec<SetProblem>, StoreError> {
-    let mut others = Vec::new();
-    if let Document::Tenant(tenant) = document {
-        if let Some(class) = &tenant.spec.class {
-            match store.object(Kind::TenantClass, class).await? {
-                Some(class) => others.push(class),
-                // Of all that there are, the nearest name is told.
-                None => others.extend(store.objects(Kind::TenantClass).await?),
-            }
-        }
-        if let Some(app) = &tenant.spec.app {
-            // Itself, perhaps, and the first of the others.
-            others.extend(store.tenants_naming(Named::App(app.clone()), "", 2).await?);
-        }
+    let Document::Tenant(tenant) = document else { return Ok(Vec::new()) };
+    // Classes are few: one of them may name the app, and of all the nearest name is told.
+    let mut others = store.objects(Kind::TenantClass).await?;
+    let app = match &tenant.spec.app {
+        Some(app) => Some(app.name().to_owned()),
+        None => tenant.spec.class.as_ref().and_then(|class| {
+            others.iter().find(|other| other.name == *class).and_then(app_of).map(str::to_owned)
+        }),
+    };
+    if let Some(app) = app {
+        let namers = namers(store, &others, &app).await?;
+        others.extend(namers);
     }
     Ok(check(document, &others))
+}
+
+/// Tenants that name an app: the first two that do so themselves, so that there is another one than
+/// the one that is written, and the first of each class that does. Whoever is missed here is told
+/// by the planner.
+async fn namers<S: Store>(
+    store: &S,
+    classes: &[StoredObject],
+    app: &str,
+) -> Result<Vec<StoredObject>, StoreError> {
+    let mut found = store.tenants_naming(Named::App(app.to_owned()), "", 2).await?;
+    for class in classes.iter().filter(|class| app_of(class) == Some(app)) {
+        let users = Named::Class(class.name.clone());
+        for user in store.tenants_naming(users, "", USERS_PER_PAGE).await? {
+            if found.iter().all(|known| known.name != user.name) {
+                found.push(user);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The app that a stored spec names, as a text or as a mapping.
+fn app_of(object: &StoredObject) -> Option<&str> {
+    let app = object.spec.get("app")?;
+    app.as_str().or_else(|| app.get("name")?.as_str())
 }
 
 /// The problems of a class with the first of its tenants that it would break.
 async fn of_class<S: Store>(store: &S, document: &Document) -> Result<Vec<SetProblem>, StoreError> {
     let mut others: Vec<StoredObject> =
         store.object(Kind::TenantClass, document.name()).await?.into_iter().collect();
+    if let Document::TenantClass(class) = document
+        && let Some(app) = &class.spec.app
+    {
+        others.extend(store.tenants_naming(Named::App(app.name().to_owned()), "", 1).await?);
+    }
     let classes = others.len();
     let mut after = String::new();
     loop {
@@ -75,7 +107,9 @@ async fn of_class<S: Store>(store: &S, document: &Document) -> Result<Vec<SetPro
         let users = store.tenants_naming(named, &after, USERS_PER_PAGE).await?;
         let last = users.last().map(|user| user.name.clone());
         others.truncate(classes);
-        others.extend(users);
+        let tenants = others.iter().filter(|other| other.kind == Kind::Tenant);
+        let known: HashSet<String> = tenants.map(|other| other.name.clone()).collect();
+        others.extend(users.into_iter().filter(|user| !known.contains(&user.name)));
         let found = check(document, &others);
         match last {
             Some(last) if found.is_empty() => after = last,

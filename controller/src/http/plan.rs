@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::platform::Platform;
 use crate::reconcile::{Objects, Planned, TenantObject};
 use crate::source::Source;
-use crate::store::{Kind, Named, Store};
+use crate::store::{Kind, Named, Store, StoredObject};
 
 /// How many plans are made at once for those who ask: each looks at the whole platform, whose limits
 /// the passes need themselves.
@@ -107,8 +107,11 @@ async fn must_be_its_own<S: Store>(
     }
     let Some(app) = &tenant.spec.app else { return Ok(()) };
     // Itself, perhaps, and the first of the others.
-    let named = store.tenants_naming(Named::App(app.clone()), "", 2).await?;
-    if named.iter().any(|other| other.name != own) {
+    let named = store.tenants_naming(Named::App(app.name().to_owned()), "", 2).await?;
+    let shares = |other: &StoredObject| {
+        app.is_shared() && other.spec.get("app").is_some_and(|app| app["shared"] == true)
+    };
+    if named.iter().any(|other| other.name != own && !shares(other)) {
         let path = FieldPath::default().field("spec").field("app");
         let problem = Problem::duplicate(path, TAKEN.to_owned());
         return Err(ApiError::Invalid(Kind::Tenant, own.to_owned(), vec![problem]));

@@ -22,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use vault_api::tenant::{SecretEntry, SecretFrom};
 use vault_plan::action::SetSecret;
-use vault_plan::desired::{DesiredSecret, DesiredSecrets};
+use vault_plan::desired::{DesiredSecret, DesiredSecrets, SecretPlace};
 use vault_plan::identity::TenantUid;
 use vault_protocol::key::TenantSecret;
 use zeroize::Zeroizing;
@@ -43,7 +43,7 @@ pub struct TenantSecrets {
     /// much as beginning with the master key each time.
     extracted: Zeroizing<[u8; KEY_BYTES]>,
     hash_key: Zeroizing<[u8; KEY_BYTES]>,
-    name: Arc<str>,
+    variable: Arc<str>,
     sources: SecretSources,
 }
 
@@ -52,7 +52,7 @@ impl TenantSecrets {
         let (extracted, _) = Hkdf::<Sha256>::extract(None, master_key);
         let extracted = Zeroizing::new(extracted.into());
         let sources = SecretSources::default();
-        Self { extracted, hash_key, name: TENANT_SECRET.into(), sources }
+        Self { extracted, hash_key, variable: TENANT_SECRET.into(), sources }
     }
 
     /// With the places that manifests may name in `spec.secrets`.
@@ -76,7 +76,7 @@ impl TenantSecrets {
     pub fn value_to_set(&self, app: &str, set: &SetSecret) -> Result<SecretString, String> {
         let Some(from) = &set.from else {
             return self
-                .value(set.tenant_uid, &set.name)
+                .value(set.tenant_uid, &set.variable)
                 .ok_or_else(|| format!("nobody knows what secret {} should be", set.name));
         };
         let value = self.sources.read(from).map_err(|error| chain(&error))?;
@@ -97,12 +97,12 @@ impl TenantSecrets {
         TenantSecret::new(*secret)
     }
 
-    /// What an app secret of a tenant is set to, as machines find it in their environment; `None`
-    /// for a name that we do not manage.
+    /// What an app secret of a tenant is set to that machines find as `variable` in their
+    /// environment; `None` for one that we do not manage.
     #[must_use]
-    pub fn value(&self, tenant: TenantUid, name: &str) -> Option<SecretString> {
+    pub fn value(&self, tenant: TenantUid, variable: &str) -> Option<SecretString> {
         let text = || self.tenant_secret(tenant).text();
-        (name == TENANT_SECRET).then(|| SecretString::from(text().as_str()))
+        (variable == TENANT_SECRET).then(|| SecretString::from(text().as_str()))
     }
 
     /// The keyed hash of a value: 32 hexadecimal digits.
@@ -119,14 +119,16 @@ impl TenantSecrets {
 }
 
 impl DesiredSecrets for TenantSecrets {
-    fn of(&self, tenant: TenantUid, app: &str) -> Vec<DesiredSecret> {
-        let hash = self.hash(app, TENANT_SECRET, &self.tenant_secret(tenant).text());
-        vec![DesiredSecret { name: Arc::clone(&self.name), hash, from: None }]
+    fn of(&self, place: SecretPlace<'_>) -> Vec<DesiredSecret> {
+        let variable = Arc::clone(&self.variable);
+        let name = place.name(&variable);
+        let hash = self.hash(place.app, &name, &self.tenant_secret(place.tenant).text());
+        vec![DesiredSecret { name, variable, hash, from: None }]
     }
 
-    fn of_manifest(&self, app: &str, secret: &SecretEntry) -> Result<String, String> {
+    fn of_manifest(&self, app: &str, name: &str, secret: &SecretEntry) -> Result<String, String> {
         let value = self.sources.read(&secret.from).map_err(|error| chain(&error))?;
-        Ok(self.hash(app, &secret.name, value.expose_secret()))
+        Ok(self.hash(app, name, value.expose_secret()))
     }
 }
 
@@ -137,11 +139,11 @@ pub struct PassSecrets<'a> {
 }
 
 impl DesiredSecrets for PassSecrets<'_> {
-    fn of(&self, tenant: TenantUid, app: &str) -> Vec<DesiredSecret> {
-        self.secrets.of(tenant, app)
+    fn of(&self, place: SecretPlace<'_>) -> Vec<DesiredSecret> {
+        self.secrets.of(place)
     }
 
-    fn of_manifest(&self, app: &str, secret: &SecretEntry) -> Result<String, String> {
+    fn of_manifest(&self, app: &str, name: &str, secret: &SecretEntry) -> Result<String, String> {
         let mut read = self.read.borrow_mut();
         let value = match read.get(&secret.from) {
             Some(value) => value,
@@ -152,7 +154,7 @@ impl DesiredSecrets for PassSecrets<'_> {
             }
         };
         let value = value.as_ref().map_err(Clone::clone)?;
-        Ok(self.secrets.hash(app, &secret.name, value.expose_secret()))
+        Ok(self.secrets.hash(app, name, value.expose_secret()))
     }
 }
 

@@ -42,14 +42,17 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         for (tenant, looked) in secrets::look(&*self.platform, due).await {
             match looked {
                 Ok(seen) => {
-                    let news = secrets::compare(tenant, stored, &seen, now);
-                    for finding in news.findings {
-                        (self.tell)(Event::warning(now, &tenant.name, "SecretChanged", finding));
+                    for tenant in secrets::seen_with(tenant, desired, stored, organizations) {
+                        let news = secrets::compare(tenant, stored, &seen, now);
+                        for finding in news.findings {
+                            let what = "SecretChanged";
+                            (self.tell)(Event::warning(now, &tenant.name, what, finding));
+                        }
+                        if news.secrets.len() < tenant.secrets.len() {
+                            self.memory().looks.failed.insert(tenant.app.clone(), now);
+                        }
+                        learned.extend(news.secrets);
                     }
-                    if news.secrets.len() < tenant.secrets.len() {
-                        self.memory().looks.failed.insert(tenant.app.clone(), now);
-                    }
-                    learned.extend(news.secrets);
                 }
                 Err(error) => {
                     tracing::warn!(

@@ -10,6 +10,11 @@ use crate::testing::{NOW, ORG, controller, machine};
 const NAME: &str = "KEY";
 const HASH: &str = "h1";
 
+fn secret(name: &str, hash: &str) -> DesiredSecret {
+    let (name, variable) = (Arc::from(name), Arc::from(name));
+    DesiredSecret { name, variable, hash: hash.to_owned(), from: None }
+}
+
 fn tenant(name: &str) -> DesiredTenant {
     DesiredTenant {
         name: name.into(),
@@ -17,9 +22,10 @@ fn tenant(name: &str) -> DesiredTenant {
         organization: ORG.into(),
         app: format!("{name}-app"),
         app_is_named: false,
+        app_is_shared: false,
         deleting: false,
         paused: false,
-        secrets: vec![DesiredSecret { name: NAME.into(), hash: HASH.to_owned(), from: None }],
+        secrets: vec![secret(NAME, HASH)],
         machines: Ok(Vec::new()),
     }
 }
@@ -173,9 +179,31 @@ fn what_is_known_is_told_by_app_with_the_newest_version() {
 fn several_secrets_make_one_mark() {
     let mut tenant = tenant("a");
     assert_eq!(tenant.secrets_mark(), HASH);
-    let second = DesiredSecret { name: Arc::from("SECOND"), hash: "h2".to_owned(), from: None };
+    let second = secret("SECOND", "h2");
     tenant.secrets.push(second);
     assert_eq!(tenant.secrets_mark(), "h1,h2");
     tenant.secrets.clear();
     assert_eq!(tenant.secrets_mark(), "");
+}
+
+#[test]
+fn one_look_at_a_shared_app_tells_of_all_who_share_it_and_have_a_secret_there() {
+    let sharing = |name: &str| {
+        let tenant = tenant(name);
+        let secrets = vec![secret(&tenant.uid.secret_name(NAME), HASH)];
+        DesiredTenant { app: "s-app".to_owned(), app_is_shared: true, secrets, ..tenant }
+    };
+    let known = |name: &str| StoredSecret {
+        name: sharing(name).secrets[0].name.to_string(),
+        ..stored("s", set(HASH), LOOK_VALID_MS)
+    };
+    // `c` has not set its secret yet, and `d` is going.
+    let going = DesiredTenant { deleting: true, ..sharing("d") };
+    let desired = desired(vec![sharing("a"), sharing("b"), sharing("c"), going, tenant("x")]);
+    let stored = [known("a"), known("b"), known("d")];
+    let lists = lists(&["s", "x"], "another");
+    let due = due(&desired, &stored, &lists, &BTreeMap::new(), NOW);
+    assert_eq!(due.iter().map(|tenant| &*tenant.name).collect::<Vec<_>>(), ["a"]);
+    let seen = seen_with(due[0], &desired, &stored, &lists);
+    assert_eq!(seen.iter().map(|tenant| &*tenant.name).collect::<Vec<_>>(), ["a", "b"]);
 }

@@ -25,7 +25,8 @@ impl Named {
             }
             Self::App(_) => {
                 "object INDEXED BY object_app \
-                 WHERE kind = ?1 AND json_extract(spec, '$.app') = ?2"
+                 WHERE kind = ?1 \
+                 AND coalesce(json_extract(spec, '$.app.name'), json_extract(spec, '$.app')) = ?2"
             }
         }
     }

@@ -74,8 +74,8 @@ fn check_spec(kind: DocumentKind, at: &At<'_>, spec: &Members, problems: &mut Ve
     check_text(at, spec, "org", check_org_slug, problems);
     if kind == DocumentKind::Tenant {
         check_text(at, spec, "class", check_object_name, problems);
-        check_text(at, spec, "app", check_app_name, problems);
     }
+    check_app(kind, at, spec, problems);
     check_vars(&at.field("vars"), spec, problems);
     secrets::check(&at.field("secrets"), entries(spec, "secrets"), problems);
     check_unique(&at.field("secrets"), entries(spec, "secrets"), "secret", problems);
@@ -104,6 +104,21 @@ fn check_spec(kind: DocumentKind, at: &At<'_>, spec: &Members, problems: &mut Ve
         check_region_of(&at, volume, problems);
     }
     check_unique(&volumes_at, volumes, "volume", problems);
+}
+
+fn check_app(kind: DocumentKind, at: &At<'_>, spec: &Members, problems: &mut Vec<Placed>) {
+    check_text(at, spec, "app", check_app_name, problems);
+    let app = spec.get("app");
+    let is_shared = app.is_some_and(|app| app.get("shared") == Some(&Value::Bool(true)));
+    let at_app = at.field("app");
+    if let Some(Value::Object(app)) = app {
+        check_text(&at_app, app, "name", check_app_name, problems);
+    }
+    if kind == DocumentKind::TenantClass && app.is_some_and(|app| !app.is_null()) && !is_shared {
+        let message =
+            "every tenant of the class would name this app: write `{ name: NAME, shared: true }`";
+        problems.push(at_app.invalid(message).into());
+    }
 }
 
 fn check_vars(at: &At<'_>, spec: &Members, problems: &mut Vec<Placed>) {

@@ -78,18 +78,43 @@ fn duplicates_say_where_the_first_is() {
 }
 
 #[test]
-fn a_class_has_no_app() {
-    let value = json!({
-        "apiVersion": "vaultctl.dev/v1", "kind": "TenantClass", "metadata": { "name": "c" },
-        "spec": { "app": "x", "tokens": {} },
-    });
-    assert_eq!(
-        messages(&value),
-        [
-            "spec.app: unknown field `app`; known here are machines, org, reconcile, relocate, secrets, vars, volumes",
-            "spec.tokens: `tokens` is not supported yet",
-        ]
-    );
+fn an_app_is_a_name_or_shared_and_in_a_class_always_shared() {
+    let with = |kind: &str, app: Value| {
+        messages(&json!({
+            "apiVersion": "vaultctl.dev/v1", "kind": kind, "metadata": { "name": "c" },
+            "spec": { "app": app },
+        }))
+    };
+    for (app, expected) in [
+        (json!("vault"), &[][..]),
+        (json!({ "name": "vault" }), &[]),
+        (json!({ "name": "vault", "shared": true }), &[]),
+        (json!({ "name": "Vault", "shared": true }), &["spec.app.name: name `Vault` must "]),
+        (json!({ "shared": true }), &["spec.app.name: missing field `name`"]),
+        (
+            json!({ "name": "vault", "share": true }),
+            &["spec.app.share: unknown field `share`; did you mean `shared`?"],
+        ),
+        (
+            json!({ "name": "vault", "shared": "yes" }),
+            &["spec.app.shared: expected true or false, found the text `yes`"],
+        ),
+        (json!(7), &["spec.app: expected text or a mapping, found the number 7"]),
+    ] {
+        let found = with("Tenant", app.clone());
+        assert_eq!(found.len(), expected.len(), "{app}: {found:?}");
+        let told = found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected));
+        assert!(told, "{app}: {found:?}");
+    }
+    assert!(with("TenantClass", json!({ "name": "vault", "shared": true })).is_empty());
+    for app in [json!("vault"), json!({ "name": "vault" })] {
+        let found = with("TenantClass", app);
+        assert_eq!(
+            found,
+            ["spec.app: every tenant of the class would name this app: write \
+              `{ name: NAME, shared: true }`"]
+        );
+    }
 }
 
 #[test]

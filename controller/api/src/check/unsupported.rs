@@ -38,11 +38,6 @@ fn find(members: &Map<String, Value>) -> Vec<Placed> {
         return placed;
     };
     find_fields(&at, spec, &SPEC_FIELDS, &mut placed);
-    if matches!(spec.get("app"), Some(Value::Object(_))) {
-        let message =
-            "`app` as a mapping (a shared app) is not supported yet: write its name alone";
-        placed.push(at.field("app").not_supported(message).into());
-    }
     let at = at.field("volumes");
     let entries = spec.get("volumes").and_then(Value::as_array).into_iter().flatten();
     for (index, entry) in entries.enumerate() {

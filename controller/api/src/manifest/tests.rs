@@ -200,10 +200,7 @@ fn what_is_not_supported_yet_is_said_to_be_so() {
             "reconcile: paused",
             "5:14: expected `Active` or `Paused`, found `paused`; did you mean `Paused`?",
         ),
-        (
-            "app: { name: x, shared: true }",
-            "5:3: `app` as a mapping (a shared app) is not supported yet: write its name alone",
-        ),
+        ("app: { name: x, share: true }", "5:19: unknown field `share`; did you mean `shared`?"),
         (
             "volumes: [ { name: d, deletionPolicy: Snapshot } ]",
             "5:41: `deletionPolicy: Snapshot` is not supported yet",

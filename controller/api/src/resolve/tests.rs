@@ -40,7 +40,7 @@ fn tenant_and_class_merge_and_the_tenant_wins() {
     }));
     let resolved = resolve("acme", &tenant, Some(("dev-box", &dev_box()))).unwrap();
     assert_eq!(resolved.org.as_deref(), Some("class-org"));
-    assert_eq!(resolved.app.as_deref(), Some("acme-vault"));
+    assert_eq!(resolved.app.as_ref().map(AppSetting::name), Some("acme-vault"));
     let groups: Vec<_> = resolved
         .machines
         .iter()
@@ -232,5 +232,56 @@ fn problems_point_at_the_tenant_or_at_its_class() {
         for (found, expected) in found.iter().zip(expected) {
             assert!(found.contains(expected), "{tenant}: {found}");
         }
+    }
+}
+
+#[test]
+fn a_shared_app_takes_no_config_that_chooses_secrets_itself() {
+    let with = |member: &str, value: serde_json::Value| {
+        let mut config = serde_json::json!({ "image": "nginx" });
+        config[member] = value;
+        serde_json::json!([{ "name": "box", "region": "ord", "config": config }])
+    };
+    let told = |machines: &serde_json::Value, shared: bool, of_class: bool| {
+        let app = serde_json::json!({ "name": "vault", "shared": shared });
+        let (spec, class) = match of_class {
+            true => (
+                serde_json::json!({ "class": "c" }),
+                serde_json::json!({ "app": app, "machines": machines }),
+            ),
+            false => (
+                serde_json::json!({ "class": "c", "app": app, "machines": machines }),
+                serde_json::json!({}),
+            ),
+        };
+        let spec: TenantSpec = serde_json::from_value(spec).unwrap();
+        let class: TenantClassSpec = serde_json::from_value(class).unwrap();
+        let problems = resolve("acme", &spec, Some(("c", &class))).err().unwrap_or_default();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let secret = serde_json::json!([{ "env_var": "S", "name": "VAULT_TENANT_SECRET_OF_ANOTHER" }]);
+    for (member, value) in [
+        ("processes", serde_json::json!([{ "secrets": secret }])),
+        ("containers", serde_json::json!([{ "name": "one", "image": "nginx", "secrets": secret }])),
+        ("files", serde_json::json!([{ "guest_path": "/x", "secret_name": "S" }])),
+    ] {
+        let machines = with(member, value);
+        let found = told(&machines, true, false);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let begin =
+            format!("spec.machines[0].config.{member}: `{member}` cannot be used in a shared app");
+        assert!(found[0].starts_with(&begin), "{found:?}");
+        assert!(told(&machines, true, true)[0].starts_with("spec.class: "));
+        assert!(told(&machines, false, false).is_empty());
+    }
+    for (member, value) in [
+        ("processes", serde_json::json!([])),
+        ("containers", serde_json::json!(null)),
+        (
+            "files",
+            serde_json::json!([{ "guest_path": "/x", "raw_value": "eA==", "secret_name": null }]),
+        ),
+    ] {
+        assert!(told(&with(member, value), true, false).is_empty(), "{member}");
     }
 }

@@ -32,6 +32,33 @@ fn an_app_belongs_to_one_tenant() {
 }
 
 #[test]
+fn an_app_is_shared_by_tenants_that_all_say_so() {
+    let shared = json!({ "name": "vault", "shared": true });
+    let of = |name: &str, spec: Value| document("Tenant", name, spec);
+    let acme = of("acme", json!({ "app": shared }));
+    let class = document("TenantClass", "common", json!({ "app": shared }));
+    assert_eq!(found(&[&of("beta", json!({ "app": shared }))], &[&acme]), []);
+    assert_eq!(found(&[&of("beta", json!({ "class": "common" }))], &[&acme, &class]), []);
+    let told = |message: &str| vec![(0, format!("spec.app: {message}"))];
+    let of_class = of("beta", json!({ "class": "common" }));
+    let plain = of("gamma", json!({ "app": "vault" }));
+    assert_eq!(
+        found(&[&plain], &[&of_class, &class]),
+        told("the app `vault` is shared by tenant `beta`: write `{ name: vault, shared: true }`")
+    );
+    let beta = of("beta", json!({ "app": shared }));
+    assert_eq!(
+        found(&[&beta], &[&plain]),
+        told("the app `vault` is already named by tenant `gamma`, which does not share it")
+    );
+    let elsewhere = of("beta", json!({ "app": shared, "org": "other" }));
+    assert_eq!(
+        found(&[&elsewhere], &[&acme]),
+        told("tenant `acme` shares the app `vault` in another organization")
+    );
+}
+
+#[test]
 fn a_class_is_found_among_new_and_known() {
     let class = document("TenantClass", "dev-box", json!({}));
     let tenant = document("Tenant", "acme", json!({ "class": "dev-box" }));

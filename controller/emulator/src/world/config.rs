@@ -29,7 +29,29 @@ pub(crate) struct Known {
     pub(crate) stop_config: Option<Stop>,
     pub(crate) auto_destroy: Option<bool>,
     pub(crate) containers: Option<Vec<Value>>,
+    pub(crate) processes: Option<Vec<Process>>,
     pub(crate) schedule: Option<String>,
+}
+
+/// A program of a machine, in place of the one of `init`, with an environment of its own.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Process {
+    pub(crate) exec: Option<Vec<String>>,
+    pub(crate) entrypoint: Option<Vec<String>>,
+    pub(crate) cmd: Option<Vec<String>>,
+    pub(crate) env: Option<BTreeMap<String, Option<String>>>,
+    pub(crate) secrets: Option<Vec<ProcessSecret>>,
+    pub(crate) ignore_app_secrets: Option<bool>,
+}
+
+/// An app secret that a process gets as a variable.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProcessSecret {
+    pub(crate) env_var: Option<String>,
+    /// The secret's name in the app; the variable's if absent.
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -112,6 +134,11 @@ impl Known {
         Some((mount.volume.as_deref()?, mount.path.as_deref()?))
     }
 
+    /// The one process that the config names, if it names one.
+    pub(crate) fn process(&self) -> Option<&Process> {
+        self.processes.as_ref()?.first()
+    }
+
     /// The restart policy; without one it is on-failure with ten retries.
     ///
     /// # Errors
@@ -140,6 +167,7 @@ fn check(given: &Known) -> Result<(), Refusal> {
     if given.containers.as_ref().is_some_and(|containers| !containers.is_empty()) {
         return Err(Refusal::invalid("config.containers: this emulator runs no containers"));
     }
+    check_processes(given.processes.as_deref().unwrap_or_default())?;
     if given.image.as_deref().is_none_or(str::is_empty) {
         return Err(Refusal::invalid("invalid config.image: an image is required"));
     }
@@ -157,15 +185,37 @@ fn check(given: &Known) -> Result<(), Refusal> {
             return Err(Refusal::invalid("invalid config.mounts: path must be absolute and not /"));
         }
     }
-    for name in given.env.iter().flatten().map(|(name, _)| name) {
-        if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(Refusal::invalid(format!(
-                "invalid config.env: {name:?} is no variable name"
-            )));
-        }
-    }
+    check_variables("env", given.env.iter().flatten().map(|(name, _)| name.as_str()))?;
     given.policy()?;
     given.stop()?;
+    Ok(())
+}
+
+fn check_processes(processes: &[Process]) -> Result<(), Refusal> {
+    if processes.len() > 1 {
+        let message = "config.processes: this emulator runs one process per machine";
+        return Err(Refusal::invalid(message));
+    }
+    for process in processes {
+        let env = process.env.iter().flatten().map(|(name, _)| name.as_str());
+        check_variables("processes[].env", env)?;
+        let secrets = process.secrets.iter().flatten();
+        let names = secrets.map(|secret| secret.env_var.as_deref().unwrap_or_default());
+        check_variables("processes[].secrets[].env_var", names)?;
+    }
+    Ok(())
+}
+
+fn check_variables<'a>(
+    member: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<(), Refusal> {
+    for name in names {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let message = format!("invalid config.{member}: {name:?} is no variable name");
+            return Err(Refusal::invalid(message));
+        }
+    }
     Ok(())
 }
 
@@ -290,6 +340,8 @@ mod tests {
             (json!({ "image": "a", "stop_config": { "signal": "SIGWHAT" } }), "signal"),
             (json!({ "image": "a", "stop_config": { "timeout": "soon" } }), "duration"),
             (json!({ "image": "a", "containers": [{ "name": "x" }] }), "config.containers"),
+            (json!({ "image": "a", "processes": [{}, {}] }), "config.processes"),
+            (json!({ "image": "a", "processes": [{ "secrets": [{ "name": "S" }] }] }), "env_var"),
         ];
         for (sent, wanted) in cases {
             let refusal = complete(config(sent.clone())).expect_err("refused").to_string();

@@ -1,5 +1,6 @@
 //! What a machine runs: the choice of its program, and the environment that the platform gives it.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::runner::Environment;
@@ -107,26 +108,38 @@ impl LaunchSpec {
     }
 }
 
-/// `init.exec`, else the entrypoint with the command, else the agent if the image is one.
+/// That of the process, else that of `init`, else the agent if the image is one.
 fn program(machine: &Machine, known: &Known) -> Program {
-    let init = known.init.clone().unwrap_or_default();
-    let exec = init.exec.unwrap_or_default();
-    let argv = if exec.is_empty() {
-        let mut argv = init.entrypoint.unwrap_or_default();
-        argv.extend(init.cmd.unwrap_or_default());
-        argv
-    } else {
-        exec
-    };
+    let of_process = known.process().map(|process| {
+        argv(process.exec.as_ref(), process.entrypoint.as_ref(), process.cmd.as_ref())
+    });
+    let of_init = known
+        .init
+        .as_ref()
+        .map(|init| argv(init.exec.as_ref(), init.entrypoint.as_ref(), init.cmd.as_ref()));
+    let argv = [of_process, of_init].into_iter().flatten().find(|argv| !argv.is_empty());
     match argv {
-        argv if !argv.is_empty() => Program::Argv(argv),
+        Some(argv) => Program::Argv(argv),
         _ if machine.image.is_agent() => Program::Agent,
         _ => Program::Pause,
     }
 }
 
+/// `exec`, else the entrypoint with the command.
+fn argv(
+    exec: Option<&Vec<String>>,
+    entrypoint: Option<&Vec<String>>,
+    cmd: Option<&Vec<String>>,
+) -> Vec<String> {
+    match exec {
+        Some(exec) if !exec.is_empty() => exec.clone(),
+        _ => entrypoint.into_iter().chain(cmd).flatten().cloned().collect(),
+    }
+}
+
 /// A secret wins over the config's variable of that name, and the platform's variables win over
-/// both, as they do on the platform.
+/// both, as they do on the platform. A process that ignores the app's secrets gets only those that
+/// it names, each as the variable that it names; one that the app does not have is not set.
 fn environment<'a>(
     machine: &Machine,
     known: &Known,
@@ -143,7 +156,20 @@ fn environment<'a>(
     }
     let own = known.env.iter().flatten();
     env.extend(own.filter_map(|(name, value)| Some((name.clone(), value.clone()?))));
-    env.extend(secrets.map(|secret| (secret.name.clone(), secret.value.expose().to_owned())));
+    let process = known.process();
+    let own = process.and_then(|process| process.env.as_ref()).into_iter().flatten();
+    env.extend(own.filter_map(|(name, value)| Some((name.clone(), value.clone()?))));
+    let secrets: BTreeMap<&str, &str> =
+        secrets.map(|secret| (secret.name.as_str(), secret.value.expose())).collect();
+    if process.and_then(|process| process.ignore_app_secrets) != Some(true) {
+        env.extend(secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    }
+    let named = process.and_then(|process| process.secrets.as_ref()).into_iter().flatten();
+    env.extend(named.filter_map(|secret| {
+        let variable = secret.env_var.as_deref()?;
+        let name = secret.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(variable);
+        Some((variable.to_owned(), (*secrets.get(name)?).to_owned()))
+    }));
     let group = machine.metadata().find(|(key, _)| *key == "fly_process_group");
     let memory = known.guest.as_ref().and_then(|guest| guest.memory_mb).unwrap_or_default();
     let platform = [
@@ -202,6 +228,11 @@ mod tests {
             ),
             (json!({ "image": "x/agent:1", "init": { "cmd": ["c"] } }), argv(&["c"])),
             (json!({ "image": "x/agent:1", "init": { "exec": [] } }), Program::Agent),
+            (
+                json!({ "image": "a", "init": { "cmd": ["i"] }, "processes": [{ "cmd": ["p"] }] }),
+                argv(&["p"]),
+            ),
+            (json!({ "image": "x/agent:1", "processes": [{ "user": "x" }] }), Program::Agent),
             (json!({ "image": "x/agents:1" }), Program::Pause),
         ];
         for (config, wanted) in cases {
@@ -243,6 +274,33 @@ mod tests {
         assert_eq!(value("OTHER"), Some("config"));
         assert_eq!(value("FLY_REGION"), Some("ord"));
         assert_eq!(value("VAULT_TENANT_SECRET"), Some("secret"));
+    }
+
+    #[test]
+    fn a_process_sees_only_the_secrets_that_it_names_if_it_ignores_the_apps() {
+        let mut world = world(true);
+        for name in ["S_A", "S_B", "OPEN"] {
+            set_secret(&mut world, name, name);
+        }
+        let process = |secret: &str, ignores: bool| {
+            let secrets =
+                json!([{ "env_var": "S", "name": secret }, { "env_var": "NO", "name": "NO" }]);
+            json!({ "image": "a", "env": { "S": "config" }, "processes": [{
+                "env": { "MINE": "1" }, "ignore_app_secrets": ignores, "secrets": secrets,
+            }] })
+        };
+        let a = launched_in(&mut world, process("S_A", true));
+        let b = launched_in(&mut world, process("S_B", true));
+        for (spec, own) in [(&a, "S_A"), (&b, "S_B")] {
+            assert_eq!(spec.env.get("S").map(String::as_str), Some(own));
+            assert_eq!(spec.env.get("MINE").map(String::as_str), Some("1"));
+            for name in ["S_A", "S_B", "OPEN", "NO"] {
+                assert_eq!(spec.env.get(name), None, "{name}");
+            }
+        }
+        let open = launched_in(&mut world, process("S_A", false));
+        assert_eq!(open.env.get("S").map(String::as_str), Some("S_A"));
+        assert_eq!(open.env.get("S_B").map(String::as_str), Some("S_B"));
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::index::{Index, Owned};
+use super::index::{Index, Owned, Places};
 use crate::action::{Action, AppPlace, PlannedAction};
 use crate::desired::DesiredTenant;
-use crate::observed::{Hold, HoldKind, Observed, ObservedOrganization};
+use crate::observed::{Hold, HoldKind, Observed, ObservedMachine, ObservedOrganization};
 use crate::report::{MachineReport, Note, NoteReason, TenantReport};
 use crate::time::UnixMillis;
 use crate::volume::AppLists;
@@ -14,8 +14,10 @@ use crate::volume::AppLists;
 pub(super) struct Draft<'a> {
     pub(super) tenant: &'a DesiredTenant,
     pub(super) organization: &'a ObservedOrganization,
-    /// The tenant's app.
+    /// The tenant's app; of a shared one, what is this tenant's business.
     pub(super) lists: AppLists<'a>,
+    /// The places of all machines in the app, whoever they belong to.
+    pub(super) machines_in_app: &'a [usize],
     pub(super) app_exists: bool,
     /// The machines that carry this tenant's mark, wherever they are.
     pub(super) owned: &'a [Owned<'a>],
@@ -42,15 +44,18 @@ impl<'a> Draft<'a> {
         let app = tenant.app.as_str();
         let organization = observed.organizations.get(&*tenant.organization)?;
         let places = index.organization(&tenant.organization)?;
+        let all = Places { machines: places.machines(app), volumes: places.volumes(app) };
+        let own = if tenant.app_is_shared { index.in_shared_app(&tenant.name) } else { all };
         Some(Self {
             tenant,
             organization,
             lists: AppLists {
                 machines: &organization.machines,
                 volumes: &organization.volumes,
-                machines_in_app: places.machines(app),
-                volumes_in_app: places.volumes(app),
+                machines_in_app: own.machines,
+                volumes_in_app: own.volumes,
             },
+            machines_in_app: all.machines,
             app_exists: places.has_app(app),
             owned: index.owned(&tenant.name),
             hold: observed.holds.get(&*tenant.name).filter(|hold| now < hold.until),
@@ -60,6 +65,12 @@ impl<'a> Draft<'a> {
             actions: Vec::new(),
             notes: Vec::new(),
         })
+    }
+
+    /// A machine at one of these places of which it cannot be said whose it is.
+    pub(super) fn blank_among(&self, places: &[usize]) -> Option<&'a ObservedMachine> {
+        let mut machines = places.iter().map(|&place| &self.organization.machines[place]);
+        machines.find(|machine| machine.is_blank())
     }
 
     /// Decides on an action in the tenant's app.

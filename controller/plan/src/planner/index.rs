@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::FixedState;
 
+use super::shared::{Slice, slices};
 use crate::desired::{Desired, DesiredTenant};
 use crate::metadata::Marks;
 use crate::observed::{
@@ -15,7 +16,7 @@ use crate::report::Stray;
 
 /// Names that the platform or a checked manifest made are looked up by a fast hash: nobody outside
 /// can choose ten thousand of them so that they collide.
-type Map<K, V> = HashMap<K, V, FixedState>;
+pub(super) type Map<K, V> = HashMap<K, V, FixedState>;
 type Set<K> = HashSet<K, FixedState>;
 /// The index of one look at the platform.
 pub(super) struct Index<'a> {
@@ -26,6 +27,15 @@ pub(super) struct Index<'a> {
     observed: &'a Observed,
     /// The newest volume of each name; made when it is first asked for, which most plans never do.
     volumes_by_name: OnceCell<Map<&'a str, &'a ObservedVolume>>,
+    /// What of a shared app is a tenant's business, by tenant.
+    shared: Map<&'a str, Slice>,
+}
+
+/// Places in the lists of an organization.
+#[derive(Clone, Copy)]
+pub(super) struct Places<'a> {
+    pub(super) machines: &'a [usize],
+    pub(super) volumes: &'a [usize],
 }
 
 /// A machine that carries our mark.
@@ -60,7 +70,8 @@ impl<'a> Index<'a> {
             organizations.insert(slug.as_str(), OrganizationIndex::new(organization));
         }
         let tenants = desired.tenants.iter().map(|tenant| (&*tenant.name, tenant)).collect();
-        Self { tenants, organizations, owned, observed, volumes_by_name: OnceCell::new() }
+        let shared = slices(desired, observed);
+        Self { tenants, organizations, owned, observed, volumes_by_name: OnceCell::new(), shared }
     }
 
     /// The newest volume of that name in any app, for an app that has none: names are derived from
@@ -77,6 +88,14 @@ impl<'a> Index<'a> {
             by_name
         });
         by_name.get(name).copied()
+    }
+
+    /// What of the shared app that a tenant names is its business.
+    pub(super) fn in_shared_app(&self, tenant: &str) -> Places<'_> {
+        self.shared.get(tenant).map_or(Places { machines: &[], volumes: &[] }, |slice| Places {
+            machines: &slice.machines,
+            volumes: &slice.volumes,
+        })
     }
 
     /// The tenant of that name, if there is one.
@@ -150,7 +169,9 @@ impl<'a> OrganizationIndex<'a> {
     }
 }
 
-fn living(organization: &ObservedOrganization) -> impl Iterator<Item = (usize, &ObservedMachine)> {
+pub(super) fn living(
+    organization: &ObservedOrganization,
+) -> impl Iterator<Item = (usize, &ObservedMachine)> {
     let machines = organization.machines.iter().enumerate();
     machines.filter(|(_, machine)| machine.state != PlatformState::Destroyed)
 }

@@ -52,10 +52,13 @@ impl<'a> Planner<'a> {
         }
         let tenant = draft.tenant;
         let kept = draft.lists.volumes_in_app.len();
-        if kept > 0 {
+        if kept > 0 && tenant.app_is_shared {
+            let message = format!("its volumes ({kept}) in app {} are kept", tenant.app);
+            draft.note(NoteReason::Kept, message);
+        } else if kept > 0 {
             let message = format!("app {} and its volumes ({kept}) are kept", tenant.app);
             draft.note(NoteReason::Kept, message);
-        } else if draft.app_exists {
+        } else if draft.app_exists && !tenant.app_is_shared {
             let message = format!("app {} is kept: deleting apps is not supported yet", tenant.app);
             draft.note(NoteReason::Kept, message);
         }
@@ -64,7 +67,7 @@ impl<'a> Planner<'a> {
             draft.note(NoteReason::Unobserved, message);
             return false;
         }
-        if let Some(machine) = self.blank(draft) {
+        if let Some(machine) = draft.blank_among(draft.lists.machines_in_app) {
             let message = format!(
                 "machine {} may be the tenant's: the platform does not show its config",
                 machine.name
@@ -73,7 +76,9 @@ impl<'a> Planner<'a> {
             return false;
         }
         // A call that is still to take effect may make a machine yet.
-        draft.owned.is_empty() && draft.hold.is_none()
+        let is_empty = draft.owned.is_empty() && draft.hold.is_none();
+        // Its machines may read the secrets until they are gone.
+        is_empty && !self.forget_secrets(draft)
     }
 
     fn remove(&mut self, draft: &mut Draft<'a>, owned: Owned<'a>, reason: &str, asked: Asked) {

@@ -231,7 +231,11 @@ impl<'a> Planner<'a> {
         let rendered = wanted.config.render(&tenant.name, wanted.index);
         let secrets_mark = tenant.secrets_mark();
         let own = self.own_marks(tenant, &secrets_mark);
-        MachineConfig::new(rendered, own, wanted.spec_hash, volume, volume_gb)
+        let mut config = MachineConfig::new(rendered, own, wanted.spec_hash, volume, volume_gb);
+        if tenant.app_is_shared {
+            config.see_only(&tenant.secrets);
+        }
+        config
     }
 
     fn own_marks<'b>(&'b self, tenant: &'b DesiredTenant, secret_hash: &'b str) -> OwnMarks<'b> {

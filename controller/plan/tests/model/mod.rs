@@ -184,8 +184,13 @@ impl World {
             }
             if fate == Fate::AnswerLost || done.is_err() {
                 failed.insert(tenant);
-            } else if let Action::SetSecret(_) = planned.action {
-                self.secrets.answered(&planned.app);
+            } else {
+                let name = match &planned.action {
+                    Action::SetSecret(set) => &set.name,
+                    Action::RemoveSecret(remove) => &remove.name,
+                    _ => continue,
+                };
+                self.secrets.answered(&secrets::key(&planned.app, name));
             }
         }
         (sent, failed)
@@ -203,11 +208,9 @@ impl World {
             }
             Action::SetSecret(set) => {
                 self.app_is_there(app)?;
-                self.secrets.set(app, &set.hash);
+                self.secrets.set(&secrets::key(app, &set.name), &set.hash);
             }
-            Action::RemoveSecret(remove) => {
-                panic!("nobody but us sets {} in this world, and it is always wanted", remove.name)
-            }
+            Action::RemoveSecret(remove) => self.secrets.remove(&secrets::key(app, &remove.name)),
             Action::CreateVolume(create) => {
                 self.app_is_there(app)?;
                 let id = format!("vol_{}", self.new_serial());
@@ -399,7 +402,9 @@ impl World {
         }
         let machine = self.machines.get_mut(id).unwrap();
         if state == PlatformState::Started {
-            machine.secret = self.secrets.of(&machine.row.app).map(str::to_owned);
+            let is_ours = machine.row.image.as_deref() != Some("foreign");
+            let secret = || self.secrets.read(&machine.row.app, &machine.config);
+            machine.secret = is_ours.then(secret).flatten();
         }
         machine.row.state = state;
         machine.row.updated_at = Some(self.now);
