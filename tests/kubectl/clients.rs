@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use vault_tests::binaries::workspace;
-
-/// The folder that `.ci/install-clients` installs Python packages into.
-pub(crate) fn python_packages() -> PathBuf {
-    workspace().join("target/clients/python")
+/// The Python into which `.ci/install-clients` installs packages; `None` if it did not.
+pub(crate) fn python() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    // target/release/deps/kubectl-…
+    let target = own.ancestors().nth(3)?;
+    let python = target.join("clients/python/bin/python");
+    python.exists().then_some(python)
 }
 
 /// Says loudly that something is not tested here: a skipped story must not look like a passed one.
