@@ -2,6 +2,7 @@
 
 mod agents;
 mod objects;
+mod publish;
 mod secrets;
 mod usage;
 
@@ -10,16 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use vault_api::status::TenantStatus;
 use vault_plan::action::{ActionKind, Plan};
 use vault_plan::desired::Desired;
 use vault_plan::identity::ControllerId;
 use vault_plan::observed::{Hold, Observed, ObservedOrganization};
 use vault_plan::policy::Policy;
-use vault_plan::report::{NoteReason, Stray};
+use vault_plan::report::Stray;
 use vault_plan::time::UnixMillis;
 
-use crate::accept::finalizers;
 use crate::agents::Agents;
 use crate::clock::Clock;
 use crate::confirm::confirm;
@@ -34,24 +33,12 @@ use crate::secrets::observed as observed_secrets;
 use crate::setback::Setbacks;
 use crate::settle::settle;
 use crate::snapshots;
-use crate::source::Source;
-use crate::status::{self, Facts};
 use crate::store::{Kind, LiveUsage, Store, StoreError};
-use objects::{KnownIds, Rows};
+use objects::KnownIds;
 pub use objects::{Objects, TenantObject};
+pub(crate) use publish::DELETED;
 use secrets::SecretLooks;
 pub use usage::retained_since;
-
-/// How many passes must have found nothing of a deleted tenant before it is forgotten: one list
-/// may lie.
-const ABSENT_PASSES: u32 = 2;
-
-/// How many statuses are written at once: enough that commits do not count, and few enough that
-/// their memory does not while all of them change.
-const STATUSES_PER_WRITE: usize = 500;
-
-/// What is told when a tenant is gone.
-pub(crate) const DELETED: &str = "the tenant is deleted; its volumes and its app are kept";
 
 /// What a reconciler needs to know besides its seams.
 #[derive(Clone, Debug)]
@@ -305,150 +292,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         }
     }
 
-    /// Writes the statuses that changed, and forgets deleted tenants of which nothing is left.
-    async fn publish(
-        &self,
-        objects: &Objects,
-        planned: &Planned,
-        missing: &BTreeSet<(Kind, String)>,
-    ) -> Result<Pass, PassError> {
-        let now = self.clock.now();
-        let mut pass = Pass { tenants: objects.tenants.len(), ..Pass::default() };
-        let mut actions: HashMap<&str, usize> = HashMap::new();
-        for action in &planned.plan.actions {
-            *actions.entry(&action.tenant).or_default() += 1;
-        }
-        let mut rows = Rows::new(&self.store);
-        let mut statuses = Vec::new();
-        let reports = &planned.plan.report.tenants;
-        for ((tenant, desired), report) in
-            objects.tenants.iter().zip(&planned.desired.tenants).zip(reports)
-        {
-            let gone = report.gone && !planned.unsettled.contains(&tenant.name);
-            if self.absent_passes(&tenant.name, gone) >= ABSENT_PASSES
-                && self.forget(&tenant.name).await?
-            {
-                pass.tenants -= 1;
-                continue;
-            }
-            let Some(row) = rows.of(&tenant.name).await? else {
-                // Somebody else has removed it since the pass began.
-                pass.tenants -= 1;
-                continue;
-            };
-            let before = row.status()?;
-            let before = before.as_ref();
-            pass.waiting |= report.gone && !tenant.torn_down
-                || report.notes.iter().any(|note| is_passing(note.reason));
-            let facts = Facts {
-                desired,
-                report,
-                organization: organization(&planned.observed, &desired.organization),
-                actions: actions.get(tenant.name.as_str()).copied().unwrap_or(0),
-                generation: tenant.generation,
-                source: &tenant.source.to_string(),
-                source_missing: matches!(tenant.source, Source::Folder { .. })
-                    && missing.contains(&(Kind::Tenant, tenant.name.clone())),
-                before,
-            };
-            let mut status = status::fold(&facts, now);
-            let ready = status::is_ready(&status, tenant.generation);
-            self.add_agents(desired, before, &mut status, ready, now);
-            pass.fleet.add_tenant(&tenant.name, &status, ready);
-            if ready {
-                pass.ready.insert(tenant.name.clone());
-            }
-            if before != Some(&status) {
-                self.tell_turn_of_status(tenant, before, &status, now);
-                statuses.push((
-                    tenant.name.clone(),
-                    serde_json::to_value(&status).map_err(StoreError::from)?,
-                ));
-            }
-            if statuses.len() >= STATUSES_PER_WRITE {
-                self.store.put_statuses(std::mem::take(&mut statuses)).await?;
-            }
-        }
-        self.store.put_statuses(statuses).await?;
-        Ok(pass)
-    }
-
-    /// Removes a deleted tenant of which nothing is left, or, while finalizers of others stand on
-    /// it, takes our own away; whether it is gone.
-    async fn forget(&self, name: &str) -> Result<bool, PassError> {
-        let stored = self.store.object(Kind::Tenant, name).await?;
-        // One that was made anew since the pass began has nothing to do with what was seen.
-        let Some(object) = stored.filter(|object| object.deleted_at.is_some()) else {
-            return Ok(false);
-        };
-        let object = &object;
-        let rest = finalizers::torn_down(object);
-        let tell = |reason, message: String| {
-            (self.tell)(Event::normal(self.clock.now(), &object.name, reason, message));
-        };
-        let version = object.resource_version;
-        let written = match finalizers::may_go(&rest) {
-            true => {
-                self.store.remove_object(Kind::Tenant, &object.name, version).await.map(|()| true)
-            }
-            false if rest == *object => return Ok(false),
-            false => self.store.put_object(rest.clone(), Some(version)).await.map(|_| false),
-        };
-        match written {
-            Ok(true) => {
-                self.memory().absent.remove(&object.name);
-                tell("Deleted", DELETED.to_owned());
-                Ok(true)
-            }
-            Ok(false) => {
-                let names: Vec<&str> = finalizers::of(&rest).collect();
-                let names = names.join(", ");
-                tell("TornDown", format!("its machines are gone; it waits for {names}"));
-                // Its status is of the version before; the next pass writes it.
-                Ok(false)
-            }
-            // It was written in the meantime; the next pass looks again.
-            Err(StoreError::Conflict) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// How many passes in a row, with this one, found nothing of a deleted tenant.
-    fn absent_passes(&self, tenant: &str, gone: bool) -> u32 {
-        let mut memory = self.memory();
-        if !gone {
-            memory.absent.remove(tenant);
-            return 0;
-        }
-        let passes = memory.absent.entry(tenant.to_owned()).or_default();
-        *passes += 1;
-        *passes
-    }
-
     /// The memory; never held across a wait, so that a preview does not queue behind a pass.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell_turn_of_status(
-        &self,
-        tenant: &TenantObject,
-        before: Option<&TenantStatus>,
-        status: &TenantStatus,
-        now: UnixMillis,
-    ) {
-        let was = before.is_some_and(|before| status::is_ready(before, tenant.generation));
-        let is = status::is_ready(status, tenant.generation);
-        let Some(ready) = status.conditions.first() else { return };
-        if is && !was {
-            (self.tell)(Event::normal(now, &tenant.name, "Ready", ready.message.clone()));
-        }
-        let told = before
-            .and_then(|before| before.conditions.first())
-            .is_some_and(|known| known.reason == ready.reason);
-        if !is && !told && needs_telling(&ready.reason) {
-            (self.tell)(Event::warning(now, &tenant.name, &ready.reason, ready.message.clone()));
-        }
     }
 
     fn tell_strays(&self, strays: &[Stray]) {
@@ -501,28 +347,6 @@ enum Settle {
 /// An unknown outcome outweighs a back-off: acting before it is known could do it twice.
 fn merge_holds(holds: &mut BTreeMap<String, Hold>, unsettled: BTreeMap<String, Hold>) {
     holds.extend(unsettled);
-}
-
-fn organization<'a>(observed: &'a Observed, slug: &str) -> Option<&'a ObservedOrganization> {
-    observed.organizations.get(slug)
-}
-
-/// Reasons for which a tenant will move by itself, soon.
-fn is_passing(reason: NoteReason) -> bool {
-    matches!(reason, NoteReason::Waiting | NoteReason::BudgetExhausted | NoteReason::Unsettled)
-}
-
-fn needs_telling(reason: &str) -> bool {
-    [
-        NoteReason::Invalid,
-        NoteReason::NameTaken,
-        NoteReason::NotSupported,
-        NoteReason::Refused,
-        NoteReason::Stuck,
-        NoteReason::Unobserved,
-    ]
-    .iter()
-    .any(|told| told.word() == reason)
 }
 
 #[cfg(test)]

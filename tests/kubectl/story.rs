@@ -106,7 +106,7 @@ impl Story {
             &["get", "tenantclasses"],
             &["get", "tenant/acme", "tenantclass/dev-box"],
             &["describe", "tenant", "acme"],
-            &["get", "events"],
+            &["get", "events", "--field-selector=involvedObject.name=acme"],
             &["events", "--for=tenant/acme"],
         ] {
             self.runs(0, arguments).await?;

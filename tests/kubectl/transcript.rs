@@ -21,6 +21,8 @@ static PASSING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"sha256:[0-9a-f]{64}", "DIGEST"),
         (r"\b(continue|timeoutSeconds|timeout|hash)=[^& \n]+", "$1=…"),
         (r"fdaa:[0-9a-f:]+", "ADDRESS"),
+        // Numbers in the order in which apps are made.
+        (r#"(appId: |App Id: +)"?\d+"?"#, "${1}NUMBER"),
         (r"127\.0\.0\.1:\d+", "HOST"),
         (r"/tmp/[A-Za-z0-9._/-]+", "FILE"),
         (r"\b(\d+d)?(\d+h)?(\d+m)?\d+s\b", "AGE"),
@@ -61,14 +63,26 @@ impl Transcript {
 }
 
 /// The requests in the order of their text, because some are made side by side. A read that is
-/// repeated until something comes about stands there once; each write counts.
+/// repeated until something comes about stands there once; each write counts. Whether a watch is
+/// needed at all depends on who is faster.
 fn requests(ran: &Ran) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for request in &ran.requests {
-        let count = counts.entry(lasting(request)).or_insert(0);
+    for request in ran.requests.iter().filter(|request| !request.contains("watch=true")) {
+        let count = counts.entry(in_order(&lasting(request))).or_insert(0);
         *count = if request.starts_with("GET ") { 1 } else { *count + 1 };
     }
     counts
+}
+
+/// A request whose field selector has its parts in the order of their text: kubectl walks a map.
+fn in_order(request: &str) -> String {
+    const NAME: &str = "fieldSelector=";
+    let Some((before, rest)) = request.split_once(NAME) else { return request.to_owned() };
+    let end = rest.find(['&', ' ']).unwrap_or(rest.len());
+    let (selector, after) = rest.split_at(end);
+    let mut parts: Vec<&str> = selector.split("%2C").collect();
+    parts.sort_unstable();
+    format!("{before}{NAME}{}{after}", parts.join("%2C"))
 }
 
 fn lasting(text: &str) -> String {

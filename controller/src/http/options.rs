@@ -183,10 +183,11 @@ fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<Option<T>, Api
     }
 }
 
+/// Reads what Go's `strconv.ParseBool` reads, as Kubernetes does; Python's clients send `True`.
 fn boolean(name: &str, text: &str) -> Result<bool, ApiError> {
     match text {
-        "" | "0" | "false" => Ok(false),
-        "1" | "true" => Ok(true),
+        "" | "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
         other => Err(ApiError::BadRequest(format!("{name} is {other:?}; it can be true or false"))),
     }
 }
@@ -262,6 +263,9 @@ mod tests {
             assert!(options(query).limit().is_err(), "{query}");
         }
         assert!(options("watch=maybe").is_watch().is_err());
+        for query in ["watch=1", "watch=true", "watch=True"] {
+            assert!(options(query).is_watch().unwrap(), "{query}");
+        }
         assert!(options("timeoutSeconds=x").timeout_seconds().is_err());
         for query in ["labelSelector=a%20b", "fieldSelector=spec.class=x", "fieldSelector=x"] {
             assert!(options(query).selection(&TENANTS).is_err(), "{query}");

@@ -4,13 +4,15 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use vault_api::object::ConditionStatus;
+use vault_api::status::TenantStatus;
 
 use super::*;
 use crate::agents::Request;
 use crate::identity::{MasterKey, SecretSources, TENANT_SECRET};
 use crate::secrets::{LOOK_VALID_MS, SLICE_INTERVAL_MS};
-use crate::store::SqliteStore;
-use crate::store::StoredObject;
+use crate::source::Source;
+use crate::status;
+use crate::store::{SqliteStore, StoredObject};
 use crate::testing::{
     FakePlatform, ManualClock, ORG, controller, open, put, rejected, tenant, tenant_secrets,
     unknown,

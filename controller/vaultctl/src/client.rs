@@ -1,7 +1,9 @@
 //! The controller's resource API, over HTTP: one method per verb, errors as Kubernetes states them.
 
+mod connect;
 mod discovery;
 mod list;
+mod operators;
 mod patch;
 mod usage;
 mod watch;
@@ -12,11 +14,8 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use vault_api::audit::AuditRecordList;
-use vault_api::connect::{self, ConnectRequest, ConnectSpec, ConnectStatus};
 use vault_api::context::Context;
-use vault_api::object::{API_VERSION, GROUP, ObjectList, Status, VERSION};
-use vault_api::operator::{self, OperatorToken};
+use vault_api::object::{GROUP, Status, VERSION};
 use vault_api::plan::TenantPlan;
 
 use crate::object::{Object, Reference, Resource};
@@ -258,60 +257,6 @@ impl Client {
     /// What happened: to one object, or to all of them and the controller itself.
     pub(crate) async fn events(&self, of: Option<&Reference>) -> Result<Listed, ClientError> {
         self.select(Resource::Event, &events_of(of), CHUNK_SIZE).await
-    }
-
-    /// Where a machine of a tenant is, how it proves itself, and what proves us to it.
-    pub(crate) async fn connect(
-        &self,
-        tenant: &str,
-        machine: Option<&str>,
-    ) -> Result<ConnectStatus, ClientError> {
-        let url = self.url(&["apis", GROUP, VERSION, Resource::Tenant.plural(), tenant, "connect"]);
-        let request = format!("POST {}", url.path());
-        let body = json!({
-            "apiVersion": API_VERSION,
-            "kind": connect::KIND,
-            "spec": ConnectSpec { machine: machine.map(str::to_owned) },
-        });
-        let answer: ConnectRequest = self.call(Method::POST, url, Some(&body)).await?;
-        answer.status.ok_or_else(|| ClientError::Meaning {
-            request,
-            source: serde::de::Error::missing_field("status"),
-        })
-    }
-
-    /// All operator tokens, without the tokens themselves.
-    pub(crate) async fn operator_tokens(&self) -> Result<ObjectList<OperatorToken>, ClientError> {
-        self.call(Method::GET, self.url(&["apis", GROUP, VERSION, operator::RESOURCE]), None).await
-    }
-
-    /// Makes an operator token; the answer holds it in its status.
-    pub(crate) async fn create_operator_token(
-        &self,
-        body: &Value,
-    ) -> Result<OperatorToken, ClientError> {
-        let url = self.url(&["apis", GROUP, VERSION, operator::RESOURCE]);
-        self.call(Method::POST, url, Some(body)).await
-    }
-
-    /// Revokes an operator token.
-    pub(crate) async fn revoke_operator_token(&self, name: &str) -> Result<Status, ClientError> {
-        let url = self.url(&["apis", GROUP, VERSION, operator::RESOURCE, name]);
-        self.call(Method::DELETE, url, None).await
-    }
-
-    /// Who wrote what; `wanted` are options of the query.
-    pub(crate) async fn audit_log(
-        &self,
-        wanted: &[(&str, Option<&str>)],
-    ) -> Result<AuditRecordList, ClientError> {
-        let mut url = self.url(&["audit-log"]);
-        for (name, value) in wanted {
-            if let Some(value) = value {
-                url.query_pairs_mut().append_pair(name, value);
-            }
-        }
-        self.call(Method::GET, url, None).await
     }
 
     /// What the controller says about its version, in the shape of Kubernetes' `/version`.
