@@ -66,7 +66,7 @@ def main():
         tenants.create(body={**TENANT, "metadata": {"name": "Not a name"}})
         raise AssertionError("a bad name was taken")
     except UnprocessibleEntityError as refused:
-        assert b"metadata.name" in refused.body, refused.body
+        assert "metadata.name" in str(refused.body), refused.body
 
     # The tenant goes when its machine is gone, and the watch ends with that.
     since = tenants.get().metadata.resourceVersion
