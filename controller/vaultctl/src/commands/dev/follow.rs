@@ -194,7 +194,7 @@ fn greet(
             lines.push(format!("  {context}{program} describe tenant {tenant}"));
         }
         lines.push(format!("  {context}{program} diff --plan -f {folder}"));
-        lines.push(format!("  kubectl --kubeconfig {data_dir}/kubeconfig get --raw /status"));
+        lines.push(format!("  kubectl --kubeconfig {data_dir}/kubeconfig get tenants -w"));
         lines.push(format!("Edit a manifest in {folder}: the change is carried out at once."));
         lines.push("Ctrl-C stops everything; the next start goes on from here.".to_owned());
     }
