@@ -58,7 +58,7 @@ impl Resource {
     pub(crate) fn short(self) -> &'static str {
         match self {
             Self::Tenant => "tn",
-            Self::TenantClass => "tnc",
+            Self::TenantClass => "tc",
             Self::Event => "ev",
         }
     }

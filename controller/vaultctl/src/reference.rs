@@ -105,7 +105,7 @@ mod tests {
             ("tenants", vec![Tenant]),
             ("tenant", vec![Tenant]),
             ("tn", vec![Tenant]),
-            ("tnc", vec![TenantClass]),
+            ("tc", vec![TenantClass]),
             ("events", vec![Resource::Event]),
             ("Tenant", vec![Tenant]),
             ("tenants.vaultctl.dev", vec![Tenant]),

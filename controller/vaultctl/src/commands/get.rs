@@ -18,7 +18,7 @@ use crate::reference::{self, Targets};
 /// Show tenants, tenant classes and events
 ///
 /// Without a name all objects of a type are shown. The types are `tenants` (`tn`), `tenantclasses`
-/// (`tnc`) and `events` (`ev`), singular or plural; `all` means tenants and classes.
+/// (`tc`) and `events` (`ev`), singular or plural; `all` means tenants and classes.
 ///
 /// `-o json` and `-o yaml` give the object itself if one was named, else a List. JSONPath templates
 /// and custom columns are kubectl's. With --watch, rows and documents follow as things change; a
