@@ -22,10 +22,11 @@ static PASSING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\b(continue|timeoutSeconds|timeout|hash)=[^& \n]+", "$1=…"),
         (r"fdaa:[0-9a-f:]+", "ADDRESS"),
         // Numbers in the order in which apps are made.
-        (r#"(appId: |App Id: +)"?\d+"?"#, "${1}NUMBER"),
+        (r#"("?appId"?: |App Id: +)"?\d+"?"#, "${1}NUMBER"),
         (r"127\.0\.0\.1:\d+", "HOST"),
         (r"/tmp/[A-Za-z0-9._/-]+", "FILE"),
-        (r"\b(\d+d)?(\d+h)?(\d+m)?\d+s\b", "AGE"),
+        // A story that takes long has ages of whole minutes too.
+        (r"\b(\d+[dhms])+\b", "AGE"),
         // How often something was said, and how many columns that took.
         (r" *\(x\d+ over AGE\)", ""),
         (r" {2,}", "  "),
