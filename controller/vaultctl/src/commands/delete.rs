@@ -138,7 +138,7 @@ fn references(
     tally: &mut Tally,
 ) -> anyhow::Result<Vec<Reference>> {
     let mut references = if args.files.is_empty() {
-        match reference::parse(&args.what)? {
+        match reference::parse(&args.what)?.writable()? {
             Targets::Named(references) => references,
             Targets::Every(_) => {
                 let failure = Failure::new(Exit::BadInput, "no object is named");

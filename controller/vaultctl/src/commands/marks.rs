@@ -108,7 +108,7 @@ pub(crate) async fn run(
         let failure = Failure::new(Exit::BadInput, message);
         return Err(failure.hint("say KEY=VALUE, KEY- or --list").into());
     }
-    let targets = reference::parse(what)?;
+    let targets = reference::parse(what)?.writable()?;
     let client = globals.client()?;
     let references = references(&client, targets, args.all, args.selector.as_deref()).await?;
     if references.is_empty() {
