@@ -56,7 +56,7 @@ pub(crate) async fn run(
     globals: &Globals,
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
-    let targets = reference::parse(&args.what)?;
+    let targets = reference::parse(&args.what)?.writable()?;
     let client = globals.client()?;
     let references = references(&client, targets, false, None).await?;
     let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
@@ -89,8 +89,17 @@ async fn edit(
     let mut reasons: Vec<String> = Vec::new();
     loop {
         let draft = Draft::write(suffix, &reasons, &text)?;
-        draft.open(editor)?;
-        let edited = without_comments(&draft.read()?);
+        let edited = match draft.open(editor).and_then(|()| Ok(draft.read()?)) {
+            Ok(edited) => without_comments(&edited),
+            Err(error) => {
+                // An editor that fails may have saved before, and what was refused stands in no
+                // other place than this file.
+                if draft.is_worth_keeping(!reasons.is_empty()) {
+                    keep(draft, output);
+                }
+                return Err(error);
+            }
+        };
         if edited.trim().is_empty() {
             output.note("Edit cancelled, saved file was empty.");
             return Ok(());
