@@ -89,7 +89,7 @@ async fn edit(
     let mut reasons: Vec<String> = Vec::new();
     loop {
         let draft = Draft::write(suffix, &reasons, &text)?;
-        let edited = match draft.open(editor).and_then(|()| Ok(draft.read()?)) {
+        let edited = match draft.open(editor).and_then(|()| draft.read()) {
             Ok(edited) => without_comments(&edited),
             Err(error) => {
                 // An editor that fails may have saved before, and what was refused stands in no
