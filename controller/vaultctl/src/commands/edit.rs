@@ -110,7 +110,8 @@ async fn edit(
                 return Ok(());
             }
             keep(draft, output);
-            let message = "edit cancelled, no valid changes were saved";
+            let why = reasons.join("; ");
+            let message = format!("edit cancelled, no valid changes were saved: {why}");
             return Err(Failure::new(Exit::BadInput, message).into());
         }
         match send(client, args, reference, &original, &edited).await {

@@ -77,6 +77,9 @@ fn annotations_are_free_text() {
     let fake = stocked();
     let set = fake.run(&["annotate", "tenants", "-l", "tier=pro", "owner=Ada, second floor"]);
     assert_eq!(set.stdout, "tenant/acme annotated\ntenant/umbra annotated\n", "{set:?}");
+    // What others wrote there neither breaks a line nor speaks to the terminal.
+    let odd = fake.run(&["annotate", "tenant/umbra", "odd=\u{1b}[31mred\nline", "--list"]);
+    assert!(odd.stdout.ends_with("\nodd= [31mred line\nowner=Ada, second floor\n"), "{odd:?}");
     let dry = fake.run(&["annotate", "tenant/acme", "owner-", "--dry-run", "-o", "json"]);
     let object: Value = serde_json::from_str(&dry.stdout).unwrap();
     assert_eq!(object["metadata"]["annotations"], json!({}));
@@ -256,7 +259,8 @@ fn edit_keeps_what_could_not_be_written() {
     // Refused, and then left as it was.
     let name = edit(&fake, &["tenant", "umbra"], "sed -i 's/name: umbra/name: other/' \"$1\"");
     assert_eq!(name.code, 2, "{name:?}");
-    assert!(name.stderr.contains("no valid changes were saved"), "{}", name.stderr);
+    let why = "no valid changes were saved: apiVersion, kind and name cannot be changed\n";
+    assert!(name.stderr.contains(why), "{}", name.stderr);
     assert_eq!(drafts(&fake).len(), 1);
     let taken = edit(&fake, &["tenant", "acme", "--take-ownership"], script);
     assert_eq!(taken.code, 0, "{taken:?}");
