@@ -72,6 +72,8 @@ pub(super) async fn references(
     all: bool,
     selector: Option<&str>,
 ) -> anyhow::Result<Vec<Reference>> {
+    // An empty selector selects everything. It is a variable that is not set, and none is meant.
+    let selector = selector.filter(|selector| !selector.trim().is_empty());
     let many = all || selector.is_some();
     let resources = match targets {
         Targets::Named(references) if !many => return Ok(references),

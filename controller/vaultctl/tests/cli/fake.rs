@@ -344,6 +344,12 @@ async fn remove(
         let message = format!("{} has the file {}.yaml", key.1, key.1);
         return Err(status(409, "Conflict", &message, &[]));
     }
+    let uses = |one: (&(String, String), &Value)| {
+        one.0.0 == "tenants" && key.0 == "tenantclasses" && one.1["spec"]["class"] == *key.1
+    };
+    if world.objects.iter().any(uses) {
+        return Err(status(409, "Conflict", &format!("class {} is used", key.1), &[]));
+    }
     let mut object = world.objects[&key].clone();
     if let Some(labels) = world.labels_before_deletion.pop() {
         object["metadata"]["labels"] = labels;

@@ -76,6 +76,7 @@ fn usage_errors_end_with_2() {
         &["get", "tenants", "-l", "a b"],
         &["get", "tenant", "acme", "-l", "tier=pro"],
         &["wait", "tenants"],
+        &["wait", "tenants", "-l", ""],
         &["wait", "tenant/acme", "--for", "phase"],
         &["wait", "tenant/acme", "--timeout", "soon"],
         &["diff"],
