@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use self::draft::{Draft, without_comments};
 use crate::cli::Globals;
 use crate::client::{Client, ClientError, PatchForm, WriteOptions};
-use crate::commands::select::references;
+use crate::commands::select::each_named;
 use crate::commands::{failed, not_found};
 use crate::error::{Exit, Failure, Tally};
 use crate::object::{Object, Reference};
@@ -56,9 +56,8 @@ pub(crate) async fn run(
     globals: &Globals,
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
-    let targets = reference::parse(&args.what)?.writable()?;
+    let references = each_named(reference::parse(&args.what)?.writable()?)?;
     let client = globals.client()?;
-    let references = references(&client, targets, false, None).await?;
     let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let editor = EDITORS.iter().find_map(set).unwrap_or_else(|| "vi".to_owned());
     let mut tally = Tally::default();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::cli::Globals;
 use crate::client::{Client, PatchForm, WriteOptions};
-use crate::commands::select::references;
+use crate::commands::select::each_named;
 use crate::commands::{DryRun, failed, not_found};
 use crate::error::{Exit, Failure, Tally};
 use crate::input;
@@ -75,9 +75,8 @@ pub(crate) async fn run(
         return Err(failure.hint("pass --dry-run=server").into());
     }
     let patch = patch(&args)?;
-    let targets = reference::parse(&args.what)?.writable()?;
+    let references = each_named(reference::parse(&args.what)?.writable()?)?;
     let client = globals.client()?;
-    let references = references(&client, targets, false, None).await?;
     let mut tally = Tally::default();
     let mut objects = Vec::new();
     for reference in &references {

@@ -97,6 +97,20 @@ pub(super) async fn references(
     Ok(references)
 }
 
+/// The objects that are named one by one, for a command that acts on no others.
+///
+/// # Errors
+/// A type alone.
+pub(super) fn each_named(targets: Targets) -> Result<Vec<Reference>, Failure> {
+    match targets {
+        Targets::Named(references) => Ok(references),
+        Targets::Every(_) => {
+            let failure = Failure::new(Exit::BadInput, "no object is named");
+            Err(failure.hint("say TYPE NAME or TYPE/NAME"))
+        }
+    }
+}
+
 /// Kubernetes leaves `apiVersion` and `kind` out of the items of a typed list; a mixed one needs
 /// them.
 fn complete(object: &mut Object, resource: Resource) {

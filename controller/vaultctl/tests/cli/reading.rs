@@ -160,6 +160,22 @@ fn wait_waits_for_the_condition() {
 }
 
 #[test]
+fn a_hint_names_what_the_command_has() {
+    let fake = stocked();
+    for args in [&["patch", "tenants", "-p", "{}"][..], &["edit", "tenants"]] {
+        let ended = fake.run(args);
+        let said = "error: no object is named\nhint: say TYPE NAME or TYPE/NAME\n";
+        assert_eq!((ended.code, ended.stderr.as_str()), (2, said), "{args:?}");
+    }
+    fake.world.lock().unwrap().owned_by_file.push("acme".to_owned());
+    let manifest =
+        "apiVersion: vaultctl.dev/v1\nkind: Tenant\nmetadata: { name: acme }\nspec: {}\n";
+    let owned = fake.run_with_input(&["replace", "-f", "-"], manifest);
+    assert_eq!(owned.code, 3, "{owned:?}");
+    assert!(owned.stderr.ends_with(", or pass --take-ownership\n"), "{owned:?}");
+}
+
+#[test]
 fn a_slip_in_an_exec_is_not_taken_for_a_code_of_the_command() {
     let fake = stocked();
     for args in [
