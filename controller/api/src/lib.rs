@@ -19,6 +19,7 @@ pub mod object;
 pub mod status;
 pub mod tenant;
 
+pub mod age;
 pub mod audit;
 pub mod connect;
 pub mod context;

@@ -175,35 +175,8 @@ fn age(instant: Option<&Value>, now: UnixMillis) -> Value {
     json!(instant.map_or_else(
         || UNKNOWN.to_owned(),
         // Both in whole seconds, as they are written.
-        |instant| told(now.0.div_euclid(1000) - instant.0.div_euclid(1000)),
+        |instant| vault_api::age::age(now.0.div_euclid(1000) - instant.0.div_euclid(1000)),
     ))
-}
-
-/// A span of seconds as kubectl tells ages: one or two units, coarser the longer it is.
-fn told(seconds: i64) -> String {
-    const MINUTE: i64 = 60;
-    const HOUR: i64 = 60 * MINUTE;
-    const DAY: i64 = 24 * HOUR;
-    const YEAR: i64 = 365 * DAY;
-    let two = |large: i64, large_unit: &str, small: i64, small_unit: &str| match seconds % large
-        / small
-    {
-        0 => format!("{}{large_unit}", seconds / large),
-        rest => format!("{}{large_unit}{rest}{small_unit}", seconds / large),
-    };
-    match seconds {
-        // A clock that was set back is no reason to say something odd.
-        ..0 => "0s".to_owned(),
-        _ if seconds < 2 * MINUTE => format!("{seconds}s"),
-        _ if seconds < 10 * MINUTE => two(MINUTE, "m", 1, "s"),
-        _ if seconds < 3 * HOUR => format!("{}m", seconds / MINUTE),
-        _ if seconds < 8 * HOUR => two(HOUR, "h", MINUTE, "m"),
-        _ if seconds < 2 * DAY => format!("{}h", seconds / HOUR),
-        _ if seconds < 8 * DAY => two(DAY, "d", HOUR, "h"),
-        _ if seconds < 2 * YEAR => format!("{}d", seconds / DAY),
-        _ if seconds < 8 * YEAR => two(YEAR, "y", DAY, "d"),
-        _ => format!("{}y", seconds / YEAR),
-    }
 }
 
 #[cfg(test)]
@@ -279,30 +252,6 @@ mod tests {
             for (cell, column) in cells.iter().zip(resource.columns) {
                 assert_eq!(cell.is_i64() || cell.is_u64(), column.form == "integer");
             }
-        }
-    }
-
-    #[test]
-    fn ages_have_the_units_of_kubectl() {
-        let (minute, hour, day) = (60, 3600, 86400);
-        for (seconds, text) in [
-            (-5, "0s"),
-            (0, "0s"),
-            (119, "119s"),
-            (120, "2m"),
-            (599, "9m59s"),
-            (10 * minute, "10m"),
-            (3 * hour - 1, "179m"),
-            (3 * hour + 5 * minute, "3h5m"),
-            (8 * hour, "8h"),
-            (2 * day - 1, "47h"),
-            (2 * day + hour, "2d1h"),
-            (8 * day, "8d"),
-            (730 * day, "2y"),
-            (735 * day, "2y5d"),
-            (8 * 365 * day + day, "8y"),
-        ] {
-            assert_eq!(told(seconds), text, "{seconds} s");
         }
     }
 }

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 
 use crate::client::Client;
-use crate::commands::Command;
+use crate::commands::{Command, exec};
 use crate::context;
 use crate::error::{describe, exit_of};
 use crate::output::Output;
@@ -63,6 +65,8 @@ pub(crate) struct Globals {
         long,
         global = true,
         value_name = "FILE",
+        // Empty is for us to judge: in the environment it means "not set".
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         env = "VAULTCTL_CONFIG",
         hide_env_values = true,
         help_heading = "Global options"
@@ -165,10 +169,10 @@ pub(crate) fn main() -> ExitCode {
     if let Some(exit) = plugins::run(&arguments, &grammar(), &path, file.as_deref()) {
         return exit;
     }
-    let matches = grammar().get_matches();
-    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let source = matches.value_source("context_file");
-    cli.globals.is_file_from_flag = source == Some(ValueSource::CommandLine);
+    let cli = match parsed() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
     cli.globals.color.choice(std::env::var_os("NO_COLOR").as_deref()).write_global();
     let mut output = Output::new();
     let result = match tokio::runtime::Runtime::new() {
@@ -186,10 +190,36 @@ pub(crate) fn main() -> ExitCode {
     })
 }
 
+/// The command line, understood.
+fn parsed() -> Result<Cli, clap::Error> {
+    let matches = grammar().try_get_matches()?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.globals.is_file_from_flag =
+        matches.value_source("context_file") == Some(ValueSource::CommandLine);
+    let named = cli.globals.context_file.take_if(|file| file.as_os_str().is_empty());
+    if named.is_some() && cli.globals.is_file_from_flag {
+        return Err(grammar().error(ErrorKind::InvalidValue, "--context-file names no file"));
+    }
+    Ok(cli)
+}
+
+/// Says what is wrong with the command line, or the help that was asked for. Of `exec`, every code
+/// but 255 is the command's own, so a slip of ours must not look like one of them.
+fn refused(error: &clap::Error) -> ExitCode {
+    // There is nowhere to complain when the stream is closed.
+    error.print().ok();
+    let mut grammar = grammar().ignore_errors(true);
+    let matches = grammar.try_get_matches_from_mut(std::env::args_os());
+    match matches.as_ref().map(clap::ArgMatches::subcommand_name) {
+        Ok(Some("exec")) if error.use_stderr() => exec::OWN_FAILURE.into(),
+        _ => u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
+}
+
 /// The context file that we would use, for a plugin: the one of the environment as it is, else the
 /// first that is there.
 fn plugin_context_file() -> Option<PathBuf> {
-    if std::env::var_os("VAULTCTL_CONFIG").is_some() {
+    if std::env::var_os("VAULTCTL_CONFIG").is_some_and(|file| !file.is_empty()) {
         return None;
     }
     let files = context::candidates(None, std::env::home_dir().as_deref());

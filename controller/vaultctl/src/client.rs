@@ -217,16 +217,19 @@ impl Client {
         self.call(Method::PUT, url, Some(&object.0)).await
     }
 
-    /// Asks for an object's deletion; with `uid`, only if it is still that very object.
+    /// Asks for an object's deletion; with `only`, only if it is still as it is there.
     pub(crate) async fn delete(
         &self,
         reference: &Reference,
-        uid: Option<&str>,
+        only: Option<&Object>,
         dry_run: bool,
     ) -> Result<Deletion, ClientError> {
         let mut body = json!({ "kind": "DeleteOptions", "apiVersion": "v1" });
-        if let Some(uid) = uid {
-            body["preconditions"] = json!({ "uid": uid });
+        if let Some(only) = only {
+            body["preconditions"] = json!({
+                "uid": only.text("/metadata/uid"),
+                "resourceVersion": only.text("/metadata/resourceVersion"),
+            });
         }
         if dry_run {
             body["dryRun"] = json!(["All"]);

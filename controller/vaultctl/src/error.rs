@@ -164,7 +164,7 @@ fn client_hint(error: &ClientError) -> Option<String> {
         ClientError::Refused(status)
             if status.code == 409 && status.message.contains("owned by") =>
         {
-            Some("edit it where it is owned, or pass `apply --take-ownership`".to_owned())
+            Some("edit it where it is owned, or pass --take-ownership".to_owned())
         }
         _ => None,
     }

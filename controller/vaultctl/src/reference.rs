@@ -1,6 +1,7 @@
 //! Which objects a command line names: `tenants`, `tenant acme umbra`, `tenant/acme class/dev-box`.
 
 use vault_api::names::nearest;
+use vault_api::object::GROUP;
 
 use crate::error::{Exit, Failure};
 use crate::object::{Reference, Resource};
@@ -14,7 +15,28 @@ pub(crate) enum Targets {
     Named(Vec<Reference>),
 }
 
-/// Understands `TYPE`, `TYPE,TYPE`, `all`, `TYPE NAME…` and `TYPE/NAME…`.
+impl Targets {
+    /// The same, if it can be written.
+    ///
+    /// # Errors
+    /// It names events: those are the controller's, and nobody else changes or deletes them.
+    pub(crate) fn writable(self) -> Result<Self, Failure> {
+        let is_event = |resource: &Resource| *resource == Resource::Event;
+        let has_events = match &self {
+            Self::Every(resources) => resources.iter().any(is_event),
+            Self::Named(named) => named.iter().any(|one| is_event(&one.resource)),
+        };
+        if has_events {
+            let message =
+                "events are written by the controller alone, which forgets old ones itself";
+            return Err(Failure::new(Exit::BadInput, message)
+                .hint("what can be changed are tenants and tenantclasses"));
+        }
+        Ok(self)
+    }
+}
+
+/// Understands `TYPE`, `TYPE,TYPE`, `all`, `TYPE NAME…`, `TYPE,TYPE NAME…` and `TYPE/NAME…`.
 ///
 /// # Errors
 /// An unknown type, a name that cannot be one, or both forms mixed.
@@ -34,9 +56,14 @@ pub(crate) fn parse(words: &[String]) -> Result<Targets, Failure> {
         let resources = first.split(',').map(resource);
         return resources.collect::<Result<_, _>>().map(Targets::Every);
     }
-    let resource = resource(first)?;
-    let named = names.iter().map(|name| reference(resource, name));
-    named.collect::<Result<_, _>>().map(Targets::Named)
+    let mut named = Vec::new();
+    for kind in first.split(',') {
+        let resource = resource(kind)?;
+        for name in names {
+            named.push(reference(resource, name)?);
+        }
+    }
+    Ok(Targets::Named(named))
 }
 
 fn slashed(word: &str) -> Result<Reference, Failure> {
@@ -60,15 +87,19 @@ fn reference(resource: Resource, name: &str) -> Result<Reference, Failure> {
     Ok(Reference { resource, name: name.to_owned() })
 }
 
-/// The resource that a word means: `tenants`, `tenant`, `tn`, `tenants.vaultctl.dev`, `Tenant`.
+/// The resource that a word means: `tenants`, `tenant`, `tn`, `tenants.vaultctl.dev`,
+/// `tenants.v1.vaultctl.dev`, `Tenant`.
 ///
 /// # Errors
 /// There is none of that name.
 pub(crate) fn resource(word: &str) -> Result<Resource, Failure> {
     let lower = word.to_lowercase();
-    let plain = lower.strip_suffix(".vaultctl.dev").unwrap_or(&lower);
+    // As with kubectl, group and version may stand behind it; events are of the core group.
+    let in_group = lower.strip_suffix(GROUP).and_then(|rest| rest.strip_suffix('.'));
+    let plain = in_group.map(|rest| rest.strip_suffix(".v1").unwrap_or(rest)).unwrap_or(&lower);
     let names = |one: Resource| [one.singular(), one.plural(), one.short()];
-    let found = Resource::EVERY.into_iter().find(|one| names(*one).contains(&plain));
+    let known = |one: &Resource| in_group.is_none() || *one != Resource::Event;
+    let found = Resource::EVERY.into_iter().filter(known).find(|one| names(*one).contains(&plain));
     found.ok_or_else(|| {
         let known = Resource::EVERY.into_iter().flat_map(names);
         let failure = Failure::new(
@@ -109,6 +140,7 @@ mod tests {
             ("events", vec![Resource::Event]),
             ("Tenant", vec![Tenant]),
             ("tenants.vaultctl.dev", vec![Tenant]),
+            ("tenants.v1.vaultctl.dev", vec![Tenant]),
             ("tenantclasses", vec![TenantClass]),
             ("tenantclass,tenants", vec![TenantClass, Tenant]),
             ("all", vec![Tenant, TenantClass]),
@@ -120,6 +152,7 @@ mod tests {
     #[test]
     fn names_stand_after_their_type_or_a_slash() {
         assert_eq!(names("tenant acme umbra"), ["tenant/acme", "tenant/umbra"]);
+        assert_eq!(names("tn,tc acme"), ["tenant/acme", "tenantclass/acme"]);
         assert_eq!(
             names("tenants/acme tenantclass/dev-box"),
             ["tenant/acme", "tenantclass/dev-box"]
@@ -128,9 +161,18 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_refused() {
-        for text in
-            ["", "pods", "tenant/", "tenant/..", "tenant ..", "tenant/a umbra", "tenant/a/b"]
-        {
+        for text in [
+            "",
+            "pods",
+            "tenant/",
+            "tenant/..",
+            "tenant ..",
+            "tenant/a umbra",
+            "tenant/a/b",
+            "events.vaultctl.dev",
+            "tenants.v2.vaultctl.dev",
+            "tenants,pods acme",
+        ] {
             assert!(words(text).is_err(), "{text:?}");
         }
         let failure = anyhow::Error::from(words("tenents").unwrap_err());

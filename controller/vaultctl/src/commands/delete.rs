@@ -8,7 +8,7 @@ use vault_api::status::VolumeStatus;
 
 use crate::cli::Globals;
 use crate::client::{Client, Deletion};
-use crate::commands::{DryRun, failed, not_found};
+use crate::commands::{DryRun, failed, not_found, select};
 use crate::error::{Exit, Failure, Tally, describe};
 use crate::input;
 use crate::object::{Object, Reference, Resource};
@@ -28,17 +28,25 @@ use crate::reference::{self, Targets};
 ///   vaultctl delete tenant acme
 ///   vaultctl delete tenant/acme tenant/umbra --yes --timeout=10m
 ///   vaultctl delete -f manifests/ --yes --ignore-not-found
-///   vaultctl delete tenant acme --dry-run=server
+///   vaultctl delete tenants -l tier=trial --dry-run=server
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// TYPE NAME… or TYPE/NAME…
+    /// TYPE NAME…, TYPE/NAME…, or TYPE with --all or --selector
     #[arg(required_unless_present = "files", conflicts_with = "files", value_name = "WHAT")]
     what: Vec<String>,
 
     /// Delete what these manifests name: files, folders, or - for standard input
     #[arg(short = 'f', long = "filename", id = "files", value_name = "FILE", num_args = 1..)]
     files: Vec<PathBuf>,
+
+    /// Every object of the type
+    #[arg(long, conflicts_with = "files")]
+    all: bool,
+
+    /// Every object of the type with these labels
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with_all = ["all", "files"])]
+    selector: Option<String>,
 
     /// Say what would be deleted
     #[arg(
@@ -83,8 +91,18 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
     let mut tally = Tally::default();
-    let references = references(&args, output, &mut tally)?;
+    let named = named(&args, output, &mut tally)?;
     let client = globals.client()?;
+    let references = match named {
+        Named::Chosen(targets) => {
+            select::references(&client, targets, args.all, args.selector.as_deref()).await?
+        }
+        Named::Read(references) => references,
+    };
+    let references = in_order(references);
+    if references.is_empty() && tally.failures() == 0 {
+        output.note("There is no such object; nothing was deleted.");
+    }
     let mut present = Vec::new();
     for reference in references {
         match client.find(&reference).await? {
@@ -103,15 +121,33 @@ pub(crate) async fn run(
         confirm(&present, output)?;
     }
     let deadline = Deadline::after(args.timeout);
+    // A class that is in use cannot go, and a tenant that is going still uses its class.
+    let is_tenant = |(reference, _): &(Reference, Object)| reference.resource == Resource::Tenant;
+    let (tenants, classes): (Vec<_>, Vec<_>) = present.into_iter().partition(is_tenant);
+    for group in [tenants, classes] {
+        remove(&client, &args, group, deadline, output, &mut tally).await?;
+    }
+    Ok(tally.exit())
+}
+
+/// Deletes all of them, then waits for each.
+async fn remove(
+    client: &Client,
+    args: &Args,
+    present: Vec<(Reference, Object)>,
+    deadline: Deadline,
+    output: &mut Output,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
     let mut going = Vec::new();
     for (reference, object) in present {
-        match delete(&client, &args, &reference).await {
+        match delete(client, args, &reference).await {
             Ok(true) => going.push((reference, object)),
             Ok(false) => {
                 deleted(&reference, &object, args.dry_run, output)?;
                 tally.done();
             }
-            Err(error) => failed(&reference, &error, output, &mut tally),
+            Err(error) => failed(&reference, &error, output, tally),
         }
     }
     for (reference, object) in going {
@@ -120,40 +156,41 @@ pub(crate) async fn run(
             tally.done();
             continue;
         }
-        match until_gone(&client, &reference, deadline, output).await {
+        match until_gone(client, &reference, deadline, output).await {
             Ok(()) => {
                 deleted(&reference, &object, args.dry_run, output)?;
                 tally.done();
             }
-            Err(error) => failed(&reference, &error, output, &mut tally),
+            Err(error) => failed(&reference, &error, output, tally),
         }
     }
-    Ok(tally.exit())
+    Ok(())
 }
 
-/// Tenants first, because a class that is in use cannot go.
-fn references(
-    args: &Args,
-    output: &mut Output,
-    tally: &mut Tally,
-) -> anyhow::Result<Vec<Reference>> {
-    let mut references = if args.files.is_empty() {
-        match reference::parse(&args.what)? {
-            Targets::Named(references) => references,
-            Targets::Every(_) => {
-                let failure = Failure::new(Exit::BadInput, "no object is named");
-                return Err(failure.hint("say TYPE NAME or TYPE/NAME").into());
-            }
-        }
-    } else {
-        let input = input::read(&args.files)?;
-        input.report(output, tally);
-        input.documents.iter().map(|document| document.reference.clone()).collect()
-    };
+/// What the command line names.
+enum Named {
+    /// By its words, of which a type alone is for the controller to list.
+    Chosen(Targets),
+    /// By manifests.
+    Read(Vec<Reference>),
+}
+
+fn named(args: &Args, output: &mut Output, tally: &mut Tally) -> anyhow::Result<Named> {
+    if args.files.is_empty() {
+        return Ok(Named::Chosen(reference::parse(&args.what)?.writable()?));
+    }
+    let input = input::read(&args.files)?;
+    input.report(output, tally);
+    let references = input.documents.iter().map(|document| document.reference.clone());
+    Ok(Named::Read(references.collect()))
+}
+
+/// Each one once, and tenants first, because a class that is in use cannot go.
+fn in_order(mut references: Vec<Reference>) -> Vec<Reference> {
     references.sort_by_key(|reference| reference.resource != Resource::Tenant);
     let mut seen = std::collections::HashSet::new();
     references.retain(|reference| seen.insert(reference.clone()));
-    Ok(references)
+    references
 }
 
 fn confirm(present: &[(Reference, Object)], output: &mut Output) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use self::draft::{Draft, without_comments};
 use crate::cli::Globals;
 use crate::client::{Client, ClientError, PatchForm, WriteOptions};
-use crate::commands::select::references;
+use crate::commands::select::each_named;
 use crate::commands::{failed, not_found};
 use crate::error::{Exit, Failure, Tally};
 use crate::object::{Object, Reference};
@@ -56,9 +56,8 @@ pub(crate) async fn run(
     globals: &Globals,
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
-    let targets = reference::parse(&args.what)?;
+    let references = each_named(reference::parse(&args.what)?.writable()?)?;
     let client = globals.client()?;
-    let references = references(&client, targets, false, None).await?;
     let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let editor = EDITORS.iter().find_map(set).unwrap_or_else(|| "vi".to_owned());
     let mut tally = Tally::default();
@@ -89,8 +88,17 @@ async fn edit(
     let mut reasons: Vec<String> = Vec::new();
     loop {
         let draft = Draft::write(suffix, &reasons, &text)?;
-        draft.open(editor)?;
-        let edited = without_comments(&draft.read()?);
+        let edited = match draft.open(editor).and_then(|()| draft.read()) {
+            Ok(edited) => without_comments(&edited),
+            Err(error) => {
+                // An editor that fails may have saved before, and what was refused stands in no
+                // other place than this file.
+                if draft.is_worth_keeping(!reasons.is_empty()) {
+                    keep(draft, output);
+                }
+                return Err(error);
+            }
+        };
         if edited.trim().is_empty() {
             output.note("Edit cancelled, saved file was empty.");
             return Ok(());
@@ -101,7 +109,8 @@ async fn edit(
                 return Ok(());
             }
             keep(draft, output);
-            let message = "edit cancelled, no valid changes were saved";
+            let why = reasons.join("; ");
+            let message = format!("edit cancelled, no valid changes were saved: {why}");
             return Err(Failure::new(Exit::BadInput, message).into());
         }
         match send(client, args, reference, &original, &edited).await {

@@ -74,7 +74,10 @@ impl FromStr for One {
     fn from_str(text: &str) -> Result<Self, String> {
         match reference::parse(&[text.to_owned()]) {
             Ok(Targets::Named(mut named)) if named.len() == 1 => Ok(Self(named.remove(0))),
-            Ok(_) => Err("say which one: TYPE/NAME, such as tenant/acme".to_owned()),
+            _ if !text.contains('/') => {
+                Err("say which one: TYPE/NAME, such as tenant/acme".to_owned())
+            }
+            Ok(_) => Err("one object can be named".to_owned()),
             Err(failure) => Err(failure.to_string()),
         }
     }

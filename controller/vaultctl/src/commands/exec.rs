@@ -25,7 +25,7 @@ use crate::poll::{Deadline, parse_limit};
 use crate::reach::{self, MachineName};
 
 /// What this program's own failures exit with, as ssh's do: any smaller number may be the command's.
-const OWN_FAILURE: u8 = 255;
+pub(crate) const OWN_FAILURE: u8 = 255;
 
 /// What a shell adds to the number of the signal that ended a command.
 const SIGNALLED: u8 = 128;

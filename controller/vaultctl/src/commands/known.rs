@@ -54,7 +54,7 @@ impl Known {
                 return Ok(None);
             }
             Change::Listed(objects) => self.list(objects, resource, output),
-            // What happened while a list was read is in the list and in the watch.
+            // What happened while a list was read, page by page, is in the list and in the watch.
             Change::Added(object) | Change::Modified(object) if self.has(&object) => Vec::new(),
             Change::Added(object) => vec![("ADDED", vec![self.note(object)])],
             Change::Modified(object) => vec![("MODIFIED", vec![self.note(object)])],
@@ -90,10 +90,17 @@ impl Known {
         vec![("ADDED", added), ("MODIFIED", modified)]
     }
 
-    /// Whether an object was shown in this very version.
+    /// Whether an object was shown in this version or in a newer one.
     fn has(&self, object: &Object) -> bool {
         let version = version(object);
-        !version.is_empty() && self.versions.get(&key(object)) == Some(&version)
+        let Some(shown) = self.versions.get(&key(object)).filter(|_| !version.is_empty()) else {
+            return false;
+        };
+        // The controller counts versions up; of another server's, only the same one is known.
+        match (shown.parse::<u64>(), version.parse::<u64>()) {
+            (Ok(shown), Ok(version)) => version <= shown,
+            _ => *shown == version,
+        }
     }
 
     fn note(&mut self, object: Object) -> Object {
@@ -108,4 +115,39 @@ fn key(object: &Object) -> String {
 
 fn version(object: &Object) -> String {
     object.text("/metadata/resourceVersion").unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn tenant(name: &str, version: &str) -> Object {
+        Object(json!({ "metadata": { "name": name, "resourceVersion": version } }))
+    }
+
+    #[test]
+    fn a_list_of_many_pages_and_its_watch_tell_nothing_twice_and_nothing_backwards() {
+        let (mut known, mut output) = (Known::default(), Output::new());
+        let mut told = |change| {
+            let news = known.take(change, Resource::Tenant, &mut output).unwrap().unwrap();
+            let words = news.into_iter().flat_map(|(word, objects)| {
+                objects.into_iter().map(move |object| (word, version(&object)))
+            });
+            words.collect::<Vec<_>>()
+        };
+        // The first page was read at version 5, the second one, with acme, at version 10.
+        let listed = told(Change::Listed(vec![tenant("acme", "10"), tenant("b", "opaque")]));
+        assert_eq!(listed.len(), 2);
+        for old in ["7", "10"] {
+            assert_eq!(told(Change::Modified(tenant("acme", old))), [], "{old}");
+        }
+        let news = told(Change::Modified(tenant("acme", "11")));
+        assert_eq!(news, [("MODIFIED", "11".to_owned())]);
+        assert_eq!(told(Change::Added(tenant("b", "opaque"))), []);
+        assert_eq!(told(Change::Modified(tenant("b", "other"))).len(), 1);
+        assert_eq!(told(Change::Deleted(tenant("acme", "12"))).len(), 1);
+        assert_eq!(told(Change::Added(tenant("acme", "13"))).len(), 1);
+    }
 }

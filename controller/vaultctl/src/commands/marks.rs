@@ -12,6 +12,7 @@ use crate::commands::{DryRun, failed, not_found};
 use crate::error::{Exit, Failure, Tally};
 use crate::object::{Object, Reference};
 use crate::output::format::{DataFormat, ObjectForm};
+use crate::output::table::clean;
 use crate::output::{Output, Shape};
 use crate::reference;
 
@@ -108,7 +109,7 @@ pub(crate) async fn run(
         let failure = Failure::new(Exit::BadInput, message);
         return Err(failure.hint("say KEY=VALUE, KEY- or --list").into());
     }
-    let targets = reference::parse(what)?;
+    let targets = reference::parse(what)?.writable()?;
     let client = globals.client()?;
     let references = references(&client, targets, args.all, args.selector.as_deref()).await?;
     if references.is_empty() {
@@ -165,7 +166,7 @@ async fn one(
     }
     if args.list && args.output.is_none() {
         for (key, value) in object.texts(&format!("/metadata/{}", mark.member())) {
-            output.line(&format!("{key}={value}"))?;
+            output.line(&clean(&format!("{key}={value}")))?;
         }
     }
     Ok(object)

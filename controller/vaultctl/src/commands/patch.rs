@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::cli::Globals;
 use crate::client::{Client, PatchForm, WriteOptions};
-use crate::commands::select::references;
-use crate::commands::{DryRun, failed};
+use crate::commands::select::each_named;
+use crate::commands::{DryRun, failed, not_found};
 use crate::error::{Exit, Failure, Tally};
 use crate::input;
 use crate::object::{Object, Reference};
@@ -75,9 +75,8 @@ pub(crate) async fn run(
         return Err(failure.hint("pass --dry-run=server").into());
     }
     let patch = patch(&args)?;
-    let targets = reference::parse(&args.what)?;
+    let references = each_named(reference::parse(&args.what)?.writable()?)?;
     let client = globals.client()?;
-    let references = references(&client, targets, false, None).await?;
     let mut tally = Tally::default();
     let mut objects = Vec::new();
     for reference in &references {
@@ -107,7 +106,9 @@ async fn one(
     patch: &Value,
     reference: &Reference,
 ) -> anyhow::Result<(Object, bool)> {
-    let before = client.read(reference).await?;
+    let Some(before) = client.find(reference).await? else {
+        return Err(not_found(client, reference).await.into());
+    };
     let options = WriteOptions {
         dry_run: args.dry_run == DryRun::Server,
         take_ownership: args.take_ownership,

@@ -72,6 +72,8 @@ pub(super) async fn references(
     all: bool,
     selector: Option<&str>,
 ) -> anyhow::Result<Vec<Reference>> {
+    // An empty selector selects everything. It is a variable that is not set, and none is meant.
+    let selector = selector.filter(|selector| !selector.trim().is_empty());
     let many = all || selector.is_some();
     let resources = match targets {
         Targets::Named(references) if !many => return Ok(references),
@@ -93,6 +95,20 @@ pub(super) async fn references(
         }
     }
     Ok(references)
+}
+
+/// The objects that are named one by one, for a command that acts on no others.
+///
+/// # Errors
+/// A type alone.
+pub(super) fn each_named(targets: Targets) -> Result<Vec<Reference>, Failure> {
+    match targets {
+        Targets::Named(references) => Ok(references),
+        Targets::Every(_) => {
+            let failure = Failure::new(Exit::BadInput, "no object is named");
+            Err(failure.hint("say TYPE NAME or TYPE/NAME"))
+        }
+    }
 }
 
 /// Kubernetes leaves `apiVersion` and `kind` out of the items of a typed list; a mixed one needs

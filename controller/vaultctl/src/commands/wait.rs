@@ -9,10 +9,10 @@ use crate::cli::Globals;
 use crate::client::{Client, Selection};
 use crate::commands::not_found;
 use crate::commands::select::references;
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, describe, exit_of};
 use crate::follow::{Change, Follow};
 use crate::object::{Object, Reference, condition_text};
-use crate::output::jsonpath::Template;
+use crate::output::jsonpath::{self, Template};
 use crate::output::{Output, Progress};
 use crate::poll::{Deadline, parse_limit};
 use crate::reference;
@@ -20,7 +20,8 @@ use crate::reference;
 /// Wait until tenants are as wanted
 ///
 /// Each object is waited for in turn, all of them within the same time. A condition counts only if
-/// it was said about the current spec, so waiting right after `apply` is safe.
+/// it was said about the current spec, so waiting right after `apply` is safe. An object that is not
+/// as wanted in time, or not there, is named, and does not keep the others from being looked at.
 ///
 /// EXAMPLES:
 ///   vaultctl wait tenant/acme
@@ -53,6 +54,10 @@ pub(crate) struct Args {
     timeout: Duration,
 }
 
+/// How long the first look may take though there is less time to wait: with a limit of 0 there is
+/// still one look, and a controller that is there at all has connected by then.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
+
 /// What to wait for.
 #[derive(Clone, Debug)]
 enum Goal {
@@ -83,13 +88,27 @@ pub(crate) async fn run(
     if references.is_empty() && !matches!(args.goal, Goal::Delete) {
         return Err(Failure::new(Exit::NotFound, "there is no such object to wait for").into());
     }
+    let mut exit = Exit::Success;
     for reference in &references {
         let progress = output.progress(&format!("{reference}: waiting for {}", args.goal.noun()));
-        until(&client, reference, &args.goal, deadline, &progress).await?;
+        let ended = until(&client, reference, &args.goal, deadline, &progress).await;
         drop(progress);
-        output.line(&format!("{reference} {}", args.goal.done()))?;
+        match ended {
+            Ok(()) => output.line(&format!("{reference} {}", args.goal.done()))?,
+            // The others may be as wanted all the same; who waits for many wants to know which.
+            Err(error) if references.len() > 1 && !is_about_all(&error) => {
+                output.note(&describe(&error));
+                exit = if exit == Exit::Success { exit_of(&error) } else { exit };
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(Exit::Success)
+    Ok(exit)
+}
+
+/// Whether an error is about the controller, and not about one object.
+fn is_about_all(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_none()
 }
 
 /// Watches until the goal is met. A controller that cannot be reached at first is an error; one that
@@ -103,7 +122,12 @@ async fn until(
 ) -> anyhow::Result<()> {
     let mut follow = Follow::new(client, reference.resource, Selection::named(&reference.name));
     let is_it = |object: &Object| object.name() == reference.name;
-    let mut change = Some(follow.next().await?);
+    let first = deadline.left().max(FIRST_LOOK);
+    let Ok(found) = tokio::time::timeout(first, follow.next()).await else {
+        let message = format!("timed out: the controller has said nothing of {reference}");
+        return Err(Failure::new(Exit::Timeout, message).into());
+    };
+    let mut change = Some(found?);
     let mut state = "nothing is known of it".to_owned();
     loop {
         let verdict = match change.take() {
@@ -225,20 +249,29 @@ impl FromStr for Goal {
     }
 }
 
-/// The value stands after the closing brace, because a path may hold an equals sign itself.
+/// The value stands after the closing brace, because a path may hold an equals sign itself. As with
+/// kubectl, a path needs neither braces nor the first dot.
 fn jsonpath_goal(text: &str, rest: &str) -> Result<Goal, String> {
+    let form = || "say jsonpath={PATH} or jsonpath={PATH}=VALUE".to_owned();
     let (path, value) = match rest.rfind('}').map(|brace| rest.split_at(brace + 1)) {
         Some((path, "")) => (path, None),
-        Some((path, value)) => (path, value.strip_prefix('=')),
+        Some((path, value)) => (path, Some(value.strip_prefix('=').ok_or_else(form)?)),
         None => match rest.split_once('=') {
             Some((path, value)) => (path, Some(value)),
             None => (rest, None),
         },
     };
-    let template: Template = match path.parse() {
-        Ok(template) => template,
-        Err(error) => return Err(format!("{error}")),
-    };
+    if path.is_empty() {
+        return Err(form());
+    }
+    if value == Some("") {
+        return Err("no value stands after the equals sign; without it, any value will do".into());
+    }
+    let template = if path.contains('{') { path.parse() } else { jsonpath::field(path) };
+    let template: Template = template.map_err(|error| error.to_string())?;
+    if !template.has_path() {
+        return Err(format!("{path:?} names no field; {}", form()));
+    }
     Ok(Goal::JsonPath { text: text.to_owned(), template, value: value.map(str::to_owned) })
 }
 
@@ -284,6 +317,7 @@ mod tests {
             ("jsonpath={.status.phase}=Down", &ready, false),
             ("jsonpath={.status.absent}", &ready, false),
             ("jsonpath=.status.phase=Up", &ready, true),
+            ("jsonpath=status.phase=Up", &ready, true),
             ("jsonpath={.status.conditions[?(@.type=='Ready')].status}=True", &ready, true),
         ];
         for (goal, object, is_met) in table {
@@ -297,7 +331,19 @@ mod tests {
 
     #[test]
     fn what_is_no_goal_is_refused() {
-        for text in ["", "ready", "condition=", "condition=Ready=", "jsonpath={.a", "phase=Up"] {
+        for text in [
+            "",
+            "ready",
+            "condition=",
+            "condition=Ready=",
+            "jsonpath={.a",
+            "phase=Up",
+            "jsonpath=",
+            "jsonpath={.a}=",
+            "jsonpath=.a=",
+            "jsonpath={.a}b=c",
+            "jsonpath={'text'}=text",
+        ] {
             assert!(text.parse::<Goal>().is_err(), "{text}");
         }
     }

@@ -52,6 +52,7 @@ impl FromStr for Format {
             Err(error) => Err(error.to_string()),
         };
         match text.split_once('=') {
+            Some((form, "")) => return Err(format!("nothing stands after {form}=")),
             Some(("jsonpath", template)) => return jsonpath(template),
             Some(("jsonpath-file", path)) => {
                 return jsonpath(contents(path)?.trim_end_matches('\n'));
@@ -93,8 +94,11 @@ impl FromStr for Format {
 fn contents(path: &str) -> Result<String, String> {
     let mut text = String::new();
     let read = std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_TEMPLATE_BYTES).read_to_string(&mut text));
+        .and_then(|file| file.take(MAX_TEMPLATE_BYTES + 1).read_to_string(&mut text));
     match read {
+        Ok(bytes) if bytes as u64 > MAX_TEMPLATE_BYTES => {
+            Err(format!("{path} is larger than {MAX_TEMPLATE_BYTES} bytes"))
+        }
         Ok(_) => Ok(text),
         Err(error) => Err(format!("cannot read {path}: {error}")),
     }
@@ -142,6 +146,12 @@ mod tests {
         assert!(matches!("custom-columns=N:.kind".parse(), Ok(Format::Custom(_))));
         let error = "custom-colums=N:.kind".parse::<Format>().unwrap_err();
         assert!(error.ends_with("did you mean custom-columns?"), "{error}");
+        for form in ["jsonpath", "jsonpath-file", "custom-columns", "custom-columns-file"] {
+            let error = format!("{form}=").parse::<Format>().unwrap_err();
+            assert_eq!(error, format!("nothing stands after {form}="));
+        }
+        let error = "jsonpath-file=/dev/zero".parse::<Format>().unwrap_err();
+        assert_eq!(error, "/dev/zero is larger than 1048576 bytes");
         let error = "jsonpath-file=/nowhere/at/all".parse::<Format>().unwrap_err();
         assert!(error.starts_with("cannot read /nowhere/at/all: "), "{error}");
         let error = "jsn".parse::<Format>().unwrap_err();

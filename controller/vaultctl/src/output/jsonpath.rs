@@ -5,12 +5,14 @@
 //! dot in a name is escaped by a backslash. They are rewritten into the standard's form. What stands
 //! between `{range PATH}` and `{end}` is filled in for each value of the path.
 
-use std::fmt;
+mod paths;
+
 use std::iter::Peekable;
 use std::str::{Chars, FromStr};
 
 use serde_json::Value;
-use serde_json_path::JsonPath;
+
+use self::paths::{Paths, quoted};
 
 /// No document is nested deeper than this in any sensible way, and reading a template must not
 /// exhaust the stack.
@@ -48,8 +50,8 @@ pub(crate) enum TemplateError {
 #[derive(Clone, Debug)]
 enum Piece {
     Text(String),
-    Path(JsonPath),
-    Range(JsonPath, Vec<Self>),
+    Path(Paths),
+    Range(Paths, Vec<Self>),
 }
 
 impl Template {
@@ -66,10 +68,15 @@ impl Template {
         let mut values = Vec::new();
         for piece in &self.0 {
             if let Piece::Path(path) = piece {
-                values.extend(path.query(document).all());
+                values.extend(path.query(document));
             }
         }
         values
+    }
+
+    /// Whether there is a path at all, and not only text.
+    pub(crate) fn has_path(&self) -> bool {
+        self.0.iter().any(|piece| !matches!(piece, Piece::Text(_)))
     }
 
     /// Whether any path leads to a value.
@@ -87,7 +94,7 @@ impl Template {
 /// It is no path.
 pub(crate) fn field(text: &str) -> Result<Template, TemplateError> {
     let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
-    Ok(Template(vec![path(inner.trim())?]))
+    Ok(Template(vec![Piece::Path(inner.trim().parse()?)]))
 }
 
 fn fill(pieces: &[Piece], document: &Value, text: &mut String) {
@@ -96,11 +103,11 @@ fn fill(pieces: &[Piece], document: &Value, text: &mut String) {
             Piece::Text(plain) => text.push_str(plain),
             Piece::Path(path) => {
                 let found = path.query(document);
-                let values: Vec<String> = found.iter().map(|value| plain(value)).collect();
+                let values: Vec<String> = found.into_iter().map(plain).collect();
                 text.push_str(&values.join(" "));
             }
             Piece::Range(path, inner) => {
-                for value in path.query(document).iter() {
+                for value in path.query(document) {
                     fill(inner, value, text);
                 }
             }
@@ -113,7 +120,7 @@ impl FromStr for Template {
 
     fn from_str(text: &str) -> Result<Self, TemplateError> {
         if !text.contains('{') && text.starts_with(['.', '$', '[', '@']) {
-            return Ok(Self(vec![path(text)?]));
+            return Ok(Self(vec![Piece::Path(text.parse()?)]));
         }
         pieces(&mut text.chars().peekable(), 0).map(Self)
     }
@@ -139,9 +146,7 @@ fn pieces(letters: &mut Peekable<Chars<'_>>, depth: usize) -> Result<Vec<Piece>,
             None if inside == "end" => return Err(TemplateError::End),
             None if inside == "range" => return Err(TemplateError::Range),
             Some(("range", over)) => {
-                let Piece::Path(over) = path(over.trim())? else {
-                    return Err(TemplateError::Range);
-                };
+                let over = over.trim().parse()?;
                 pieces.push(Piece::Range(over, self::pieces(letters, depth + 1)?));
             }
             _ => pieces.push(expression(&inside)?),
@@ -176,30 +181,12 @@ fn braced(letters: &mut Peekable<Chars<'_>>) -> Result<String, TemplateError> {
     Err(TemplateError::Open('{'))
 }
 
-/// Copies a quoted text with its quotes; the opening one has been read.
-fn quoted(
-    quote: char,
-    letters: &mut Peekable<Chars<'_>>,
-    into: &mut String,
-) -> Result<(), TemplateError> {
-    into.push(quote);
-    while let Some(letter) = letters.next() {
-        into.push(letter);
-        if letter == '\\' {
-            into.extend(letters.next());
-        } else if letter == quote {
-            return Ok(());
-        }
-    }
-    Err(TemplateError::Open(quote))
-}
-
 fn expression(text: &str) -> Result<Piece, TemplateError> {
     if let Some(quote) = text.chars().next().filter(|first| matches!(first, '"' | '\'')) {
         let inner = text[1..].strip_suffix(quote).ok_or(TemplateError::Open(quote))?;
         return Ok(Piece::Text(unescaped(inner)));
     }
-    path(text)
+    Ok(Piece::Path(text.parse()?))
 }
 
 fn unescaped(text: &str) -> String {
@@ -217,100 +204,6 @@ fn unescaped(text: &str) -> String {
         }
     }
     plain
-}
-
-fn path(text: &str) -> Result<Piece, TemplateError> {
-    let mut letters = text.chars().peekable();
-    let mut standard = String::from("$");
-    if letters.peek().is_some_and(|first| matches!(first, '$' | '@')) {
-        letters.next();
-    } else if letters.peek().is_some_and(|&first| is_name(first)) {
-        // `{kind}` means `{.kind}`.
-        member(&name(&mut letters), &mut standard);
-    }
-    segments(&mut letters, &mut standard)?;
-    let error = |message: &dyn fmt::Display| TemplateError::Path {
-        path: text.to_owned(),
-        message: message.to_string(),
-    };
-    if let Some(rest) = letters.peek() {
-        return Err(error(&format!("{rest:?} is not expected")));
-    }
-    JsonPath::parse(&standard).map(Piece::Path).map_err(|problem| error(&problem))
-}
-
-/// Rewrites `.name`, `..name`, `.*` and `[…]` for as long as they follow one another.
-fn segments(letters: &mut Peekable<Chars<'_>>, into: &mut String) -> Result<(), TemplateError> {
-    loop {
-        match letters.peek() {
-            Some('.') => {
-                letters.next();
-                if letters.next_if_eq(&'.').is_some() {
-                    into.push_str("..");
-                }
-                if letters.next_if_eq(&'*').is_some() {
-                    into.push_str("[*]");
-                } else if letters.peek().is_some_and(|&next| is_name(next)) {
-                    member(&name(letters), into);
-                } else if letters.peek().is_some_and(|&next| next != '[') {
-                    into.push('.');
-                }
-            }
-            Some('[') => {
-                letters.next();
-                bracketed(letters, into)?;
-            }
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// Copies what stands in brackets; the paths in a filter are rewritten as well.
-fn bracketed(letters: &mut Peekable<Chars<'_>>, into: &mut String) -> Result<(), TemplateError> {
-    into.push('[');
-    while let Some(letter) = letters.next() {
-        match letter {
-            ']' => {
-                into.push(']');
-                return Ok(());
-            }
-            '"' | '\'' => quoted(letter, letters, into)?,
-            '@' | '$' => {
-                into.push(letter);
-                segments(letters, into)?;
-            }
-            _ => into.push(letter),
-        }
-    }
-    Err(TemplateError::Open('['))
-}
-
-fn name(letters: &mut Peekable<Chars<'_>>) -> String {
-    let mut name = String::new();
-    while let Some(letter) = letters.next_if(|&letter| is_name(letter)) {
-        // A backslash makes the next letter part of the name.
-        if letter == '\\' {
-            name.extend(letters.next());
-        } else {
-            name.push(letter);
-        }
-    }
-    name
-}
-
-fn is_name(letter: char) -> bool {
-    letter.is_alphanumeric() || matches!(letter, '-' | '_' | '\\' | '/')
-}
-
-fn member(name: &str, into: &mut String) {
-    into.push_str("['");
-    for letter in name.chars() {
-        if matches!(letter, '\'' | '\\') {
-            into.push('\\');
-        }
-        into.push(letter);
-    }
-    into.push_str("']");
 }
 
 #[cfg(test)]
@@ -357,6 +250,12 @@ mod tests {
             ("{.items[0].metadata.labels.app\\.example\\.com/part}", "box"),
             ("{.items[0].metadata.labels['app.example.com/part']}", "box"),
             ("{.items[0].metadata.labels[\"tier\"]}", "pro"),
+            ("{.items[0].metadata.labels['app\\.example\\.com/part']}", "box"),
+            ("{.items[*]['metadata.name', 'spec.count']}", "acme umbra 2"),
+            ("{.items[0].metadata.labels['my-key','tier']}", "dash pro"),
+            ("{.items[*]['metadata','absent'].name}", "acme umbra"),
+            ("{.items[?(@.metadata.labels['my-key']=='dash')].metadata.name}", "acme"),
+            ("{..['name']}", "acme umbra"),
             ("{.items[0].spec.count} {.items[0].spec.on}", "2 true"),
             ("{.items[0].spec}", r#"{"count":2,"on":true}"#),
             ("{.items[0].status.conditions[?(@.type==\"Ready\")].status}", "True"),
@@ -397,6 +296,8 @@ mod tests {
             "{.}x{.a[?]}",
             "{.a..}",
             "{}{.a[}",
+            "{.a['b','c]}",
+            "{.a['b',]}",
         ] {
             assert!(text.parse::<Template>().is_err(), "{text}");
         }
@@ -409,6 +310,7 @@ mod tests {
         assert!(!found("{.items[0].spec.off}"));
         assert!(!found("text"));
         assert!("{range .a}".repeat(100_000).parse::<Template>().is_err());
+        assert!(format!("{{{}}}", "['a.b','c.d']".repeat(100)).parse::<Template>().is_err());
     }
 
     #[test]

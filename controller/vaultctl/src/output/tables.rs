@@ -90,33 +90,6 @@ pub(crate) fn row(
     row
 }
 
-/// A span of time in one or two units, as kubectl tells ages.
-pub(crate) fn age(seconds: i64) -> String {
-    const MINUTE: i64 = 60;
-    const HOUR: i64 = 60 * MINUTE;
-    const DAY: i64 = 24 * HOUR;
-    const YEAR: i64 = 365 * DAY;
-    let two = |large: i64, large_unit: &str, small: i64, small_unit: &str| {
-        let rest = seconds % large / small;
-        match rest {
-            0 => format!("{}{large_unit}", seconds / large),
-            _ => format!("{}{large_unit}{rest}{small_unit}", seconds / large),
-        }
-    };
-    match seconds {
-        // A clock that is a little behind the controller's is no reason to say something odd.
-        ..0 => "0s".to_owned(),
-        _ if seconds < 2 * MINUTE => format!("{seconds}s"),
-        _ if seconds < 10 * MINUTE => two(MINUTE, "m", 1, "s"),
-        _ if seconds < 3 * HOUR => format!("{}m", seconds / MINUTE),
-        _ if seconds < 8 * HOUR => two(HOUR, "h", MINUTE, "m"),
-        _ if seconds < 2 * DAY => format!("{}h", seconds / HOUR),
-        _ if seconds < 8 * DAY => two(DAY, "d", HOUR, "h"),
-        _ if seconds < 2 * YEAR => format!("{}d", seconds / DAY),
-        _ => two(YEAR, "y", DAY, "d"),
-    }
-}
-
 /// Whether a tenant is Ready as it is wanted now, and the word for where it stands.
 pub(crate) fn standing(object: &Object) -> (ConditionStatus, String) {
     let ready = object.condition(condition::READY);
@@ -135,7 +108,7 @@ pub(crate) fn standing(object: &Object) -> (ConditionStatus, String) {
 pub(crate) fn since(instant: Option<&str>, now: Timestamp) -> String {
     instant
         .and_then(|text| text.parse::<Timestamp>().ok())
-        .map(|instant| age(now.as_second() - instant.as_second()))
+        .map(|instant| vault_api::age::age(now.as_second() - instant.as_second()))
         .unwrap_or_default()
 }
 
@@ -154,8 +127,10 @@ fn tenant_row(object: &Object, now: Timestamp) -> Vec<String> {
     let (ready_status, word) = standing(object);
     let status = object.tenant_status().unwrap_or_default();
     let up = ready_machines(&status);
-    let spec_or_status = |pointer: &str, known: Option<String>| {
-        known.or_else(|| object.text(pointer).map(str::to_owned)).unwrap_or_default()
+    // What the controller has not looked at yet is told as it was written.
+    let known_or_written = |known: Option<String>, pointers: &[&str]| {
+        let mut written = pointers.iter().filter_map(|pointer| object.text(pointer));
+        known.or_else(|| written.next().map(str::to_owned)).unwrap_or_default()
     };
     let message = object.condition(condition::READY).map(|ready| ready.message);
     let TenantStatus { source, org, app, volumes, .. } = status;
@@ -164,9 +139,9 @@ fn tenant_row(object: &Object, now: Timestamp) -> Vec<String> {
         condition_text(ready_status).to_owned(),
         word,
         up,
-        spec_or_status("/spec/app", app),
+        known_or_written(app, &["/spec/app", "/spec/app/name"]),
         created(object, now),
-        spec_or_status("/spec/org", org),
+        known_or_written(org, &["/spec/org"]),
         object.text("/spec/class").unwrap_or_default().to_owned(),
         source.unwrap_or_default(),
         volumes.len().to_string(),
@@ -224,7 +199,7 @@ mod tests {
             Object(json!({
                 "apiVersion": "vaultctl.dev/v1", "kind": "Tenant",
                 "metadata": { "name": "going", "deletionTimestamp": "2026-03-01T11:59:59Z" },
-                "spec": {},
+                "spec": { "app": { "name": "shared-app", "shared": true } },
             })),
         ]
     }
@@ -236,7 +211,7 @@ mod tests {
         NAME      READY     STATUS     MACHINES   APP             AGE
         acme      True      AllReady   1/1        acme-7k2m9qxa   4m30s
         changed   Unknown   Pending    0/0        changed-app     3h
-        going     Unknown   Deleting   0/0        -               -
+        going     Unknown   Deleting   0/0        shared-app      -
         ");
     }
 
@@ -281,28 +256,5 @@ mod tests {
         NAME      MACHINES   VOLUMES   AGE
         dev-box   1          0         -
         ");
-    }
-
-    #[test]
-    fn ages_have_the_units_of_kubectl() {
-        let (minute, hour, day) = (60, 3600, 86400);
-        for (seconds, text) in [
-            (-5, "0s"),
-            (0, "0s"),
-            (119, "119s"),
-            (120, "2m"),
-            (599, "9m59s"),
-            (10 * minute, "10m"),
-            (3 * hour - 1, "179m"),
-            (3 * hour + 5 * minute, "3h5m"),
-            (8 * hour, "8h"),
-            (2 * day - 1, "47h"),
-            (2 * day + hour, "2d1h"),
-            (8 * day, "8d"),
-            (730 * day, "2y"),
-            (735 * day, "2y5d"),
-        ] {
-            assert_eq!(age(seconds), text, "{seconds} s");
-        }
     }
 }

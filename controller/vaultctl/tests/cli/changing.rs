@@ -77,6 +77,9 @@ fn annotations_are_free_text() {
     let fake = stocked();
     let set = fake.run(&["annotate", "tenants", "-l", "tier=pro", "owner=Ada, second floor"]);
     assert_eq!(set.stdout, "tenant/acme annotated\ntenant/umbra annotated\n", "{set:?}");
+    // What others wrote there neither breaks a line nor speaks to the terminal.
+    let odd = fake.run(&["annotate", "tenant/umbra", "odd=\u{1b}[31mred\nline", "--list"]);
+    assert!(odd.stdout.ends_with("\nodd= [31mred line\nowner=Ada, second floor\n"), "{odd:?}");
     let dry = fake.run(&["annotate", "tenant/acme", "owner-", "--dry-run", "-o", "json"]);
     let object: Value = serde_json::from_str(&dry.stdout).unwrap();
     assert_eq!(object["metadata"]["annotations"], json!({}));
@@ -214,6 +217,31 @@ fn edit_opens_again_what_is_refused() {
 }
 
 #[test]
+fn edit_keeps_what_was_typed_when_the_editor_or_the_file_fails() {
+    let fake = stocked();
+    // Saved, and then the editor fails; a file that is no text; one that is too large.
+    for (script, said) in [
+        ("sed -i 's/class: dev-box/class: big/' \"$1\"; exit 1", "the editor `sh "),
+        ("printf '\\377' >> \"$1\"", "error: tenant/acme: the edited file is not UTF-8\n"),
+        ("head -c 3000000 /dev/zero | tr '\\0' '#' >> \"$1\"", "the edited file is larger than"),
+        // Refused at first; then the editor is left without saving.
+        (
+            "grep -q 'cannot be read' \"$1\" && exit 1\nsed -i 's/class: dev-box/class: [/' \"$1\"",
+            "the editor `sh ",
+        ),
+    ] {
+        let ended = edit(&fake, &["tenant", "acme"], script);
+        assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{script}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{script}: {ended:?}");
+        let [kept] = &drafts(&fake)[..] else { panic!("{script}: {:?}", drafts(&fake)) };
+        let note = format!("Your changes are kept in {}\n", kept.display());
+        assert!(ended.stderr.contains(&note), "{script}: {ended:?}");
+        std::fs::remove_file(kept).unwrap();
+    }
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+#[test]
 fn edit_keeps_what_could_not_be_written() {
     let fake = stocked();
     fake.world.lock().unwrap().owned_by_file.push("acme".to_owned());
@@ -231,7 +259,8 @@ fn edit_keeps_what_could_not_be_written() {
     // Refused, and then left as it was.
     let name = edit(&fake, &["tenant", "umbra"], "sed -i 's/name: umbra/name: other/' \"$1\"");
     assert_eq!(name.code, 2, "{name:?}");
-    assert!(name.stderr.contains("no valid changes were saved"), "{}", name.stderr);
+    let why = "no valid changes were saved: apiVersion, kind and name cannot be changed\n";
+    assert!(name.stderr.contains(why), "{}", name.stderr);
     assert_eq!(drafts(&fake).len(), 1);
     let taken = edit(&fake, &["tenant", "acme", "--take-ownership"], script);
     assert_eq!(taken.code, 0, "{taken:?}");

@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) reads_until_ready: u32,
     /// How many writes are overtaken by someone else's.
     pub(crate) overtaken: u32,
+    /// Labels that someone else gives to the object just before a deletion arrives, last one first.
+    pub(crate) labels_before_deletion: Vec<Value>,
     /// Names whose writes are refused as owned by a file.
     pub(crate) owned_by_file: Vec<String>,
     /// Events, oldest first; `None` from a controller that serves none.
@@ -342,10 +344,24 @@ async fn remove(
         let message = format!("{} has the file {}.yaml", key.1, key.1);
         return Err(status(409, "Conflict", &message, &[]));
     }
+    let uses = |one: (&(String, String), &Value)| {
+        one.0.0 == "tenants" && key.0 == "tenantclasses" && one.1["spec"]["class"] == *key.1
+    };
+    if world.objects.iter().any(uses) {
+        return Err(status(409, "Conflict", &format!("class {} is used", key.1), &[]));
+    }
     let mut object = world.objects[&key].clone();
-    let wanted = &body["preconditions"]["uid"];
-    if !wanted.is_null() && *wanted != object["metadata"]["uid"] {
-        return Err(status(409, "Conflict", "the uid is another one", &[]));
+    if let Some(labels) = world.labels_before_deletion.pop() {
+        object["metadata"]["labels"] = labels;
+        let before = object.clone();
+        object = world.stamped(object, Some(&before));
+        world.put(key.clone(), object.clone());
+    }
+    for member in ["uid", "resourceVersion"] {
+        let wanted = &body["preconditions"][member];
+        if !wanted.is_null() && *wanted != object["metadata"][member] {
+            return Err(status(409, "Conflict", &format!("the {member} is another one"), &[]));
+        }
     }
     if body.get("dryRun").is_some() {
         return Ok(Json(object).into_response());

@@ -129,3 +129,28 @@ fn a_bad_document_prunes_nothing() {
         assert_eq!(fake.run(args).code, 2, "{args:?}");
     }
 }
+
+#[test]
+fn what_leaves_the_set_at_the_last_moment_is_not_pruned() {
+    let fake = stocked();
+    let of = |set: &str| json!({ "vaultctl.dev/applied-set": set });
+    fake.world.lock().unwrap().labels_before_deletion = vec![of("test")];
+    let moved = fake.run(&[&PRUNE[..], &["--yes"]].concat());
+    assert_eq!(moved.code, 0, "{moved:?}");
+    assert!(!moved.stdout.contains("pruned"), "{moved:?}");
+    assert!(fake.object("tenants", "d").is_some_and(|one| one["metadata"]["labels"] == of("test")));
+
+    // A write that leaves it in the set only costs another look.
+    let fake = stocked();
+    fake.world.lock().unwrap().labels_before_deletion = vec![of("prod"); 2];
+    let touched = fake.run(&[&PRUNE[..], &["--yes"]].concat());
+    assert_eq!(touched.code, 0, "{touched:?}");
+    assert!(touched.stdout.ends_with("\ntenant/d pruned\n"), "{touched:?}");
+    assert_eq!(fake.writes(), ["DELETE tenants/d"]);
+
+    // Somebody who writes without end is no reason to go on for ever.
+    let fake = stocked();
+    fake.world.lock().unwrap().labels_before_deletion = vec![of("prod"); 50];
+    let endless = fake.run(&[&PRUNE[..], &["--yes"]].concat());
+    assert_eq!((endless.code, fake.writes()), (10, Vec::new()), "{endless:?}");
+}

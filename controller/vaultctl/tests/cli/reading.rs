@@ -76,6 +76,7 @@ fn usage_errors_end_with_2() {
         &["get", "tenants", "-l", "a b"],
         &["get", "tenant", "acme", "-l", "tier=pro"],
         &["wait", "tenants"],
+        &["wait", "tenants", "-l", ""],
         &["wait", "tenant/acme", "--for", "phase"],
         &["wait", "tenant/acme", "--timeout", "soon"],
         &["diff"],
@@ -85,6 +86,14 @@ fn usage_errors_end_with_2() {
         &["frobnicate"],
         &["get", "tenants", "--context", "nowhere"],
         &["get", "tenants", "--context-file", "absent.yaml"],
+        &["get", "tenants", "--context-file="],
+        &["get", "tenants", "-o", "jsonpath="],
+        &["events", "--for", "acme"],
+        &["delete", "event", "acme.1", "--yes"],
+        &["label", "event", "acme.1", "a=b"],
+        &["annotate", "events", "--all", "a=b"],
+        &["patch", "event", "acme.1", "-p", "{}"],
+        &["edit", "event", "acme.1"],
     ] {
         let ended = fake.run(args);
         assert_eq!(ended.code, 2, "{args:?}: {}", ended.stderr);
@@ -138,9 +147,59 @@ fn wait_waits_for_the_condition() {
         "{}",
         all.stderr
     );
+    // One that is not as wanted does not keep the others from being looked at.
+    let some = fake.run(&["wait", "tenant", "umbra", "nobody", "acme", "--timeout=0"]);
+    assert_eq!((some.code, some.stdout.as_str()), (5, "tenant/acme condition met\n"), "{some:?}");
+    assert!(some.stderr.contains("on tenant/umbra: "), "{some:?}");
+    assert!(some.stderr.contains("error: tenant/nobody not found\n"), "{some:?}");
+    let away = fake.run(&["wait", "tenant", "acme", "umbra", "--context", "nobody"]);
+    assert_eq!((away.code, away.stderr.matches("cannot reach").count()), (6, 1), "{away:?}");
     assert_eq!(fake.run(&["wait", "tenant/nobody"]).code, 4);
     assert_eq!(fake.run(&["wait", "--for=delete", "tenant/nobody"]).code, 0);
     assert_eq!(fake.run(&["wait", "--for=create", "tenant/nobody", "--timeout=0"]).code, 5);
+}
+
+#[test]
+fn a_hint_names_what_the_command_has() {
+    let fake = stocked();
+    for args in [&["patch", "tenants", "-p", "{}"][..], &["edit", "tenants"]] {
+        let ended = fake.run(args);
+        let said = "error: no object is named\nhint: say TYPE NAME or TYPE/NAME\n";
+        assert_eq!((ended.code, ended.stderr.as_str()), (2, said), "{args:?}");
+    }
+    fake.world.lock().unwrap().owned_by_file.push("acme".to_owned());
+    let manifest =
+        "apiVersion: vaultctl.dev/v1\nkind: Tenant\nmetadata: { name: acme }\nspec: {}\n";
+    let owned = fake.run_with_input(&["replace", "-f", "-"], manifest);
+    assert_eq!(owned.code, 3, "{owned:?}");
+    assert!(owned.stderr.ends_with(", or pass --take-ownership\n"), "{owned:?}");
+}
+
+#[test]
+fn a_slip_in_an_exec_is_not_taken_for_a_code_of_the_command() {
+    let fake = stocked();
+    for args in [
+        &["exec"][..],
+        &["exec", "acme"],
+        &["exec", "--frobnicate", "acme", "--", "true"],
+        &["--color", "never", "exec", "acme", "--connect-timeout", "soon", "--", "true"],
+    ] {
+        let ended = fake.run(args);
+        assert_eq!((ended.code, ended.stdout.as_str()), (255, ""), "{args:?}: {ended:?}");
+        assert!(ended.stderr.starts_with("error: "), "{args:?}: {ended:?}");
+    }
+    let help = fake.run(&["exec", "--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{help:?}");
+    assert_eq!(fake.run(&["get", "exec", "--frobnicate"]).code, 2);
+}
+
+#[test]
+fn an_empty_vaultctl_config_is_one_that_is_not_set() {
+    let fake = stocked();
+    let ended = fake.run_with(&["get", "tenants", "-o", "name"], &[("VAULTCTL_CONFIG", "")], "");
+    assert_eq!((ended.code, ended.stdout.lines().count()), (0, 2), "{ended:?}");
+    let view = fake.run_with(&["config", "view"], &[("VAULTCTL_CONFIG", "")], "");
+    assert!(view.stderr.contains("./.vaultctl/config.yaml (by being there)"), "{view:?}");
 }
 
 #[test]

@@ -56,6 +56,22 @@ fn what_happened_can_be_told_with_each_object() {
 }
 
 #[test]
+fn what_changes_from_now_on_has_a_header_as_well() {
+    let fake = stocked();
+    let mut watch = fake.begin(&["get", "tenants", "--watch-only"]);
+    fake.until_watching(1);
+    fake.store("tenants", tenant("umbra", "pro"));
+    assert!(watch.line().starts_with("NAME    READY     STATUS "));
+    assert!(watch.line().starts_with("umbra   Unknown   Pending "));
+    watch.stop();
+    let mut watch = fake.begin(&["get", "tenants", "--watch-only", "-o", "yaml"]);
+    fake.until_watching(2);
+    fake.store("tenants", tenant("globex", "pro"));
+    assert_eq!(watch.line(), "apiVersion: vaultctl.dev/v1");
+    watch.stop();
+}
+
+#[test]
 fn selectors_and_names_are_watched_alone() {
     let fake = stocked();
     let mut selected = fake.begin(&["get", "tn", "-l", "tier=free", "-w", "-o", "name"]);

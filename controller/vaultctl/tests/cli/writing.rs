@@ -240,3 +240,49 @@ fn delete_of_some_is_partly() {
     assert!(owned.stderr.contains("has the file acme.yaml"), "{}", owned.stderr);
     assert_eq!(fake.run(&["delete", "tenant/acme", "tenantclass/dev-box", "--yes"]).code, 10);
 }
+
+#[test]
+fn delete_takes_all_of_a_type_or_those_with_labels() {
+    let fake = Fake::start();
+    let kinds = [
+        ("tenants", "Tenant", "a", "trial"),
+        ("tenants", "Tenant", "b", "trial"),
+        ("tenants", "Tenant", "c", "pro"),
+        ("tenantclasses", "TenantClass", "k", "trial"),
+    ];
+    for (resource, kind, name, tier) in kinds {
+        fake.store(
+            resource,
+            json!({ "apiVersion": "vaultctl.dev/v1", "kind": kind,
+            "metadata": { "name": name, "labels": { "tier": tier } }, "spec": { "class": "k" } }),
+        );
+    }
+    // A variable that is not set must not mean everything.
+    for args in [
+        &["delete", "tenants", "-l", "", "--yes"][..],
+        &["delete", "tenants", "-l", " ", "--yes"],
+        &["delete", "tenant", "a", "--all", "--yes"],
+        &["delete", "tenant", "a", "-l", "tier=trial", "--yes"],
+        &["delete", "tenants", "--all", "-l", "tier=trial", "--yes"],
+        &["delete", "-f", "all.yaml", "--all", "--yes"],
+        &["delete", "events", "--all", "--yes"],
+        &["delete", "tenants", "--all"],
+    ] {
+        let ended = fake.run(args);
+        assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{args:?}: {ended:?}");
+    }
+    assert_eq!(fake.writes(), Vec::<String>::new());
+    let dry = fake.run(&["delete", "tenants", "-l", "tier=trial", "--dry-run=server"]);
+    let lines = "tenant/a deleted (server dry run)\ntenant/b deleted (server dry run)\n";
+    assert_eq!((dry.code, dry.stdout.as_str()), (0, lines), "{dry:?}");
+    let some = fake.run(&["delete", "tenants", "-l", "tier=trial", "--yes"]);
+    assert_eq!(some.stdout, "tenant/a deleted\ntenant/b deleted\n", "{some:?}");
+    let none = fake.run(&["delete", "tenants", "-l", "tier=trial", "--yes"]);
+    assert_eq!((none.code, none.stdout.as_str()), (0, ""), "{none:?}");
+    assert!(none.stderr.contains("nothing was deleted"), "{none:?}");
+    // The class is in use until its last tenant is gone.
+    fake.world.lock().unwrap().reads_until_gone = 2;
+    let all = fake.run(&["delete", "all", "--all", "--yes"]);
+    assert_eq!((all.code, all.stderr.as_str()), (0, ""), "{all:?}");
+    assert_eq!(all.stdout, "tenant/c deleted\ntenantclass/k deleted\n", "{all:?}");
+}

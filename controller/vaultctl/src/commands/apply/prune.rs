@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use vault_api::names::check_label_value;
 
+use super::{WRITE_ATTEMPTS, version};
 use crate::client::{CHUNK_SIZE, Client, Selection};
 use crate::commands::{DryRun, failed};
 use crate::error::{Exit, Failure, Tally};
@@ -165,16 +166,34 @@ async fn one(
     if dry_run == DryRun::Client {
         return Ok(true);
     }
-    let uid = shown.text("/metadata/uid");
-    let Some(live) = client.find(reference).await? else { return Ok(false) };
-    if !is_member(&live, set) || live.text("/metadata/uid") != uid {
-        return Ok(false);
+    let mut tries = WRITE_ATTEMPTS;
+    loop {
+        let Some(live) = client.find(reference).await? else { return Ok(false) };
+        if !is_member(&live, set) || !is_same_tenant(&live, shown) {
+            return Ok(false);
+        }
+        tries -= 1;
+        match client.delete(reference, Some(&live), dry_run == DryRun::Server).await {
+            Ok(_) => return Ok(true),
+            Err(error) if error.code() == Some(404) => return Ok(false),
+            // Someone wrote between our look and our deletion: the controller its status, or a
+            // person who moved the tenant out of the set. Only another look can tell.
+            Err(error) if error.code() == Some(409) && tries > 0 => {
+                let newer = client.find(reference).await?;
+                if version(newer.as_ref()) == version(Some(&live)) {
+                    return Err(error.into());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    match client.delete(reference, uid, dry_run == DryRun::Server).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.code() == Some(404) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+}
+
+/// Whether these are states of one tenant. The uid follows from the name, so a tenant that was
+/// created anew meanwhile is known by when that was.
+fn is_same_tenant(live: &Object, shown: &Object) -> bool {
+    let same = |pointer| live.text(pointer) == shown.text(pointer);
+    same("/metadata/uid") && same("/metadata/creationTimestamp")
 }
 
 /// Whether a tenant is of the set, was applied through the API, and is not going already.

@@ -19,6 +19,8 @@ const HEADER: &str = "\
 /// else's business.
 pub(super) struct Draft {
     file: NamedTempFile,
+    /// What the editor was given.
+    written: Vec<u8>,
 }
 
 impl Draft {
@@ -27,19 +29,20 @@ impl Draft {
         // The library makes the file with mode 0600.
         let mut file =
             tempfile::Builder::new().prefix("vaultctl-edit-").suffix(suffix).tempfile()?;
-        file.write_all(HEADER.as_bytes())?;
+        let mut written = HEADER.as_bytes().to_vec();
         for reason in reasons {
             for (index, line) in reason.lines().enumerate() {
                 let mark = if index == 0 { "*" } else { " " };
-                writeln!(file, "# {mark} {line}")?;
+                writeln!(written, "# {mark} {line}")?;
             }
         }
         if !reasons.is_empty() {
-            writeln!(file, "#")?;
+            writeln!(written, "#")?;
         }
-        file.write_all(text.as_bytes())?;
+        written.extend_from_slice(text.as_bytes());
+        file.write_all(&written)?;
         file.flush()?;
-        Ok(Self { file })
+        Ok(Self { file, written })
     }
 
     /// Opens it in an editor, which may be a command with arguments, and waits for its end.
@@ -60,15 +63,28 @@ impl Draft {
     }
 
     /// What is in it now: by its path, because editors replace files.
-    pub(super) fn read(&self) -> io::Result<String> {
-        let mut text = String::new();
-        let limit = MANIFEST_BYTES_MAX as u64 + 1;
-        std::fs::File::open(self.file.path())?.take(limit).read_to_string(&mut text)?;
-        if text.len() > MANIFEST_BYTES_MAX {
+    pub(super) fn read(&self) -> anyhow::Result<String> {
+        let bytes = self.bytes()?;
+        if bytes.len() > MANIFEST_BYTES_MAX {
             let message = format!("the edited file is larger than {MANIFEST_BYTES_MAX} bytes");
-            return Err(io::Error::other(message));
+            return Err(Failure::new(Exit::BadInput, message).into());
         }
-        Ok(text)
+        String::from_utf8(bytes)
+            .map_err(|_| Failure::new(Exit::BadInput, "the edited file is not UTF-8").into())
+    }
+
+    /// Whether there is something in the file that is nowhere else: it has been changed, or, with
+    /// `was_edited`, it had been before it was opened this time.
+    pub(super) fn is_worth_keeping(&self, was_edited: bool) -> bool {
+        was_edited || self.bytes().is_ok_and(|bytes| bytes != self.written)
+    }
+
+    /// One byte more than is allowed at most.
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let limit = MANIFEST_BYTES_MAX as u64 + 1;
+        std::fs::File::open(self.file.path())?.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Leaves the file where it is, and says where.

@@ -56,9 +56,8 @@ pub(super) async fn run(
         }
         let Some(news) = known.take(change, resource, output)? else { continue };
         for (event, objects) in news {
-            let text = stream.text(event, &objects, clock::now())?;
             if !is_silent {
-                output.text(&text)?;
+                output.text(&stream.text(event, &objects, clock::now())?)?;
             }
         }
         is_silent = false;
