@@ -308,6 +308,7 @@ impl World {
         self.readdress(now);
         self.release_claims_of_the_gone(now);
         self.copy_again();
+        self.remove_again();
         let ids: Vec<String> = self.machines.iter().map(|machine| machine.id.clone()).collect();
         for id in ids {
             let Some(Machine { state, process, .. }) = self.machines.row(&id).cloned() else {
