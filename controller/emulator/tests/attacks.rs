@@ -2,6 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use vault_emulator::EmulatorConfig;
 
 #[path = "support/platform.rs"]
 mod support;
@@ -95,5 +96,30 @@ async fn unset_members_are_null_and_hostnames_have_no_case() {
     let (status, shown) = platform.get(path).await;
     assert_eq!((status, &shown["hostname"]), (StatusCode::OK, &json!("web.example.com")));
     assert_eq!(platform.call(Method::DELETE, path, None).await.0, StatusCode::NO_CONTENT);
+    platform.emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn nobody_uses_up_the_limits_of_an_app_that_is_not_theirs() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let limited = EmulatorConfig { rate_limits: true, ..support::config(directory.path()) };
+    let mut platform = start(limited).await;
+    platform.app("web").await;
+    let id = platform.machine("web", "one").await;
+    let owner = platform.token.clone();
+    let stranger = platform.emulator.org_token("other").expect("a token");
+    platform.token = format!("Bearer {stranger}");
+    let paths = ["/v1/apps/web/machines".to_owned(), format!("/v1/apps/web/machines/{id}/events")];
+    for path in paths.iter().cycle().take(12) {
+        let refused = (StatusCode::FORBIDDEN, error("unauthorized"));
+        assert_eq!(platform.get(path).await, refused, "{path}");
+    }
+    // Nor is a stranger told what is wrong with a request.
+    let (status, _) = platform.post("/v1/apps/web/certificates/custom", json!({})).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    platform.token = owner;
+    for path in &paths {
+        assert_eq!(platform.get(path).await.0, StatusCode::OK, "{path}");
+    }
     platform.emulator.shutdown().await;
 }
