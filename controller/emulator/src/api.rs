@@ -31,7 +31,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{DefaultBodyLimit, RawPathParams, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -245,8 +246,14 @@ impl Caller {
     }
 }
 
-/// Every route of `/v1` has the same way in: a known token.
-async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+/// Every route of `/v1` has the same way in: a known token, which opens the app if one is named. What
+/// comes after, limits among it, is for those who may use the app, so that nobody uses up another's.
+async fn authenticate(
+    State(api): State<Api>,
+    names: Result<RawPathParams, RawPathParamsRejection>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let caller = header.map(|header| api.caller(header));
     let caller = match caller.unwrap_or(Ok(None)) {
@@ -254,6 +261,16 @@ async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) 
         Ok(None) => return ApiError::Unauthenticated.into_response(),
         Err(error) => return error.into_response(),
     };
+    // A path that is no text names no app; its handler says what is wrong with it.
+    let app = names.ok().and_then(|names| {
+        let mut named = names.iter().filter(|(name, _)| *name == "app");
+        named.next().map(|(_, app)| app.to_owned())
+    });
+    if let Some(Err(error)) = app.map(|app| api.read_app(&caller, &app, |_, _| Ok(())))
+        && matches!(error, ApiError::Engine(EngineError::Refused(Refusal::Unauthorized)))
+    {
+        return error.into_response();
+    }
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

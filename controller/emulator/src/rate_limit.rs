@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-/// Buckets are swept when there are this many; a full bucket is the same as none.
+/// Buckets are swept when there are this many at least; a full bucket is the same as none.
 const SWEEP_AT: usize = 20_000;
+/// How much of an identifier counts, in characters: names of apps and ids of machines have fewer, and
+/// a path may have thousands, each kept in a bucket.
+const IDENTIFIER_CHARS_MAX: usize = 64;
 
 /// What is limited, each on its own. Organization-wide lists are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,21 +125,32 @@ impl Bucket {
 }
 
 /// All buckets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RateLimiter {
     buckets: HashMap<(Action, String), Bucket>,
+    /// The next sweep is due at this many buckets.
+    sweep_at: usize,
+}
+
+impl Default for RateLimiter {
+    fn default() -> Self {
+        Self { buckets: HashMap::new(), sweep_at: SWEEP_AT }
+    }
 }
 
 impl RateLimiter {
     /// Takes one request from its bucket; false if the bucket is empty.
     pub fn admit(&mut self, now: Timestamp, action: Action, identifier: &str) -> bool {
-        if self.buckets.len() >= SWEEP_AT {
+        if self.buckets.len() >= self.sweep_at {
             self.buckets.retain(|(action, _), bucket| {
                 bucket.refilled(*action, now).left < f64::from(action.rate().1)
             });
+            // Twice what is in use, or thousands of busy machines would have each call sweep.
+            self.sweep_at = SWEEP_AT.max(2 * self.buckets.len());
         }
+        let identifier: String = identifier.chars().take(IDENTIFIER_CHARS_MAX).collect();
         let full = Bucket { left: f64::from(action.rate().1), at: now };
-        let bucket = self.buckets.entry((action, identifier.to_owned())).or_insert(full);
+        let bucket = self.buckets.entry((action, identifier)).or_insert(full);
         *bucket = bucket.refilled(action, now);
         let admitted = bucket.left >= 1.0;
         if admitted {
@@ -193,7 +207,24 @@ mod tests {
         for number in 0..SWEEP_AT {
             limiter.admit(at(0), Action::CreateApp, &number.to_string());
         }
-        limiter.admit(at(10_000), Action::CreateApp, "last");
+        // All are in use, so the next sweep is put off.
+        limiter.admit(at(0), Action::CreateApp, "busy");
+        assert_eq!((limiter.buckets.len(), limiter.sweep_at), (SWEEP_AT + 1, 2 * SWEEP_AT));
+        for number in 0..SWEEP_AT {
+            limiter.admit(at(10_000), Action::ReadApp, &number.to_string());
+        }
+        assert_eq!(limiter.buckets.len(), SWEEP_AT, "what was full again is gone");
+        assert_eq!(limiter.sweep_at, 2 * (SWEEP_AT - 1), "and the sweeps follow what is in use");
+    }
+
+    #[test]
+    fn of_long_identifiers_only_the_beginning_is_kept() {
+        let mut limiter = RateLimiter::default();
+        let long = "ü".repeat(IDENTIFIER_CHARS_MAX);
+        for end in ["", "x", "y"] {
+            assert!(limiter.admit(at(0), Action::ReadApp, &format!("{long}{end}")));
+        }
+        assert!(!limiter.admit(at(0), Action::ReadApp, &format!("{long}z")));
         assert_eq!(limiter.buckets.len(), 1);
     }
 }

@@ -233,12 +233,19 @@ async fn a_machine_proves_which_one_it_is() {
     let fd = std::os::fd::AsRawFd::as_raw_fd(&opened);
     let short = Path::new("/proc/self/fd").join(fd.to_string()).join("api");
     let crowded = short.clone();
+    let machines = [&id, &other].map(|id| format!("/v1/apps/web/machines/{id}/suspend"));
     let asked = tokio::task::spawn_blocking(move || {
         a_socket_has_room_for_few(&crowded);
-        ask(&short, "POST", "/v1/tokens/oidc", "", r#"{"aud":"again","aws_principal_tags":true}"#)
+        let body = r#"{"aud":"again","aws_principal_tags":true}"#;
+        let token = ask(&short, "POST", "/v1/tokens/oidc", "", body).expect("an answer");
+        let [others, own] =
+            machines.map(|path| ask(&short, "POST", &path, "", "").expect("an answer"));
+        (token, others, own)
     });
-    let (status, token) = asked.await.expect("joined").expect("an answer");
-    assert_eq!(status, 200);
+    let ((status, token), others, own) = asked.await.expect("joined");
+    assert_eq!((status, others.0), (200, 403), "no machine puts another one to sleep");
+    assert_eq!(own, (200, r#"{"ok":true}"#.to_owned()));
+    platform.wait("web", &other, "suspended").await;
     let claims = verified(&platform, &token, "again").await;
     assert_eq!(claims["machine_id"], json!(other));
     let tags = &claims["https://aws.amazon.com/tags"]["principal_tags"];

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::extract::{AppPath, Body, Parameters};
+use super::extract::{AppPath, Body, Parameters, Path};
 use super::requests::{CreateApp, CreateDeployToken};
 use super::{Api, wire};
 use crate::api::error::ApiError;

@@ -1,6 +1,6 @@
 //! `/v1/apps/{app}/certificates`
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use http::StatusCode;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{AppPath, Body, Parameters};
+use super::extract::{AppPath, Body, Parameters, Path};
 use super::requests::AddCertificate;
 use crate::api::error::ApiError;
 use crate::engine::EngineError;
@@ -123,9 +123,7 @@ async fn show(
     Path(HostPath { app, hostname }): Path<HostPath>,
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::ReadBelongings, &app)?;
-    api.read_app(&caller, &app, |world, _| {
-        Ok(Json(detail(world.belonging(&app, Kind::Certificate, &hostname)?)))
-    })
+    api.read_app(&caller, &app, |world, _| Ok(Json(detail(world.certificate(&app, &hostname)?))))
 }
 
 /// Looks again, and finds the same: no DNS is asked.
@@ -136,7 +134,7 @@ async fn check(
 ) -> Result<Json<Value>, ApiError> {
     api.admit(Action::WriteBelongings, &app)?;
     api.read_app(&caller, &app, |world, _| {
-        let mut body = detail(world.belonging(&app, Kind::Certificate, &hostname)?);
+        let mut body = detail(world.certificate(&app, &hostname)?);
         if let Value::Object(members) = &mut body {
             let none = json!({ "a": [], "aaaa": [], "cname": [], "resolved_addresses": [] });
             members.insert("dns_records".to_owned(), none);
@@ -151,9 +149,7 @@ async fn remove(
     Path(HostPath { app, hostname }): Path<HostPath>,
 ) -> Result<StatusCode, ApiError> {
     api.admit(Action::WriteBelongings, &app)?;
-    api.change_app(&caller, &app, |world, _| {
-        world.remove_belonging(&app, Kind::Certificate, &hostname)
-    })?;
+    api.change_app(&caller, &app, |world, _| world.remove_certificate(&app, &hostname))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{Body, MachinePath, Parameters};
+use super::extract::{Body, MachinePath, Parameters, Path};
 use super::requests::Exec;
 use crate::api::error::ApiError;
 use crate::engine::EngineError;

@@ -1,7 +1,7 @@
 //! Extractors: bodies as lenient as the platform takes them, queries, and who calls.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{self, FromRequest, FromRequestParts, Query, Request};
 use http::StatusCode;
 use http::request::Parts;
 use serde::Deserialize;
@@ -10,6 +10,25 @@ use serde_json::{Map, Value};
 
 use crate::api::error::ApiError;
 use crate::tokens::Caller;
+
+/// How deep a body may nest. The parser reads 127 levels and no more, and what is stored lies some
+/// levels deeper in the journal than in its request: it has to be read again from there.
+const DEPTH_MAX: usize = 64;
+
+/// The parts of the path that the route names.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let read = extract::Path::from_request_parts(parts, state).await;
+        let malformed = |rejection: extract::rejection::PathRejection| {
+            ApiError::Malformed(format!("invalid path: {}", rejection.body_text()))
+        };
+        read.map(|extract::Path(names)| Self(names)).map_err(malformed)
+    }
+}
 
 /// A JSON body; an empty one is the same as `{}`, and the content type does not matter.
 pub(super) struct Body<T>(pub(super) T);
@@ -29,7 +48,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let malformed = |error| ApiError::Malformed(format!("invalid request body: {error}"));
         // By way of a map, because a struct would also be read from a JSON array.
         let members: Map<String, Value> = serde_json::from_slice(text).map_err(malformed)?;
+        if members.values().any(|member| is_deeper_than(member, DEPTH_MAX - 1)) {
+            let text = format!("invalid request body: nested over {DEPTH_MAX} levels deep");
+            return Err(ApiError::Malformed(text));
+        }
         T::deserialize(members).map(Self).map_err(malformed)
+    }
+}
+
+/// Whether arrays and objects nest in more levels than these; a bare value has none.
+fn is_deeper_than(value: &Value, levels: usize) -> bool {
+    let Some(below) = levels.checked_sub(1) else {
+        return value.is_array() || value.is_object();
+    };
+    match value {
+        Value::Array(items) => items.iter().any(|item| is_deeper_than(item, below)),
+        Value::Object(members) => members.values().any(|member| is_deeper_than(member, below)),
+        _ => false,
     }
 }
 

@@ -36,8 +36,7 @@ struct Request {
 struct SetSecrets {
     app_id: String,
     secrets: Vec<NamedSecret>,
-    #[serde(default)]
-    replace_all: bool,
+    replace_all: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -106,7 +105,7 @@ fn root_field(api: &Api, caller: &Caller, field: &Selection) -> Result<Value, St
         "unsetSecrets" => {
             let UnsetSecrets { app_id, keys } = argument(field, "input")?;
             let changes = keys.into_iter().map(|key| (key, None)).collect();
-            change_secrets(api, caller, &app_id, changes)
+            change_secrets(api, caller, &app_id, changes, false)
         }
         "allocateIpAddress" => allocate(api, caller, argument(field, "input")?),
         "releaseIpAddress" => release(api, caller, argument(field, "input")?),
@@ -160,26 +159,26 @@ fn platform() -> Value {
 }
 
 fn set_secrets(api: &Api, caller: &Caller, input: SetSecrets) -> Result<Value, String> {
-    let mut changes: BTreeMap<String, Option<SecretValue>> = BTreeMap::new();
-    if input.replace_all {
-        let names = api.read_app(caller, &input.app_id, |world, _| {
-            let secrets = world.secrets(&input.app_id);
-            Ok(secrets.map(|secret| (secret.name.clone(), None)).collect::<Vec<_>>())
-        });
-        changes.extend(names.map_err(|error| said(&error, "Could not find App"))?);
-    }
-    changes.extend(input.secrets.into_iter().map(|secret| (secret.key, Some(secret.value))));
-    change_secrets(api, caller, &input.app_id, changes)
+    let changes = input.secrets.into_iter().map(|secret| (secret.key, Some(secret.value)));
+    let replaces = input.replace_all.unwrap_or_default();
+    change_secrets(api, caller, &input.app_id, changes.collect(), replaces)
 }
 
-/// A change of secrets releases nothing by itself, so there is no release to tell of.
+/// With `replaces`, secrets that are not among the changes go, in the same version. A change of
+/// secrets releases nothing by itself, so there is no release to tell of.
 fn change_secrets(
     api: &Api,
     caller: &Caller,
     app: &str,
-    changes: BTreeMap<String, Option<SecretValue>>,
+    mut changes: BTreeMap<String, Option<SecretValue>>,
+    replaces: bool,
 ) -> Result<Value, String> {
-    let changed = api.change_app(caller, app, |world, now| world.change_secrets(now, app, changes));
+    let changed = api.change_app(caller, app, |world, now| {
+        for secret in world.secrets(app).filter(|_| replaces) {
+            changes.entry(secret.name.clone()).or_insert(None);
+        }
+        world.change_secrets(now, app, changes)
+    });
     changed.map_err(|error| said(&error, "Could not find App"))?;
     Ok(json!({ "release": null }))
 }

@@ -1,6 +1,6 @@
 //! `/v1/apps/{app}/machines/{machine}/lease`
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{Body, MachinePath, Nonce, Parameters};
+use super::extract::{Body, MachinePath, Nonce, Parameters, Path};
 use super::requests::AcquireLease;
 use crate::api::error::ApiError;
 use crate::rate_limit::Action;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{AppPath, Parameters};
+use super::extract::{AppPath, Parameters, Path};
 use crate::api::error::ApiError;
 use crate::rate_limit::Action;
 use crate::runner::{LogLine, MachineRunner};

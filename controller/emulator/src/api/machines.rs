@@ -1,12 +1,12 @@
 //! `/v1/apps/{app}/machines`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{AppPath, Body, MachinePath, Nonce, Parameters};
+use super::extract::{AppPath, Body, MachinePath, Nonce, Parameters, Path};
 use super::lists::{ListQuery, is_true};
 use super::requests::{StopMachine, WriteMachine};
 use super::wire::MachineBody;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{Body, MachinePath};
+use super::extract::{Body, MachinePath, Path};
 use super::requests::{MergeMetadata, SetMetadata};
 use crate::api::error::ApiError;
 use crate::rate_limit::Action;

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::Value;
 
 use super::Api;
+use super::extract::Path;
 use crate::api::error::ApiError;
 use crate::oidc::{IssueError, Issuer};
 

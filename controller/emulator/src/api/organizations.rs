@@ -2,12 +2,12 @@
 //! They have no rate limit.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::Parameters;
+use super::extract::{Parameters, Path};
 use super::lists::{ListQuery, cursor};
 use super::wire::{OrgMachine, VolumeBody};
 use crate::api::error::ApiError;

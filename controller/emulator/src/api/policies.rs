@@ -1,6 +1,6 @@
 //! `/v1/apps/{app}/network_policies`
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::{delete, get};
 use axum::{Json, Router};
 use http::StatusCode;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{AppPath, Body};
+use super::extract::{AppPath, Body, Path};
 use super::requests::WritePolicy;
 use crate::api::error::ApiError;
 use crate::rate_limit::Action;

@@ -1,12 +1,12 @@
 //! What is asked of a machine that exists: suspend, signals, cordon, memory, versions.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{Body, MachinePath, Nonce};
+use super::extract::{Body, MachinePath, Nonce, Path};
 use super::machines::{done, signal_name};
 use super::requests::{Memory, SignalMachine};
 use crate::api::error::ApiError;

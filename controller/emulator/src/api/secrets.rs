@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{AppPath, Body, Parameters};
+use super::extract::{AppPath, Body, Parameters, Path};
 use super::lists::is_true;
 use super::requests::{ChangeSecrets, SetSecret};
 use crate::api::error::ApiError;

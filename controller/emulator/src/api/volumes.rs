@@ -1,11 +1,11 @@
 //! `/v1/apps/{app}/volumes`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{AppPath, Body, Parameters, VolumePath};
+use super::extract::{AppPath, Body, Parameters, Path, VolumePath};
 use super::lists::ListQuery;
 use super::requests::{CreateVolume, ExtendVolume, UpdateVolume};
 use super::wire::{self, VolumeBody};

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::extract::{MachinePath, Parameters};
+use super::extract::{MachinePath, Parameters, Path};
 use crate::api::error::ApiError;
 use crate::engine::Waited;
 use crate::rate_limit::Action;

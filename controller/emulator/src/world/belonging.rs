@@ -143,8 +143,8 @@ impl World {
         let kind = thing.kind();
         let key = row_key(app, kind, name);
         let before = self.belongings.row(&key).map(|before| before.created_at);
-        if before.is_none() && self.belongings(app, kind).count() >= THINGS_MAX {
-            return Err(Refusal::LimitReached(kind.noun()));
+        if before.is_none() {
+            self.check_room_for_things(app, kind, 1)?;
         }
         let updated_at = self.ids.stamp(now);
         let belonging = Belonging {
@@ -158,6 +158,19 @@ impl World {
         };
         self.belongings.insert(belonging.clone());
         Ok(belonging)
+    }
+
+    /// Whether an app may have so many more things of a kind.
+    pub(crate) fn check_room_for_things(
+        &self,
+        app: &str,
+        kind: Kind,
+        more: usize,
+    ) -> Result<(), Refusal> {
+        if self.belongings(app, kind).count() + more > THINGS_MAX {
+            return Err(Refusal::LimitReached(kind.noun()));
+        }
+        Ok(())
     }
 
     /// An app's things of one kind, by name.

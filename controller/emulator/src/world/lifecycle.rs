@@ -303,10 +303,12 @@ impl World {
     }
 
     /// Puts the world back to work after a restart of the emulator: processes ended with it, and
-    /// the machines that ran start again.
+    /// the machines that ran start again. So did faults: what they held back goes on.
     pub fn resume(&mut self, now: Timestamp) {
         self.readdress(now);
+        self.release_claims_of_the_gone(now);
         self.copy_again();
+        self.remove_again();
         let ids: Vec<String> = self.machines.iter().map(|machine| machine.id.clone()).collect();
         for id in ids {
             let Some(Machine { state, process, .. }) = self.machines.row(&id).cloned() else {
@@ -318,10 +320,13 @@ impl World {
                 State::Started if lost => {
                     self.change_machine(now, &id, |machine, _| machine.process = None);
                 }
-                _ if lost => self.change_machine(now, &id, |machine, _| {
-                    machine.process = None;
-                    machine.due = machine.due.or(Some(now));
-                }),
+                // Without a process only a destruction waits for nobody: for a host that was down.
+                state if lost || state == State::Destroying => {
+                    self.change_machine(now, &id, |machine, _| {
+                        machine.process = None;
+                        machine.due = machine.due.or(Some(now));
+                    });
+                }
                 _ => {}
             }
         }

@@ -96,6 +96,20 @@ impl World {
         }
     }
 
+    /// Lets go of volumes whose machines are gone: nobody remembers the faults that kept the claims.
+    pub(crate) fn release_claims_of_the_gone(&mut self, now: Timestamp) {
+        let claimed = self.volumes.iter().filter(|volume| {
+            let machine = volume.attached_machine_id.as_deref();
+            let lives =
+                |id| self.machines.row(id).is_some_and(|machine| machine.state != State::Destroyed);
+            machine.is_some_and(|id| !lives(id))
+        });
+        let claimed: Vec<String> = claimed.map(|volume| volume.id.clone()).collect();
+        for id in claimed {
+            self.attach(now, &id, None);
+        }
+    }
+
     /// How long a machine that is destroyed now is still known.
     pub(crate) fn destroyed_shown(&mut self, now: Timestamp, id: &str) -> Duration {
         let told =
@@ -111,6 +125,8 @@ impl World {
             return;
         }
         let id = before.id.clone();
+        self.remember_version(&id);
+        self.recall_version(&id, &before.version);
         self.change_machine(now, &id, |machine, ids| {
             machine.supersede(before.version.clone());
             machine.replaced.retain(|version| *version != before.version);
@@ -189,6 +205,7 @@ impl World {
             mount["volume"] = Value::String(moved);
         }
         let version = self.ids.ulid(now);
+        self.remember_version(id);
         self.change_machine(now, id, |machine, ids| {
             machine.supersede(version);
             machine.private_ip = address;

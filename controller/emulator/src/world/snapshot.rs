@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::world::error::Refusal;
+use crate::world::machine::State;
 use crate::world::table::Row;
 use crate::world::volume::VolumeState;
 use crate::world::{Effect, World};
@@ -239,6 +240,16 @@ impl World {
         }
     }
 
+    /// Asks again for the removal of what was destroyed a while ago: the last emulator may have
+    /// ended before it came to it. Removing twice is harmless.
+    pub(crate) fn remove_again(&mut self) {
+        let machines = self.machines.iter().filter(|it| it.state == State::Destroyed);
+        let machines = machines.map(|machine| Effect::Forget { machine_id: machine.id.clone() });
+        let volumes = self.volumes.iter().filter(|it| it.state == VolumeState::Destroyed);
+        let volumes = volumes.map(|volume| Effect::RemoveVolume { volume_id: volume.id.clone() });
+        self.effects.extend(machines.chain(volumes));
+    }
+
     fn take_snapshot(&mut self, snapshot: &Snapshot) {
         let (volume_id, snapshot_id) = (snapshot.volume_id.clone(), snapshot.id.clone());
         self.effects.push(Effect::TakeSnapshot { volume_id, snapshot_id });
@@ -254,7 +265,8 @@ impl World {
 mod tests {
     use super::*;
     use crate::world::NewVolume;
-    use crate::world::testing::{at, volume, world};
+    use crate::world::testing::{at, machine, volume, world};
+    use crate::world::volume::PENDING_DESTROY;
 
     fn with_snapshot() -> (World, String, String) {
         let mut world = world(false);
@@ -289,6 +301,24 @@ mod tests {
         world.advance(at(1 + 5 * 24 * 60 * 60));
         assert!(world.snapshots("app", &id).expect("snapshots").is_empty());
         assert_eq!(world.take_effects(), [Effect::RemoveSnapshot { snapshot_id: snapshot }]);
+    }
+
+    #[test]
+    fn what_was_destroyed_is_removed_also_over_a_restart() {
+        let mut world = world(false);
+        let data = volume(&mut world).id;
+        let id = machine(&mut world, "m", &serde_json::json!({})).id;
+        world.advance(at(0));
+        world.delete_volume(at(1), "app", &data).expect("deleted");
+        let day = i64::try_from(PENDING_DESTROY.as_secs()).expect("a day");
+        world.advance(at(1));
+        world.destroy_machine(at(1 + day), "app", &id, true).expect("destroyed");
+        world.advance(at(1 + day));
+        // The emulator ends before it has removed anything.
+        let mut again = World::restore(world.settings.clone(), world.snapshot());
+        again.resume(at(2 + day));
+        let wanted = [Effect::Forget { machine_id: id }, Effect::RemoveVolume { volume_id: data }];
+        assert_eq!(again.take_effects(), wanted);
     }
 
     #[test]

@@ -456,6 +456,20 @@ fn volumes_grow_and_never_shrink() {
     for (size, ok) in [(3, false), (2, false), (0, false), (10, true), (501, false), (500, true)] {
         assert_eq!(world.extend_volume(at(1), "app", &data.id, size).is_ok(), ok, "{size}");
     }
+    let state = |world: &World| world.volume("app", &data.id).expect("there").state;
+    assert_eq!(state(&world), VolumeState::Creating);
+    world.advance(at(2));
+    assert_eq!(state(&world), VolumeState::Created);
+    let second = volume(&mut world);
+    world.advance(at(2));
+    let extended = world.extend_volume(at(3), "app", &second.id, 10).expect("extended");
+    assert_eq!((extended.state, extended.size_gb), (VolumeState::Extending, 10));
+    world.delete_volume(at(3), "app", &second.id).expect("deleted");
+    let third = volume(&mut world);
+    world.advance(at(4));
+    world.extend_volume(at(5), "app", &third.id, 10).expect("extended");
+    world.advance(at(5));
+    assert_eq!(world.volume("app", &third.id).expect("there").state, VolumeState::Created);
 }
 
 #[test]

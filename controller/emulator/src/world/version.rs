@@ -53,6 +53,10 @@ impl Row for Version {
     }
 }
 
+fn row_key(id: &str, version: &str) -> String {
+    format!("{id}/{version}")
+}
+
 impl World {
     /// A machine's versions with their configs, the live one first.
     ///
@@ -81,7 +85,7 @@ impl World {
             org: machine.org.clone(),
             version: machine.version.clone(),
             config: machine.config.clone(),
-            key: format!("{id}/{}", machine.version),
+            key: row_key(id, &machine.version),
         };
         self.versions.insert(version);
         let mut keys: Vec<String> =
@@ -90,6 +94,11 @@ impl World {
         for key in keys {
             self.versions.remove(&key);
         }
+    }
+
+    /// A superseded version is about to be the live one again.
+    pub(crate) fn recall_version(&mut self, id: &str, version: &str) {
+        self.versions.remove(&row_key(id, version));
     }
 
     /// Forgets the versions of a machine that is forgotten itself.

@@ -40,6 +40,8 @@ pub enum VolumeState {
     Hydrating,
     /// Usable.
     Created,
+    /// Usable, and being made larger.
+    Extending,
     /// Deletion was asked for.
     SchedulingDestroy,
     /// Deleted; the files go after [`PENDING_DESTROY`].
@@ -56,6 +58,7 @@ impl VolumeState {
             Self::Restoring => "restoring",
             Self::Hydrating => "hydrating",
             Self::Created => "created",
+            Self::Extending => "extending",
             Self::SchedulingDestroy => "scheduling_destroy",
             Self::PendingDestroy => "pending_destroy",
             Self::Destroyed => "destroyed",
@@ -65,7 +68,10 @@ impl VolumeState {
     /// Whether a machine can be made with the volume.
     pub(crate) const fn is_usable(self) -> bool {
         // Copies are made before the next launch, so that a machine never meets half of one.
-        matches!(self, Self::Creating | Self::Restoring | Self::Hydrating | Self::Created)
+        matches!(
+            self,
+            Self::Creating | Self::Restoring | Self::Hydrating | Self::Created | Self::Extending
+        )
     }
 }
 
@@ -272,6 +278,11 @@ impl World {
         }
         self.change_volume(now, id, |volume| {
             volume.size_gb = size_gb;
+            // One that is still being made becomes what it becomes, in its new size.
+            if volume.state == VolumeState::Created {
+                volume.state = VolumeState::Extending;
+                volume.due = Some(now);
+            }
             volume.clone()
         })
     }
@@ -320,6 +331,7 @@ impl World {
         };
         let (next, due) = match state {
             VolumeState::Creating => (self.begin_filling(id), None),
+            VolumeState::Extending => (VolumeState::Created, None),
             VolumeState::Created | VolumeState::Restoring | VolumeState::Hydrating => (state, None),
             VolumeState::SchedulingDestroy => {
                 (VolumeState::PendingDestroy, Some(now + PENDING_DESTROY))

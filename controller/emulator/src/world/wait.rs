@@ -115,11 +115,74 @@ impl World {
 
 fn reached<'a>(machine: &'a Machine, wish: &Wish) -> Option<(State, Option<&'a Event>)> {
     let met = |state: State| wish.goals.iter().any(|goal| goal.is_met_by(state));
+    let now = || (machine.state, machine.events.first());
     let Some(after) = &wish.after_event else {
-        return met(machine.state).then(|| (machine.state, machine.events.first()));
+        return met(machine.state).then(now);
     };
     // Event ids are ULIDs and grow, so what came after is what is greater: also when the named
-    // event itself has been dropped from the list.
+    // event itself has been dropped from the list. Versions are ULIDs of the same source, and what
+    // came before the named one is no deed of it.
+    let after = wish.version.as_ref().map_or(after, |version| version.max(after));
     let later = machine.events.iter().rev().filter(|event| event.id > *after);
-    later.map(|event| (event.status, Some(event))).find(|(state, _)| met(*state))
+    // A machine that is not launched goes where it goes without an event, after all of them.
+    let silent = machine.events.first().is_some_and(|event| event.status != machine.state);
+    later
+        .map(|event| (event.status, Some(event)))
+        .find(|(state, _)| met(*state))
+        .or_else(|| (silent && met(machine.state)).then(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::world::testing::{at, machine, new_machine, world};
+    use crate::world::{NewMachine, Update};
+
+    fn wish(goal: Goal, version: Option<&str>, after: &str) -> Wish {
+        let version = version.map(str::to_owned);
+        Wish { goals: vec![goal], version, after_event: Some(after.to_owned()) }
+    }
+
+    fn newest(world: &World, id: &str) -> String {
+        world.machine("app", id).expect("a machine").events[0].id.clone()
+    }
+
+    #[test]
+    fn a_machine_that_is_not_launched_gets_there_after_its_last_event() {
+        let mut world = world(false);
+        let new = NewMachine { skip_launch: true, ..new_machine("m", &json!({})) };
+        let made = world.create_machine(at(0), "app", new).expect("a machine");
+        let stopped = wish(Goal::Stopped, None, &made.events[0].id);
+        let before = world.progress("app", &made.id, &stopped);
+        assert_eq!(before, Ok(Progress::Waiting("created")));
+        world.advance(at(0));
+        let reached = world.progress("app", &made.id, &stopped);
+        assert!(matches!(reached, Ok(Progress::Reached { state: State::Stopped, .. })));
+        // What the newest event itself led to is no news.
+        world.start_machine(at(1), "app", &made.id).expect("starts");
+        world.advance(at(2));
+        let started = wish(Goal::Started, None, &newest(&world, &made.id));
+        assert_eq!(world.progress("app", &made.id, &started), Ok(Progress::Waiting("started")));
+    }
+
+    #[test]
+    fn a_version_is_not_credited_with_what_an_older_one_did() {
+        let mut world = world(false);
+        let made = machine(&mut world, "m", &json!({}));
+        world.advance(at(0));
+        world.advance(at(1));
+        let config = json!({ "image": "nginx:2" }).as_object().expect("an object").clone();
+        let update = Update { config, ..Update::default() };
+        let updated = world.update_machine(at(2), "app", &made.id, update).expect("updated");
+        let launched = &made.events[0].id;
+        let started = wish(Goal::Started, Some(&updated.version), launched);
+        let early = world.progress("app", &made.id, &started);
+        assert_eq!(early, Ok(Progress::Waiting("replacing")));
+        world.advance(at(2));
+        world.advance(at(3));
+        let reached = world.progress("app", &made.id, &started);
+        assert!(matches!(reached, Ok(Progress::Reached { state: State::Started, .. })));
+    }
 }

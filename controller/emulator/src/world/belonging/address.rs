@@ -66,7 +66,7 @@ impl World {
     /// Assigns an address to an app; an egress pair is two, IPv4 first.
     ///
     /// # Errors
-    /// An unknown region, a network that no app of the organization has.
+    /// An unknown region, a network that no app of the organization has, too many addresses.
     pub fn assign_address(
         &mut self,
         now: Timestamp,
@@ -88,6 +88,7 @@ impl World {
             AddressType::EgressPair => vec![AddressType::EgressV4, AddressType::EgressV6],
             kind => vec![kind],
         };
+        self.check_room_for_things(app, Kind::Address, kinds.len())?;
         let mut assigned = Vec::with_capacity(kinds.len());
         for kind in kinds {
             let joins = (kind == AddressType::PrivateV6)
@@ -159,6 +160,21 @@ mod tests {
         let spelled = assign(AddressType::V6)[0].replace("::", ":0:0:0:0:0:");
         world.release_address("app", &spelled).expect("released");
         assert_eq!(world.release_address("app", &spelled), Err(Refusal::NotFound("ip assignment")));
+    }
+
+    #[test]
+    fn half_of_a_pair_is_not_assigned() {
+        let mut world = world(false);
+        let room = |world: &World| {
+            world.check_room_for_things("app", Kind::Address, 1).is_ok()
+                && world.check_room_for_things("app", Kind::Address, 2).is_err()
+        };
+        while !room(&world) {
+            world.assign_address(at(0), "app", new(AddressType::V6, None)).expect("assigned");
+        }
+        let pair = world.assign_address(at(0), "app", new(AddressType::EgressPair, None));
+        assert_eq!(pair, Err(Refusal::LimitReached("ip assignment")));
+        assert!(room(&world), "nothing was assigned");
     }
 
     #[test]

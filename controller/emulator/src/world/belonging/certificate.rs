@@ -35,7 +35,7 @@ impl World {
         custom: bool,
     ) -> Result<Belonging, Refusal> {
         self.open_app(app)?;
-        let hostname = hostname.trim().to_ascii_lowercase();
+        let hostname = spelled(hostname);
         if !is_hostname(&hostname) {
             return Err(Refusal::Unprocessable("Hostname is invalid".to_owned()));
         }
@@ -52,6 +52,22 @@ impl World {
         self.set_belonging(now, app, &hostname, Thing::Certificate(certificate))
     }
 
+    /// A hostname of an app; how it is spelled does not matter.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub fn certificate(&self, app: &str, hostname: &str) -> Result<&Belonging, Refusal> {
+        self.belonging(app, Kind::Certificate, &spelled(hostname))
+    }
+
+    /// Removes a hostname with all that it has.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub fn remove_certificate(&mut self, app: &str, hostname: &str) -> Result<(), Refusal> {
+        self.remove_belonging(app, Kind::Certificate, &spelled(hostname))
+    }
+
     /// Takes the platform's or the brought certificate from a hostname; what is left of it. A
     /// hostname without either goes.
     ///
@@ -64,18 +80,24 @@ impl World {
         custom: bool,
     ) -> Result<Belonging, Refusal> {
         let missing = Refusal::NotFound("certificate");
-        let known = self.belonging(app, Kind::Certificate, hostname)?.clone();
+        let hostname = spelled(hostname);
+        let known = self.certificate(app, &hostname)?.clone();
         let Thing::Certificate(mut certificate) = known.thing else { return Err(missing) };
         let wanted = if custom { &mut certificate.custom } else { &mut certificate.acme };
         if !std::mem::take(wanted) {
             return Err(missing);
         }
         if certificate == Certificate::default() {
-            self.remove_belonging(app, Kind::Certificate, hostname)?;
+            self.remove_certificate(app, &hostname)?;
             return Ok(Belonging { thing: Thing::Certificate(certificate), ..known });
         }
-        self.set_belonging(now, app, hostname, Thing::Certificate(certificate))
+        self.set_belonging(now, app, &hostname, Thing::Certificate(certificate))
     }
+}
+
+/// The one spelling under which a hostname is kept: case means nothing in DNS.
+fn spelled(hostname: &str) -> String {
+    hostname.trim().to_ascii_lowercase()
 }
 
 fn is_hostname(text: &str) -> bool {
@@ -105,11 +127,14 @@ mod tests {
         assert!(world.add_certificate(at(0), "app", "web.example.com", false).is_err());
         let both = world.add_certificate(at(0), "app", "web.example.com", true).expect("added");
         assert_eq!(both.thing, Thing::Certificate(Certificate { acme: true, custom: true }));
-        let target = ("app", "web.example.com");
+        let target = ("app", "WEB.example.com");
+        assert_eq!(world.certificate("app", target.1), Ok(&both));
         let left = world.drop_certificate(at(0), target, true).expect("dropped");
         assert_eq!(left.thing, Thing::Certificate(Certificate { acme: true, custom: false }));
         assert!(world.drop_certificate(at(0), target, true).is_err());
         world.drop_certificate(at(0), target, false).expect("dropped");
+        world.add_certificate(at(0), "app", target.1, false).expect("added");
+        world.remove_certificate("app", target.1).expect("removed");
         assert_eq!(world.belongings("app", Kind::Certificate).count(), 0);
     }
 }

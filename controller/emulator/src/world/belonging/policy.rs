@@ -1,7 +1,7 @@
 //! Network policies: kept and shown, not enforced, because machines share this computer's network.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{Belonging, Thing};
@@ -13,10 +13,12 @@ use crate::world::error::Refusal;
 #[serde(default)]
 pub struct Policy {
     /// In the caller's words.
+    #[serde(deserialize_with = "null_as_none")]
     pub name: String,
     /// Which machines it is about.
     pub selector: Value,
     /// What they may do.
+    #[serde(deserialize_with = "null_as_none")]
     pub rules: Vec<Rule>,
 }
 
@@ -25,11 +27,23 @@ pub struct Policy {
 #[serde(default)]
 pub struct Rule {
     /// `allow`
+    #[serde(deserialize_with = "null_as_none")]
     pub action: String,
     /// `ingress` or `egress`
+    #[serde(deserialize_with = "null_as_none")]
     pub direction: String,
     /// The ports, with their protocols.
+    #[serde(deserialize_with = "null_as_none")]
     pub ports: Vec<Value>,
+}
+
+/// Clients send unset members as null.
+fn null_as_none<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl World {
@@ -62,5 +76,23 @@ impl World {
             None => self.ids.nonce(),
         };
         self.set_belonging(now, app, &id, Thing::Policy(policy))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn unset_members_may_be_null() {
+        let null = json!({
+            "name": null, "selector": null, "rules": [{ "action": "allow", "ports": null }],
+        });
+        let read = Policy::deserialize(null).expect("a policy");
+        let rule = Rule { action: "allow".to_owned(), ..Rule::default() };
+        assert_eq!(read, Policy { rules: vec![rule], ..Policy::default() });
+        assert_eq!(Policy::deserialize(json!({ "rules": null })).ok(), Some(Policy::default()));
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::faults::Fault;
 use crate::world::machine::Source;
-use crate::world::testing::{at, machine, volume, world};
+use crate::world::testing::{at, machine, settings, volume, world};
 use crate::world::{Machine, State, Update, World};
 
 fn set(world: &mut World, second: i64, faults: &Value) {
@@ -67,6 +67,11 @@ fn an_update_is_undone_after_a_while() {
     assert_eq!((&after.version, &after.config), (&before.version, &before.config));
     assert_eq!(after.state, State::Started);
     assert!(after.replaced.contains(&updated.version) && !after.replaced.contains(&before.version));
+    let versions = world.versions("app", &before.id).expect("versions");
+    let mut names: Vec<&str> = versions.iter().map(|(version, _)| *version).collect();
+    names.sort_unstable();
+    assert_eq!(names, [before.version.as_str(), updated.version.as_str()]);
+    assert_eq!(versions[0].0, before.version, "the live one first");
 }
 
 #[test]
@@ -114,6 +119,27 @@ fn a_destroy_on_a_dead_host_waits_for_the_host() {
 }
 
 #[test]
+fn what_faults_held_back_goes_on_after_a_restart() {
+    let (mut world, machine) = started();
+    set(&mut world, 3, &json!([{ "kind": "dead-host" }]));
+    world.strand(at(4), "app", &machine.id, None).expect("accepted");
+    let mut again = World::restore(settings(false), world.snapshot());
+    again.resume(at(5));
+    again.advance(at(5));
+    assert_eq!(state(&again, &machine.id), State::Destroyed);
+    assert_eq!(holder(&again), None);
+
+    let (mut world, machine) = started();
+    set(&mut world, 3, &json!([{ "kind": "lingering-claim", "delay": "5s" }]));
+    world.destroy_machine(at(4), "app", &machine.id, true).expect("goes");
+    world.advance(at(4));
+    assert_eq!(holder(&world), Some(machine.id));
+    let mut again = World::restore(settings(false), world.snapshot());
+    again.resume(at(5));
+    assert_eq!(holder(&again), None);
+}
+
+#[test]
 fn a_migration_moves_what_a_machine_is_known_by_but_its_id() {
     let (mut world, before) = started();
     let old = before.volume().expect("a volume");
@@ -122,6 +148,7 @@ fn a_migration_moves_what_a_machine_is_known_by_but_its_id() {
     world.advance(at(5));
     let after = world.machine("app", &before.id).expect("there").clone();
     assert_ne!((&after.version, after.private_ip), (&before.version, before.private_ip));
+    assert_eq!(world.versions("app", &before.id).expect("versions")[1].0, before.version);
     let moved = after.volume().expect("a volume");
     assert_ne!(moved, old);
     world.volume("app", &old).expect_err("the old id is gone");
