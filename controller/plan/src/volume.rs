@@ -7,14 +7,15 @@
 //!                                                                   larger ─▶ a note
 //!                    no  ─▶ volumes of the derived name: none ─▶ create
 //!                                                        held ─▶ wait
-//!                                                        free, the newest in the region ─▶ take back
-//!                                                        free, the newest elsewhere ─▶ a note, or moved
+//!                                                        free, the last used in the region ─▶ take back
+//!                                                        free, the last used elsewhere ─▶ a note, or moved
 //! ```
 
 use std::cmp::{Ordering, Reverse};
 
 use crate::config::HASH_VERSION;
 use crate::desired::{DesiredMachine, DesiredVolume};
+use crate::history::{LastUsed, written_at};
 use crate::machine::age_ms;
 use crate::metadata::Marks;
 use crate::observed::{ObservedMachine, ObservedVolume};
@@ -36,6 +37,7 @@ pub(crate) struct AppLists<'a> {
     pub(crate) volumes: &'a [ObservedVolume],
     pub(crate) machines_in_app: &'a [usize],
     pub(crate) volumes_in_app: &'a [usize],
+    pub(crate) last_used: &'a LastUsed,
 }
 
 /// Where the volume of a machine that is to be made comes from.
@@ -94,12 +96,13 @@ pub(crate) fn for_new(
 ) -> ForNew {
     let volumes = lists.volumes;
     let mut named: Vec<usize> = named(wanted, lists).collect();
-    // The newest has the latest data: older ones are what moves to another region left behind. If
-    // that cannot be told, the one in the right region; of several, always the same one.
-    let is_dated = named.iter().all(|&at| volumes[at].created_at.is_some());
+    // The last one in use has the latest data, and of those that were never seen in use the
+    // youngest: older ones are what moves to another region left behind. If that cannot be told, the
+    // one in the right region; of several, always the same one.
+    let is_dated = named.iter().all(|&at| written_at(&volumes[at], lists.last_used).is_some());
     named.sort_unstable_by_key(|&place| {
         let volume = &volumes[place];
-        let age = is_dated.then_some(Reverse(volume.created_at));
+        let age = is_dated.then_some(Reverse(written_at(volume, lists.last_used)));
         (age, volume.region != *machine.region, volume.id.as_str())
     });
     let Some(&place) = named.first() else {

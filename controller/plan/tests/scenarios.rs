@@ -98,6 +98,7 @@ impl Scenario {
             secrets,
             // As `needs_snapshots` asks for them, and more.
             snapshots: self.world.snapshots_of_all(),
+            last_used: BTreeMap::new(),
             replacing: BTreeSet::new(),
         };
         vault_plan::plan(&desired, &observed, &Policy::default(), self.world.now)

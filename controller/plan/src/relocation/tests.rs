@@ -1,6 +1,7 @@
 use vault_api::tenant::MachineState;
 
 use super::*;
+use crate::LastUsed;
 use crate::testing::{NOW, machine, volume, wanted};
 
 fn snapshot(id: &str, status: &str, age_ms: i64) -> ObservedSnapshot {
@@ -18,7 +19,13 @@ fn next(snapshots: Option<&[ObservedSnapshot]>, volumes: &[ObservedVolume]) -> S
     let resting = machine(PlatformState::Stopped, 1_000);
     let held = volume("old", "fra", Some("machine"));
     let places: Vec<usize> = (0..volumes.len()).collect();
-    let lists = AppLists { machines: &[], volumes, machines_in_app: &[], volumes_in_app: &places };
+    let lists = AppLists {
+        machines: &[],
+        volumes,
+        machines_in_app: &[],
+        volumes_in_app: &places,
+        last_used: &LastUsed::new(),
+    };
     match step(&wanted, &resting, &held, snapshots, lists) {
         Step::Snapshot => "snapshot".to_owned(),
         Step::Volume(id) => format!("volume from {id}"),
