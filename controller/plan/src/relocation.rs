@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use crate::desired::{Desired, DesiredMachine};
 use crate::observed::{Observed, ObservedMachine, ObservedSnapshot, ObservedVolume, PlatformState};
-use crate::volume::{AppLists, is_in_the_making};
+use crate::volume::{AppLists, is_in_the_making, is_mountable};
 
 /// A volume whose snapshots the planner has to see.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,6 +138,12 @@ pub(crate) fn step<'a>(
         Some(copy) if is_in_the_making(copy) => {
             Step::Wait(format!("volume {} in its new region is {}", copy.id, copy.state))
         }
+        // A copy that went wrong, or of which nothing is known, is no reason to give up the machine
+        // that has the data.
+        Some(copy) if !is_mountable(copy) => Step::Stuck(format!(
+            "volume {} in its new region is {}, and cannot be mounted",
+            copy.id, copy.state
+        )),
         Some(_) => Step::Remove,
     }
 }

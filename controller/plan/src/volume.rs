@@ -27,6 +27,9 @@ use crate::time::UnixMillis;
 const STATES_IN_THE_MAKING: [&str; 4] =
     ["creating", "restoring", "enabling_remote_export", "recovering"];
 
+/// States in which a volume can be mounted.
+const STATES_MOUNTABLE: [&str; 2] = ["created", "hydrating"];
+
 /// What Fly calls a volume that is being made larger.
 const STATE_EXTENDING: &str = "extending";
 
@@ -86,6 +89,11 @@ impl Fit {
 /// Whether a volume cannot be mounted yet, but will be.
 pub(crate) fn is_in_the_making(volume: &ObservedVolume) -> bool {
     STATES_IN_THE_MAKING.contains(&volume.state.as_str())
+}
+
+/// Whether a volume can be mounted now.
+pub(crate) fn is_mountable(volume: &ObservedVolume) -> bool {
+    STATES_MOUNTABLE.contains(&volume.state.as_str())
 }
 
 /// Finds the volume for a machine that does not exist.

@@ -57,6 +57,11 @@ fn each_step_follows_from_what_is_there() {
     assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), wait);
     fresh.state = "created".to_owned();
     assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), "remove");
+    fresh.state = "failed".to_owned();
+    let stuck = "stuck: volume fresh in its new region is failed, and cannot be mounted";
+    assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), stuck);
+    fresh.state = "hydrating".to_owned();
+    assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), "remove");
     fresh.attached_machine = Some("somebody".to_owned());
     assert!(next(Some(&done), &[stale.clone(), fresh]).starts_with("stuck: "));
     let undated = ObservedVolume { created_at: None, ..stale };
