@@ -79,6 +79,51 @@ fn manifest() -> impl Strategy<Value = Manifest> {
     prop::collection::vec(prop::option::weighted(0.8, shape()), TENANTS.len())
 }
 
+/// One thing that changes about one tenant.
+#[derive(Clone, Copy, Debug)]
+enum Edit {
+    Delete,
+    /// To how it was at first, whatever became of it.
+    Restore,
+    Count(u32),
+    Move,
+    Mount,
+    Grow,
+    Image(u8),
+}
+
+impl Edit {
+    fn of(self, now: Option<&Shape>, first: Option<&Shape>) -> Option<Shape> {
+        let mut shape = match self {
+            Self::Delete => return None,
+            Self::Restore => return first.cloned(),
+            _ => now.or(first)?.clone(),
+        };
+        match self {
+            Self::Count(count) => shape.count = count,
+            Self::Move => shape.moved = !shape.moved,
+            Self::Mount => shape.mounts = !shape.mounts,
+            Self::Grow => shape.size_gb += 1,
+            Self::Image(image) => shape.image = image,
+            Self::Delete | Self::Restore => {}
+        }
+        Some(shape)
+    }
+}
+
+/// Mostly moves and what makes machines anew: that is where volumes come to be several.
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        4 => Just(Edit::Move),
+        3 => (0..3_u32).prop_map(Edit::Count),
+        1 => Just(Edit::Delete),
+        2 => Just(Edit::Restore),
+        1 => Just(Edit::Mount),
+        1 => Just(Edit::Grow),
+        1 => (0..3_u8).prop_map(Edit::Image),
+    ]
+}
+
 fn spec(place: usize, shape: &Shape) -> TenantSpec {
     let region = if place.is_multiple_of(2) == shape.moved { "fra" } else { "ord" };
     let state = match (shape.stopped, shape.suspended) {
@@ -288,6 +333,7 @@ impl Simulation {
                 self.world.secrets.forget();
                 self.replacing.clear();
                 self.ran.clear();
+                self.world.forget_who_ran_last();
                 self.world.forget_what_is_gone(&BTreeSet::new());
             }
             7 => self.world.secrets.meddle(usize::from(fault / 32), fault & 16 == 0),
@@ -593,6 +639,29 @@ proptest! {
             let volumes: BTreeSet<_> = simulation.world.volumes.keys().cloned().collect();
             simulation.pass(&mut tape);
             prop_assert!(volumes.iter().all(|id| simulation.world.volumes.contains_key(id)));
+        }
+        simulation.settle();
+        simulation.check(&wanted);
+    }
+
+    #[test]
+    fn edits_there_and_back_end_in_what_is_wanted(
+        first in manifest(),
+        place in 0..TENANTS.len(),
+        edits in prop::collection::vec((edit(), 0..9_usize), 4..16),
+        faults in prop::collection::vec(any::<u8>(), 0..60),
+    ) {
+        let mut simulation = Simulation::new(40);
+        let mut wanted = first.clone();
+        simulation.accept(&wanted);
+        simulation.settle();
+        let mut tape = Tape(faults.iter());
+        for (edit, passes) in edits {
+            wanted[place] = edit.of(wanted[place].as_ref(), first[place].as_ref());
+            simulation.accept(&wanted);
+            for _ in 0..passes {
+                simulation.pass(&mut tape);
+            }
         }
         simulation.settle();
         simulation.check(&wanted);
