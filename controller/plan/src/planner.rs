@@ -156,6 +156,15 @@ impl<'a> Planner<'a> {
             draft.act(Action::CreateApp, "it does not exist");
             return true;
         }
+        if let Some((machine, whose)) = self.of_another_tenant(draft) {
+            let message = format!(
+                "app {app} holds machine {} of tenant {whose}, which would get what is this \
+                 tenant's: its secrets are the app's",
+                machine.name
+            );
+            draft.note(NoteReason::NameTaken, message);
+            return false;
+        }
         let is_empty = draft.machines_in_app.is_empty();
         if !tenant.app_is_named || !draft.owned.is_empty() || self.is_shared_with_us(draft) {
             return true;
