@@ -640,7 +640,13 @@ spec:
   app: { name: vault-tenants, shared: true }
   machines: [{ name: more-box, region: ord, config: { image: box:1 } }]",
     );
+    // Whoever has the machine keeps it, and goes on.
     insta::assert_snapshot!("shared_names_meet", scenario.picture());
+    scenario.converge();
+    // If nobody has it, the first by name gets it, and the other is told.
+    scenario.world.machines.retain(|_, machine| machine.row.name != "one-more-box-0");
+    scenario.world.step();
+    insta::assert_snapshot!("shared_names_meet_and_nobody_has_it", scenario.picture());
 }
 
 /// The secrets of an app that is not shared reach all of its machines.
