@@ -271,6 +271,10 @@ impl Simulation {
         }
     }
 
+    fn is_deleting(&self, tenant: &str) -> bool {
+        self.objects.get(tenant).is_some_and(|(_, deleting)| *deleting)
+    }
+
     /// Plans for what a look shows.
     fn plan(&self, lists: ObservedOrganization, holds: BTreeMap<String, Hold>) -> (Desired, Plan) {
         let inputs = self.objects.iter().map(|(name, (spec, deleting))| TenantInput {
@@ -658,6 +662,10 @@ proptest! {
         let mut tape = Tape(faults.iter());
         for (edit, passes) in edits {
             wanted[place] = edit.of(wanted[place].as_ref(), first[place].as_ref());
+            if wanted[place].is_some() && simulation.is_deleting(TENANTS[place]) {
+                // It can be made again once it is gone: until then such a write is refused.
+                simulation.settle();
+            }
             simulation.accept(&wanted);
             for _ in 0..passes {
                 simulation.pass(&mut tape);
