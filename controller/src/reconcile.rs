@@ -253,8 +253,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             holds,
             secrets: observed_secrets(&secrets),
             snapshots: BTreeMap::new(),
+            last_used: BTreeMap::new(),
             replacing: std::mem::take(&mut objects.replacing),
         };
+        let choosing = vault_plan::needs_history(&desired, &observed);
+        observed.last_used = self.last_used(&choosing).await?;
         let needed = vault_plan::needs_snapshots(&desired, &observed);
         observed.snapshots = snapshots::look(&*self.platform, needed).await;
         let policy = &self.config.policy;

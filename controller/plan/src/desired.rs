@@ -31,7 +31,13 @@ pub struct Desired {
     pub controller_mark: String,
     /// The tenants, in the order of their names.
     pub tenants: Vec<DesiredTenant>,
+    /// Machines of shared apps whose names two tenants come to.
+    pub contested: Contested,
 }
+
+/// Machines that are not made for a tenant, by its name and theirs, because another tenant, which
+/// stands here, comes to the same name and is the first. One that is there already stays whose it is.
+pub type Contested = BTreeMap<(Arc<str>, String), Arc<str>>;
 
 /// One tenant, as far as the planner is concerned.
 #[derive(Clone, Debug)]
@@ -186,7 +192,8 @@ impl Desired {
         inputs.sort_unstable_by_key(|tenant| tenant.name);
         let mut tenants: Vec<_> = inputs.iter().map(|tenant| resolver.tenant(tenant)).collect();
         sharing::refuse(&mut tenants);
-        Self { controller, controller_mark: controller.to_string(), tenants }
+        let contested = sharing::contested(&tenants);
+        Self { controller, controller_mark: controller.to_string(), tenants, contested }
     }
 }
 

@@ -23,6 +23,7 @@ pub mod policy;
 pub mod action;
 pub mod report;
 
+mod history;
 mod machine;
 mod planner;
 mod relocation;
@@ -31,5 +32,6 @@ mod secret;
 mod testing;
 mod volume;
 
+pub use history::{LastUsed, needs_history};
 pub use planner::plan;
 pub use relocation::{SnapshotsNeeded, needs_snapshots};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::history::LastUsed;
 use crate::time::UnixMillis;
 
 /// Everything that one look at the platform, and the memory of earlier looks, yielded.
@@ -23,6 +24,9 @@ pub struct Observed {
     /// The snapshots of volumes that are being moved, by the volumes' ids: see
     /// [`crate::needs_snapshots`]. Nothing is known of those that are missing here.
     pub snapshots: BTreeMap<String, Vec<ObservedSnapshot>>,
+    /// When machines last ran on the volumes of tenants that may have to choose among several of one
+    /// name: see [`crate::needs_history`]. Where nothing is remembered, the youngest counts.
+    pub last_used: LastUsed,
     /// Machines that were taken down in order to be made anew and are not ready yet, by tenant and
     /// name. Without this memory, one that is gone for a moment would not count as down.
     pub replacing: BTreeSet<(String, String)>,

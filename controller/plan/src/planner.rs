@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::action::{Action, AppPlace, Plan, PlannedAction, RemoveSecret, SetSecret};
-use crate::desired::{Desired, DesiredTenant};
+use crate::desired::{Contested, Desired, DesiredTenant};
 use crate::observed::{Observed, ObservedMachine, SecretState};
 use crate::policy::Policy;
 use crate::report::{Note, NoteReason, Report, TenantReport};
@@ -37,6 +37,7 @@ use index::Index;
 pub fn plan(desired: &Desired, observed: &Observed, policy: &Policy, now: UnixMillis) -> Plan {
     let index = Index::new(desired, observed);
     let mut planner = Planner {
+        contested: &desired.contested,
         controller_mark: &desired.controller_mark,
         observed,
         policy,
@@ -54,6 +55,7 @@ pub fn plan(desired: &Desired, observed: &Observed, policy: &Policy, now: UnixMi
 }
 
 struct Planner<'a> {
+    contested: &'a Contested,
     controller_mark: &'a str,
     observed: &'a Observed,
     policy: &'a Policy,
@@ -155,6 +157,15 @@ impl<'a> Planner<'a> {
             }
             draft.act(Action::CreateApp, "it does not exist");
             return true;
+        }
+        if let Some((machine, whose)) = self.of_another_tenant(draft) {
+            let message = format!(
+                "app {app} holds machine {} of tenant {whose}, which would get what is this \
+                 tenant's: its secrets are the app's",
+                machine.name
+            );
+            draft.note(NoteReason::NameTaken, message);
+            return false;
         }
         let is_empty = draft.machines_in_app.is_empty();
         if !tenant.app_is_named || !draft.owned.is_empty() || self.is_shared_with_us(draft) {

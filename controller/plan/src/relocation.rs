@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use crate::desired::{Desired, DesiredMachine};
 use crate::observed::{Observed, ObservedMachine, ObservedSnapshot, ObservedVolume, PlatformState};
-use crate::volume::{AppLists, is_in_the_making};
+use crate::volume::{AppLists, is_in_the_making, is_mountable};
 
 /// A volume whose snapshots the planner has to see.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,10 +34,11 @@ pub fn needs_snapshots(desired: &Desired, observed: &Observed) -> Vec<SnapshotsN
         let machines = tenant.machines.as_deref().unwrap_or_default().iter();
         machines.filter(|machine| machine.relocate).map(move |machine| (tenant, machine))
     });
-    let wanted: HashMap<(&str, &str), &DesiredMachine> = moving
-        .filter(|(tenant, _)| !tenant.deleting)
-        .map(|(tenant, machine)| ((tenant.app.as_str(), machine.name.as_str()), machine))
-        .collect();
+    // In a shared app two tenants may come to one name.
+    let mut wanted: HashMap<(&str, &str), Vec<&DesiredMachine>> = HashMap::new();
+    for (tenant, machine) in moving.filter(|(tenant, _)| !tenant.deleting) {
+        wanted.entry((&tenant.app, &machine.name)).or_default().push(machine);
+    }
     if wanted.is_empty() {
         return Vec::new();
     }
@@ -47,7 +48,7 @@ pub fn needs_snapshots(desired: &Desired, observed: &Observed) -> Vec<SnapshotsN
         for machine in &lists.machines {
             let is_moving = wanted
                 .get(&(machine.app.as_str(), machine.name.as_str()))
-                .is_some_and(|wanted| *wanted.region != *machine.region);
+                .is_some_and(|wanted| wanted.iter().any(|one| *one.region != *machine.region));
             if is_moving && rests(machine) {
                 resting.insert(&machine.id, &machine.app);
             }
@@ -138,6 +139,12 @@ pub(crate) fn step<'a>(
         Some(copy) if is_in_the_making(copy) => {
             Step::Wait(format!("volume {} in its new region is {}", copy.id, copy.state))
         }
+        // A copy that went wrong, or of which nothing is known, is no reason to give up the machine
+        // that has the data.
+        Some(copy) if !is_mountable(copy) => Step::Stuck(format!(
+            "volume {} in its new region is {}, and cannot be mounted",
+            copy.id, copy.state
+        )),
         Some(_) => Step::Remove,
     }
 }

@@ -7,14 +7,15 @@
 //!                                                                   larger ─▶ a note
 //!                    no  ─▶ volumes of the derived name: none ─▶ create
 //!                                                        held ─▶ wait
-//!                                                        free, the newest in the region ─▶ take back
-//!                                                        free, the newest elsewhere ─▶ a note, or moved
+//!                                                        free, the last used in the region ─▶ take back
+//!                                                        free, the last used elsewhere ─▶ a note, or moved
 //! ```
 
 use std::cmp::{Ordering, Reverse};
 
 use crate::config::HASH_VERSION;
 use crate::desired::{DesiredMachine, DesiredVolume};
+use crate::history::{LastUsed, written_at};
 use crate::machine::age_ms;
 use crate::metadata::Marks;
 use crate::observed::{ObservedMachine, ObservedVolume};
@@ -26,6 +27,9 @@ use crate::time::UnixMillis;
 const STATES_IN_THE_MAKING: [&str; 4] =
     ["creating", "restoring", "enabling_remote_export", "recovering"];
 
+/// States in which a volume can be mounted.
+const STATES_MOUNTABLE: [&str; 2] = ["created", "hydrating"];
+
 /// What Fly calls a volume that is being made larger.
 const STATE_EXTENDING: &str = "extending";
 
@@ -36,6 +40,7 @@ pub(crate) struct AppLists<'a> {
     pub(crate) volumes: &'a [ObservedVolume],
     pub(crate) machines_in_app: &'a [usize],
     pub(crate) volumes_in_app: &'a [usize],
+    pub(crate) last_used: &'a LastUsed,
 }
 
 /// Where the volume of a machine that is to be made comes from.
@@ -86,6 +91,11 @@ pub(crate) fn is_in_the_making(volume: &ObservedVolume) -> bool {
     STATES_IN_THE_MAKING.contains(&volume.state.as_str())
 }
 
+/// Whether a volume can be mounted now.
+pub(crate) fn is_mountable(volume: &ObservedVolume) -> bool {
+    STATES_MOUNTABLE.contains(&volume.state.as_str())
+}
+
 /// Finds the volume for a machine that does not exist.
 pub(crate) fn for_new(
     wanted: &DesiredVolume,
@@ -94,12 +104,13 @@ pub(crate) fn for_new(
 ) -> ForNew {
     let volumes = lists.volumes;
     let mut named: Vec<usize> = named(wanted, lists).collect();
-    // The newest has the latest data: older ones are what moves to another region left behind. If
-    // that cannot be told, the one in the right region; of several, always the same one.
-    let is_dated = named.iter().all(|&at| volumes[at].created_at.is_some());
+    // The last one in use has the latest data, and of those that were never seen in use the
+    // youngest: older ones are what moves to another region left behind. If that cannot be told, the
+    // one in the right region; of several, always the same one.
+    let is_dated = named.iter().all(|&at| written_at(&volumes[at], lists.last_used).is_some());
     named.sort_unstable_by_key(|&place| {
         let volume = &volumes[place];
-        let age = is_dated.then_some(Reverse(volume.created_at));
+        let age = is_dated.then_some(Reverse(written_at(volume, lists.last_used)));
         (age, volume.region != *machine.region, volume.id.as_str())
     });
     let Some(&place) = named.first() else {

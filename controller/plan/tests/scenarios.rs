@@ -22,6 +22,7 @@ use vault_plan::observed::{
     Hold, HoldKind, Observed, ObservedOrganization, PlatformState, VolumeGap,
 };
 use vault_plan::policy::Policy;
+use vault_plan::report::NoteReason;
 
 const ACME: &str = include_str!("scenarios/acme.yaml");
 const CLASS: &str = include_str!("scenarios/class.yaml");
@@ -98,6 +99,7 @@ impl Scenario {
             secrets,
             // As `needs_snapshots` asks for them, and more.
             snapshots: self.world.snapshots_of_all(),
+            last_used: BTreeMap::new(),
             replacing: BTreeSet::new(),
         };
         vault_plan::plan(&desired, &observed, &Policy::default(), self.world.now)
@@ -638,7 +640,41 @@ spec:
   app: { name: vault-tenants, shared: true }
   machines: [{ name: more-box, region: ord, config: { image: box:1 } }]",
     );
+    // Whoever has the machine keeps it, and goes on.
     insta::assert_snapshot!("shared_names_meet", scenario.picture());
+    scenario.converge();
+    // If nobody has it, the first by name gets it, and the other is told.
+    scenario.world.machines.retain(|_, machine| machine.row.name != "one-more-box-0");
+    scenario.world.step();
+    insta::assert_snapshot!("shared_names_meet_and_nobody_has_it", scenario.picture());
+}
+
+/// The secrets of an app that is not shared reach all of its machines.
+#[test]
+fn an_app_that_holds_a_machine_of_another_tenant_gets_no_secrets() {
+    let uid = ControllerId::from_bytes([7; 16]).tenant_uid("acme");
+    let squat = format!("spec:\n  app: {}\n", uid.app_name("acme"));
+    let squatter = ACME.replace("name: acme }", "name: squatter }").replacen("spec:\n", &squat, 1);
+    // While `acme` was away, another one named the app that is `acme`'s by its name.
+    let mut squatted = Scenario::converged(&squatter);
+    squatted.apply(ACME);
+    // And an app that was shared holds what is left of one that was lost.
+    let mut left = Scenario::converged(SHARED);
+    let alone = "spec: { class: small, app: vault-tenants }";
+    left.apply(&SHARED.replacen("spec: { class: small }", alone, 1));
+    left.tenants.retain(|name, _| name == "one");
+    for (mut scenario, tenant) in [(squatted, "acme"), (left, "one")] {
+        let before = scenario.world.secrets.clone();
+        let plan = scenario.plan(scenario.world.lists());
+        let report = plan.report.tenants.iter().find(|report| &*report.tenant == tenant).unwrap();
+        let reasons: Vec<_> = report.notes.iter().map(|note| note.reason).collect();
+        assert_eq!(reasons, [NoteReason::NameTaken], "{:?}", report.notes);
+        scenario.converge();
+        assert_eq!(scenario.world.secrets.names("vault-tenants"), before.names("vault-tenants"));
+        let machines = scenario.world.machines.values();
+        let read: BTreeSet<_> = machines.map(|machine| machine.secret.clone()).collect();
+        assert_eq!(read.len(), scenario.world.machines.len(), "none read another's: {read:?}");
+    }
 }
 
 #[test]

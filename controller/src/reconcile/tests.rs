@@ -256,6 +256,39 @@ async fn a_machine_moves_with_its_volume_and_each_controller_on_the_way_may_be_a
     assert_eq!(held, [("ord", false), ("fra", true)]);
 }
 
+/// Who forks a volume by hand makes a younger one of the same name.
+#[tokio::test]
+async fn a_volume_that_was_in_use_last_is_taken_back_before_a_younger_fork_of_it() {
+    let stage = Stage::converged().await;
+    {
+        let mut world = stage.platform.world();
+        world.made_after_ms += 60_000;
+        let mut fork = world.volumes[0].clone();
+        (fork.id, fork.attached_machine) = ("vol_fork".to_owned(), None);
+        fork.created_at = Some(world.now());
+        world.volumes.push(fork);
+        world.made_after_ms += 60_000;
+    }
+    stage.clock.advance(120_000);
+    change(&stage, |spec| spec["machines"][0]["count"] = json!(0)).await;
+    for _ in 0..4 {
+        stage.pass().await;
+    }
+    assert!(stage.platform.world().machines.is_empty());
+    change(&stage, |spec| spec["machines"][0]["count"] = json!(1)).await;
+    for _ in 0..4 {
+        stage.pass().await;
+    }
+    let world = stage.platform.world();
+    let held: Vec<&str> = world
+        .volumes
+        .iter()
+        .filter(|volume| volume.attached_machine.is_some())
+        .map(|volume| volume.id.as_str())
+        .collect();
+    assert_eq!(held, ["vol_0"]);
+}
+
 #[tokio::test]
 async fn a_machine_that_is_made_anew_is_remembered_until_it_is_ready() {
     let stage = Stage::new();

@@ -1,8 +1,10 @@
 //! The part of a pass that keeps usage facts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use vault_plan::LastUsed;
 use vault_plan::observed::ObservedOrganization;
 use vault_plan::time::UnixMillis;
 
@@ -10,8 +12,11 @@ use super::Reconciler;
 use crate::clock::Clock;
 use crate::observe::{Known, KnownMachine};
 use crate::platform::Platform;
-use crate::store::{LiveUsage, Store, StoreError};
-use crate::usage::{fold, is_marked};
+use crate::store::{LiveUsage, Store, StoreError, UsagePage};
+use crate::usage::{UsageFact, fold, is_marked};
+
+/// How many facts of a tenant are read at a time: the lives of its machines within the retention.
+const FACTS_PER_PAGE: u32 = 500;
 
 /// Since when deleted machines are remembered.
 #[must_use]
@@ -38,6 +43,36 @@ pub(super) fn add_known(
 }
 
 impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
+    /// When machines last ran on the volumes of these tenants, as far as their facts tell. A machine
+    /// that still runs holds its volume, so that nobody has to choose there.
+    pub(super) async fn last_used(
+        &self,
+        tenants: &BTreeSet<Arc<str>>,
+    ) -> Result<LastUsed, StoreError> {
+        let mut last_used = LastUsed::new();
+        let deleted_since = retained_since(self.clock.now(), self.config.usage_retention);
+        for tenant in tenants {
+            let mut after = String::new();
+            loop {
+                let page = UsagePage {
+                    tenant: Some(tenant.to_string()),
+                    after: after.clone(),
+                    limit: FACTS_PER_PAGE,
+                    deleted_since,
+                };
+                let facts = self.store.usage_page(page).await?;
+                for fact in &facts {
+                    note_use(&mut last_used, fact);
+                }
+                match facts.last() {
+                    Some(last) => last.machine_id.clone_into(&mut after),
+                    None => break,
+                }
+            }
+        }
+        Ok(last_used)
+    }
+
     /// Keeps what the lists told of machines' lives. Writes nothing if nothing is new, and no
     /// machine has to be forgotten.
     pub(super) async fn keep_usage(
@@ -65,5 +100,14 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             return Ok(());
         }
         self.store.put_usage(changes, since).await
+    }
+}
+
+/// Notes when a machine last ran on the volumes that it held.
+fn note_use(last_used: &mut LastUsed, fact: &UsageFact) {
+    let Some(at) = fact.stopped_at.or(fact.started_at) else { return };
+    for volume in &fact.volumes {
+        let known = last_used.entry(volume.volume_id.clone()).or_insert(at);
+        *known = at.max(*known);
     }
 }

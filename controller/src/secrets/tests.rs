@@ -32,7 +32,8 @@ fn tenant(name: &str) -> DesiredTenant {
 
 fn desired(tenants: Vec<DesiredTenant>) -> Desired {
     let controller: ControllerId = controller();
-    Desired { controller, controller_mark: controller.to_string(), tenants }
+    let contested = BTreeMap::new();
+    Desired { controller, controller_mark: controller.to_string(), tenants, contested }
 }
 
 fn stored(name: &str, state: SecretState, read_ms_ago: i64) -> StoredSecret {

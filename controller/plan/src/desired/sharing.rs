@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use vault_api::problem::{FieldPath, Problem};
 
-use super::DesiredTenant;
+use super::{Contested, DesiredTenant};
 
 type Map<K, V> = HashMap<K, V, FixedState>;
 
@@ -28,7 +28,6 @@ pub(super) fn refuse(tenants: &mut [DesiredTenant]) {
             }
         }
     }
-    refused.extend(same_machines(tenants));
     for (place, problem) in refused {
         match &mut tenants[place].machines {
             machines @ Ok(_) => *machines = Err(vec![problem]),
@@ -57,26 +56,20 @@ fn conflict(tenant: &DesiredTenant, owner: &DesiredTenant) -> Option<String> {
 }
 
 /// Machines of two tenants in one app that come to the same name, such as `a-b-c-0` of tenants `a`
-/// and `a-b`: the first tenant by name keeps it.
-fn same_machines(tenants: &[DesiredTenant]) -> Vec<(usize, Problem)> {
-    let mut owner_of_name: Map<(&str, &str), usize> = Map::default();
-    let mut refused = Vec::new();
-    for (place, tenant) in tenants.iter().enumerate().filter(|(_, tenant)| tenant.app_is_shared) {
+/// and `a-b`: the first tenant by name makes it. Whoever has it already keeps it, so that nobody can
+/// bring another tenant to a stop by the choice of a name.
+pub(super) fn contested(tenants: &[DesiredTenant]) -> Contested {
+    let mut owner_of_name: Map<(&str, &str), &Arc<str>> = Map::default();
+    let mut contested = Contested::new();
+    for tenant in tenants.iter().filter(|tenant| tenant.app_is_shared) {
         for machine in tenant.machines.as_deref().unwrap_or_default() {
             let key = (tenant.app.as_str(), machine.name.as_str());
-            let owner = *owner_of_name.entry(key).or_insert(place);
-            if owner != place {
-                let other: &Arc<str> = &tenants[owner].name;
-                let message = format!(
-                    "machine {} of the shared app {} belongs to tenant {other}: rename the machine \
-                     group",
-                    machine.name, tenant.app
-                );
-                let path = FieldPath::default().field("spec").field("machines");
-                refused.push((place, Problem::duplicate(path, message)));
-                break;
+            let owner = *owner_of_name.entry(key).or_insert(&tenant.name);
+            if *owner != tenant.name {
+                let key = (Arc::clone(&tenant.name), machine.name.clone());
+                contested.insert(key, Arc::clone(owner));
             }
         }
     }
-    refused
+    contested
 }

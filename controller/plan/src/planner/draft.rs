@@ -54,6 +54,7 @@ impl<'a> Draft<'a> {
                 volumes: &organization.volumes,
                 machines_in_app: own.machines,
                 volumes_in_app: own.volumes,
+                last_used: &observed.last_used,
             },
             machines_in_app: all.machines,
             app_exists: places.has_app(app),

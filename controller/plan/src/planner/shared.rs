@@ -19,7 +19,7 @@ use super::index::{Map, living};
 use crate::action::{Action, RemoveSecret};
 use crate::desired::{Desired, DesiredTenant};
 use crate::metadata::Marks;
-use crate::observed::{Observed, ObservedOrganization, SecretState};
+use crate::observed::{Observed, ObservedMachine, ObservedOrganization, SecretState};
 
 /// Places in an organization's lists, each once.
 #[derive(Default)]
@@ -140,6 +140,25 @@ impl<'a> Planner<'a> {
             && machines.any(|machine| {
                 Marks::read(&machine.metadata).controller == Some(self.controller_mark)
             })
+    }
+
+    /// A machine of another tenant of ours in an app that the tenant does not share, and whose it is.
+    /// It may have come while the tenant was not there, or while the app was shared.
+    pub(super) fn of_another_tenant(
+        &self,
+        draft: &Draft<'a>,
+    ) -> Option<(&'a ObservedMachine, &'a str)> {
+        if draft.tenant.app_is_shared {
+            return None;
+        }
+        let mut machines =
+            draft.machines_in_app.iter().map(|&place| &draft.organization.machines[place]);
+        machines.find_map(|machine| {
+            let marks = Marks::read(&machine.metadata);
+            let is_ours = marks.controller == Some(self.controller_mark);
+            let whose = marks.tenant.filter(|whose| is_ours && **whose != *draft.tenant.name)?;
+            Some((machine, whose))
+        })
     }
 
     /// Plans the end of a deleted tenant's secrets in the app that it shared, as far as we know that

@@ -50,6 +50,10 @@ impl<'a> Planner<'a> {
 
     /// Plans a machine that is not there; the place of the volume that it takes back.
     fn create(&self, draft: &mut Draft<'a>, wanted: &'a DesiredMachine) -> Option<usize> {
+        if let Some(message) = self.contest(draft.tenant, wanted) {
+            draft.note(NoteReason::NameTaken, message);
+            return None;
+        }
         let hidden = draft.organization.gaps.hides(&wanted.region);
         let volume_gap = wanted.volume.as_ref().and_then(|_| draft.volume_gap());
         draft.wants_volume |= volume_gap.is_some();
@@ -108,6 +112,18 @@ impl<'a> Planner<'a> {
         };
         draft.act(Action::CreateMachine(create), "it does not exist");
         taken
+    }
+
+    /// Why a machine is not made, if another tenant comes to the same name.
+    fn contest(&self, tenant: &DesiredTenant, wanted: &DesiredMachine) -> Option<String> {
+        if self.contested.is_empty() {
+            return None;
+        }
+        let other = self.contested.get(&(Arc::clone(&tenant.name), wanted.name.clone()))?;
+        Some(format!(
+            "machine {} of the shared app {} is tenant {other}'s too: rename the machine group",
+            wanted.name, tenant.app
+        ))
     }
 
     /// Plans a machine at rest where its volume lies, so that both can be moved from there; or tells

@@ -1,6 +1,7 @@
 use vault_api::tenant::MachineState;
 
 use super::*;
+use crate::LastUsed;
 use crate::testing::{NOW, machine, volume, wanted};
 
 fn snapshot(id: &str, status: &str, age_ms: i64) -> ObservedSnapshot {
@@ -18,7 +19,13 @@ fn next(snapshots: Option<&[ObservedSnapshot]>, volumes: &[ObservedVolume]) -> S
     let resting = machine(PlatformState::Stopped, 1_000);
     let held = volume("old", "fra", Some("machine"));
     let places: Vec<usize> = (0..volumes.len()).collect();
-    let lists = AppLists { machines: &[], volumes, machines_in_app: &[], volumes_in_app: &places };
+    let lists = AppLists {
+        machines: &[],
+        volumes,
+        machines_in_app: &[],
+        volumes_in_app: &places,
+        last_used: &LastUsed::new(),
+    };
     match step(&wanted, &resting, &held, snapshots, lists) {
         Step::Snapshot => "snapshot".to_owned(),
         Step::Volume(id) => format!("volume from {id}"),
@@ -49,6 +56,11 @@ fn each_step_follows_from_what_is_there() {
     let wait = "wait: volume fresh in its new region is restoring";
     assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), wait);
     fresh.state = "created".to_owned();
+    assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), "remove");
+    fresh.state = "failed".to_owned();
+    let stuck = "stuck: volume fresh in its new region is failed, and cannot be mounted";
+    assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), stuck);
+    fresh.state = "hydrating".to_owned();
     assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), "remove");
     fresh.attached_machine = Some("somebody".to_owned());
     assert!(next(Some(&done), &[stale.clone(), fresh]).starts_with("stuck: "));

@@ -6,11 +6,24 @@ use crate::observed::PlatformState;
 use crate::testing::{NOW, machine, volume, wanted};
 
 fn new(volumes: &[ObservedVolume], machines: &[ObservedMachine]) -> ForNew {
+    new_after(&LastUsed::new(), volumes, machines)
+}
+
+fn new_after(
+    last_used: &LastUsed,
+    volumes: &[ObservedVolume],
+    machines: &[ObservedMachine],
+) -> ForNew {
     let wanted = wanted(MachineState::Started);
     let places: Vec<usize> = (0..volumes.len()).collect();
     let machines_in_app: Vec<usize> = (0..machines.len()).collect();
-    let lists =
-        AppLists { machines, volumes, machines_in_app: &machines_in_app, volumes_in_app: &places };
+    let lists = AppLists {
+        machines,
+        volumes,
+        machines_in_app: &machines_in_app,
+        volumes_in_app: &places,
+        last_used,
+    };
     for_new(wanted.volume.as_ref().unwrap(), &wanted, lists)
 }
 
@@ -40,6 +53,11 @@ fn a_new_machine_takes_back_its_volume_or_gets_one() {
     // The data is elsewhere by now; what was left behind here is not given for it.
     let left = [dated("a", "ord", 1), dated("b", "fra", 2)];
     assert_eq!(reason(new(&left, &[])), Some(NoteReason::Invalid));
+    // But what was in use after the younger one was made has the later data.
+    let used = LastUsed::from([("a".to_owned(), UnixMillis(3))]);
+    assert!(matches!(new_after(&used, &left, &[]), ForNew::TakeBackOneOf(0, _)));
+    let both = LastUsed::from([("a".to_owned(), UnixMillis(3)), ("b".to_owned(), UnixMillis(4))]);
+    assert_eq!(reason(new_after(&both, &left, &[])), Some(NoteReason::Invalid));
 }
 
 #[test]
@@ -70,6 +88,7 @@ fn an_existing_machine_is_compared_by_what_it_holds() {
                 volumes: seen,
                 machines_in_app: &[],
                 volumes_in_app: &places,
+                last_used: &LastUsed::new(),
             };
             match for_existing(&wanted, machine, lists, &Policy::default(), NOW) {
                 Fit::Good(place) => ("good", place, None),
