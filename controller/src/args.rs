@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use vault_plan::policy::Policy;
 
 use crate::context::Tls;
+use crate::memory;
 use crate::run::{Controller, ControllerConfig, METRICS_TENANTS_MAX};
 use crate::telemetry;
 
@@ -96,6 +97,8 @@ impl Args {
     #[must_use]
     pub fn parse_and_run() -> ExitCode {
         let args = Self::parse();
+        // Before there is much memory, and so before there are threads.
+        memory::do_without_huge_pages();
         telemetry::start("info");
         // Whoever installed a provider before us chose one that works.
         drop(rustls::crypto::ring::default_provider().install_default());
