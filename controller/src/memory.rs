@@ -4,35 +4,28 @@
 //!   a pass ─▶ many small values, for less than a second ─▶ freed ─▶ nobody allocates until the next
 //!
 //!   purge delay 0          freed pages go back when they are freed, not when somebody allocates
-//!   reclaim on free        a page that its thread gave up belongs to whoever frees from it next
 //!   no huge pages          one small value that stays keeps 4 KiB, not 2 MiB
+//!   collect after a pass   a thread that has nothing to do takes in what others freed of its pages
 //! ```
 //!
 //! mimalloc is made for programs that allocate all the time. It keeps freed pages for a second and
 //! gives them back only when somebody allocates again, and it asks the kernel for huge pages: a
 //! controller would keep the memory of its largest pass.
 
-use libmimalloc_sys::{mi_option_set, mi_option_t};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// An option of mimalloc, and what the controller sets it to.
-struct Setting {
-    /// Its place in mimalloc's `mi_option_t`, which the bindings leave out. It is part of
-    /// mimalloc's interface; a test compares what it holds with what is documented.
-    option: mi_option_t,
-    /// The environment variable by which an operator sets it.
-    variable: &'static str,
-    /// What it is set to.
-    value: std::ffi::c_long,
-}
+use libmimalloc_sys::{mi_collect, mi_option_set, mi_option_t};
+
+/// `mi_option_purge_delay` of mimalloc's `mi_option_t`, which the bindings leave out. Its place is
+/// part of mimalloc's interface; a test compares what it holds with what is documented.
+const PURGE_DELAY: mi_option_t = 15;
 
 /// How long freed pages are kept, in milliseconds.
-const PURGE_DELAY: Setting = Setting { option: 15, variable: "MIMALLOC_PURGE_DELAY", value: 0 };
+const PURGE_DELAY_MS: std::ffi::c_long = 0;
 
-/// Whether any thread that frees a value takes over the page it is in, if its own thread gave it
-/// up. Tasks move between threads, so most values are freed elsewhere than they were made; pages
-/// that belong to nobody are filled and freed by nobody.
-const PAGE_RECLAIM_ON_FREE: Setting =
-    Setting { option: 35, variable: "MIMALLOC_PAGE_RECLAIM_ON_FREE", value: 1 };
+/// By this variable an operator decides how long.
+const PURGE_DELAY_VARIABLE: &str = "MIMALLOC_PURGE_DELAY";
 
 /// By this variable an operator decides about huge pages; mimalloc reads it before `main`.
 const ALLOW_HUGE_PAGES: &str = "MIMALLOC_ALLOW_THP";
@@ -40,10 +33,8 @@ const ALLOW_HUGE_PAGES: &str = "MIMALLOC_ALLOW_THP";
 /// Has freed pages given back at once, in processes whose allocator is mimalloc; elsewhere it does
 /// nothing. What the operator's environment says of mimalloc's options stands.
 pub(crate) fn give_back_at_once() {
-    for setting in [PURGE_DELAY, PAGE_RECLAIM_ON_FREE] {
-        if std::env::var_os(setting.variable).is_none() {
-            set(&setting);
-        }
+    if std::env::var_os(PURGE_DELAY_VARIABLE).is_none() {
+        set(PURGE_DELAY, PURGE_DELAY_MS);
     }
 }
 
@@ -62,40 +53,71 @@ pub(crate) fn do_without_huge_pages() {
     }
 }
 
+/// How many passes came to their end.
+static PASSES: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The pass after which this thread collected last.
+    static COLLECTED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Says that a pass came to its end: much of what it needed is free now.
+pub(crate) fn pass_ended() {
+    PASSES.fetch_add(1, Ordering::Relaxed);
+}
+
+/// For a thread that has nothing to do: once after each pass it takes in what other threads freed
+/// of its pages, and gives back those that are empty. Nobody but the thread itself can do so.
+#[allow(unsafe_code, reason = "mimalloc's collection has no safe interface")]
+pub(crate) fn collect_if_pass_ended() {
+    let passes = PASSES.load(Ordering::Relaxed);
+    // While the thread ends, its variables are gone; mimalloc collects then by itself.
+    let known = COLLECTED.try_with(|collected| collected.replace(passes));
+    if known.is_ok_and(|known| known != passes) {
+        // SAFETY: the call frees pages of this thread in which nothing is in use, and nothing else;
+        // in a process with another allocator there are none.
+        unsafe { mi_collect(true) }
+    }
+}
+
 #[allow(unsafe_code, reason = "mimalloc's options have no safe interface")]
-fn set(setting: &Setting) {
+fn set(option: mi_option_t, value: std::ffi::c_long) {
     // SAFETY: the call takes two numbers and writes one word of mimalloc's table of options; an
     // option that it does not know it passes over. mimalloc documents that options may be set at
     // any time, from any thread.
-    unsafe { mi_option_set(setting.option, setting.value) }
+    unsafe { mi_option_set(option, value) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What an option holds now.
+    /// How long freed pages are kept now, in milliseconds.
     #[allow(unsafe_code, reason = "mimalloc's options have no safe interface")]
-    fn now(option: mi_option_t) -> std::ffi::c_long {
+    fn purge_delay_ms() -> std::ffi::c_long {
         // SAFETY: the call takes a number and reads one word of mimalloc's table of options.
-        unsafe { libmimalloc_sys::mi_option_get(option) }
+        unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) }
     }
 
     #[test]
-    fn the_options_are_those_that_are_meant_and_take_their_values() {
-        let options = [PURGE_DELAY, PAGE_RECLAIM_ON_FREE];
-        if std::env::vars_os().any(|(name, _)| name.as_encoded_bytes().starts_with(b"MIMALLOC_")) {
-            return;
+    fn the_option_is_the_one_that_is_meant_and_takes_its_value() {
+        if std::env::var_os(PURGE_DELAY_VARIABLE).is_none() {
+            // No other option has this default.
+            assert_eq!(purge_delay_ms(), 1_000);
+            give_back_at_once();
+            assert_eq!(purge_delay_ms(), PURGE_DELAY_MS);
         }
-        // No other option has this default.
-        assert_eq!(now(PURGE_DELAY.option), 1_000);
-        // This one is known by its neighbours: `generic_collect` and `page_full_retain`.
-        let place = PAGE_RECLAIM_ON_FREE.option;
-        assert_eq!([now(place - 1), now(place), now(place + 1)], [10_000, 0, 2]);
-        give_back_at_once();
-        for setting in options {
-            assert_eq!(now(setting.option), setting.value, "{}", setting.variable);
-        }
+    }
+
+    #[test]
+    fn a_thread_collects_once_after_each_pass() {
+        // Tests run on threads of their own, and others may end passes meanwhile.
+        let collected = || COLLECTED.get();
+        pass_ended();
+        let passes = PASSES.load(Ordering::Relaxed);
+        assert!(collected() < passes);
+        collect_if_pass_ended();
+        assert!(collected() >= passes);
     }
 
     #[test]
