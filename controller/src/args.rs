@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use vault_plan::policy::Policy;
 
 use crate::context::Tls;
+use crate::memory;
 use crate::run::{Controller, ControllerConfig, METRICS_TENANTS_MAX};
 use crate::telemetry;
 
@@ -97,6 +98,8 @@ impl Args {
     pub fn parse_and_run() -> ExitCode {
         let args = Self::parse();
         telemetry::start("info");
+        // Before there is much memory, which would stay in the pages it is in.
+        memory::do_without_huge_pages();
         // Whoever installed a provider before us chose one that works.
         drop(rustls::crypto::ring::default_provider().install_default());
         match run(args.into_config()) {
@@ -158,8 +161,19 @@ impl Args {
     }
 }
 
-#[tokio::main]
-async fn run(config: ControllerConfig) -> anyhow::Result<()> {
+/// How long a thread that reads from the store is kept for the next read. A page of a pass comes
+/// after the other within milliseconds; between passes, an idle thread would keep the memory that
+/// it read into.
+const IDLE_READER_KEPT: Duration = Duration::from_millis(500);
+
+fn run(config: ControllerConfig) -> anyhow::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().thread_keep_alive(IDLE_READER_KEPT);
+    runtime.on_thread_park(memory::collect_if_pass_ended);
+    runtime.build().context("could not start threads")?.block_on(serve(config))
+}
+
+async fn serve(config: ControllerConfig) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate()).context("could not listen for signals")?;

@@ -18,6 +18,7 @@ use crate::context;
 use crate::events::Event;
 use crate::folder::{Folder, FolderReport};
 use crate::identity::TenantSecrets;
+use crate::memory;
 use crate::metrics::{Metrics, PassResult};
 use crate::platform::{FlyPlatform, Platform};
 use crate::reconcile::{Pass, PassError, ReconcileConfig, Reconciler};
@@ -98,6 +99,7 @@ impl MainLoop {
                     self.config.interval.min(TROUBLE_INTERVAL)
                 }
             };
+            memory::pass_ended();
             self.wait(pause).await;
         }
         Ok(())

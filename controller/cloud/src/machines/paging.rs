@@ -1,11 +1,11 @@
 //! Lists: one page of rows from its JSON, and the walk from page to page; no I/O.
 
+mod decode;
+
 use std::collections::{HashMap, HashSet};
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Error, Map, Value};
-
-use crate::text::printable;
 
 /// Rows asked for per page; the platform gives no more.
 pub(crate) const PAGE_LIMIT: usize = 1_000;
@@ -36,14 +36,7 @@ impl<T: DeserializeOwned> Page<T> {
     /// If the answer is no object or has no such list: without it nobody can say that there are no
     /// rows. `null` is an empty list, as Go writes it.
     pub(crate) fn of_member(member: &'static str, body: &[u8]) -> Result<Self, Error> {
-        let mut rest: Map<String, Value> = serde_json::from_slice(body)?;
-        let rows = match rest.remove(member) {
-            Some(Value::Array(rows)) => rows,
-            Some(Value::Null) => Vec::new(),
-            Some(_) => return Err(Error::custom(format_args!("`{member}` is no list"))),
-            None => return Err(Error::missing_field(member)),
-        };
-        Ok(Self::of_rows(rows, rest))
+        decode::member(member, body)
     }
 
     /// Reads an answer that is a list itself.
@@ -51,30 +44,13 @@ impl<T: DeserializeOwned> Page<T> {
     /// # Errors
     /// If it is neither a list nor `null`.
     pub(crate) fn of_array(body: &[u8]) -> Result<Self, Error> {
-        let rows: Option<Vec<Value>> = serde_json::from_slice(body)?;
-        Ok(Self::of_rows(rows.unwrap_or_default(), Map::new()))
+        decode::array(body)
     }
+}
 
-    fn of_rows(values: Vec<Value>, rest: Map<String, Value>) -> Self {
-        let mut page =
-            Self { rows: Vec::with_capacity(values.len()), undecodable: Vec::new(), rest };
-        for (index, value) in values.into_iter().enumerate() {
-            let id: String = value
-                .get("id")
-                .and_then(Value::as_str)
-                .unwrap_or("none")
-                .chars()
-                .take(ID_CAP)
-                .collect();
-            match serde_json::from_value(value) {
-                Ok(row) => page.rows.push(row),
-                Err(error) => {
-                    let reason = printable(&error.to_string(), REASON_CAP);
-                    page.undecodable.push(format!("row {index} (id {id:?}): {reason}"));
-                }
-            }
-        }
-        page
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), undecodable: Vec::new(), rest: Map::new() }
     }
 }
 
@@ -182,6 +158,22 @@ mod tests {
         let body = serde_json::json!({"rows": [{"id": long, "size": long}]}).to_string();
         let page: Page<Row> = Page::of_member("rows", body.as_bytes()).unwrap();
         assert!(page.undecodable[0].len() < ID_CAP + REASON_CAP + 32);
+    }
+
+    #[test]
+    fn of_a_list_that_comes_twice_the_last_one_counts() {
+        let body = br#"{"rows":[{"id":"a","size":1},7],"total":1,"rows":[{"id":"b","size":2}]}"#;
+        let page: Page<Row> = Page::of_member("rows", body).unwrap();
+        assert_eq!(page.rows, [row("b", 2)]);
+        assert!(page.undecodable.is_empty(), "{:?}", page.undecodable);
+        assert_eq!(page.rest.get("total").and_then(Value::as_u64), Some(1));
+    }
+
+    #[test]
+    fn what_comes_after_an_answer_makes_it_none() {
+        assert!(Page::<Row>::of_member("rows", br#"{"rows":[]} {"rows":[]}"#).is_err());
+        assert!(Page::<Row>::of_array(b"[] []").is_err());
+        assert_eq!(Page::<Row>::of_array(b" [] ").unwrap().rows.len(), 0);
     }
 
     #[test]
