@@ -27,9 +27,10 @@ use crate::usage::UsageFact;
 /// How long SQLite waits for a lock of its own; the writer is alone, so this is never reached but
 /// by a backup tool.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of the database the reading connection keeps, in KiB. It reads one page of objects
-/// after the other, and hardly ever the same twice; the system has the file in memory anyway.
-const READER_CACHE_KIB: i64 = 512;
+/// How much of the database each connection keeps, in KiB. The reading one goes from one page of
+/// objects to the next and hardly ever reads the same twice, the writing one touches a few pages
+/// per commit; the system has the file in memory anyway.
+const CACHE_KIB: i64 = 512;
 
 /// The store in one SQLite file.
 #[derive(Clone)]
@@ -62,14 +63,15 @@ impl SqliteStore {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // The journal of intents is worth nothing if a commit can be lost to a power cut.
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // Below zero SQLite counts KiB instead of pages.
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         migrations::migrate(&mut connection, now.0)?;
         let reader = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
         reader.busy_timeout(BUSY_TIMEOUT)?;
-        // Below zero SQLite counts KiB instead of pages.
-        reader.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+        reader.pragma_update(None, "cache_size", -CACHE_KIB)?;
         let (writer, thread) = Writer::start(connection).map_err(StoreError::Open)?;
         let shared = Shared { reader: Mutex::new(reader), thread: Some(thread), _lock: lock };
         Ok(Self { writer, shared: Arc::new(shared) })
