@@ -305,17 +305,24 @@ impl Controller {
         // Free again at the end of the statement, and nobody else takes it meanwhile.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let process = Command::new(env!("CARGO_BIN_EXE_vault-controller"))
-            .args(["--platform-url", platform_url, "--token", platform_token, "--tls", "off"])
+            .args(["--platform-url", platform_url, "--token", platform_token])
             .args(["--listen", &address.to_string()])
             .arg("--data-dir")
             .arg(folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let url = format!("http://{address}");
-        let client = reqwest::Client::new();
-        let controller = Self { process, url, token, client };
+        // The process is in the hands of the one that ends it before anything can fail.
+        let (url, client) = (format!("https://{address}"), reqwest::Client::new());
+        let mut controller = Self { process, url, token, client };
         let began = now();
+        let authority = folder.path().join("tls/ca.pem");
+        while !authority.exists() {
+            ensure!(began.elapsed() < Duration::from_secs(60), "the controller does not start");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let authority = reqwest::Certificate::from_pem(&fs::read(authority)?)?;
+        controller.client = reqwest::Client::builder().tls_certs_only([authority]).build()?;
         while controller.client.get(format!("{}/livez", controller.url)).send().await.is_err() {
             ensure!(began.elapsed() < Duration::from_secs(60), "the controller does not answer");
             tokio::time::sleep(Duration::from_millis(20)).await;
