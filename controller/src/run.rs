@@ -12,6 +12,7 @@
 
 mod keeper;
 mod main_loop;
+pub mod pace;
 mod server;
 
 use std::io;
