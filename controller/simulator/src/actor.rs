@@ -92,6 +92,11 @@ impl Actor {
         self.edited.notify_one();
     }
 
+    /// What earlier passes found does not count any more.
+    pub fn look_anew(&self) {
+        self.progress(|progress| progress.quiet = 0);
+    }
+
     /// Ends when the next pass does.
     pub async fn passed(&self) {
         self.passed.notified().await;

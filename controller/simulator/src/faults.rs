@@ -150,7 +150,7 @@ impl Rates {
     /// The rates of a run: some fates often, others never.
     #[must_use]
     pub fn draw(chance: &mut Rng) -> Self {
-        let loud = chance.u32(20..120);
+        let loud = chance.u32(40..220);
         let fates = Fate::ALL.into_iter().filter(|fate| *fate != Fate::Works);
         let fates = fates.map(|fate| {
             let rate = match chance.u32(0..4) {

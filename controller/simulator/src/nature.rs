@@ -99,6 +99,7 @@ fn lose_disk(universe: &mut Universe) {
     kill_all(universe, "with its disk");
     let now_ms = universe.now_ms();
     universe.controllers[0].lose_disk(now_ms);
+    universe.oracles.pardons.disk_lost = true;
     universe.oracles.budget.forgets(0);
 }
 
@@ -109,6 +110,7 @@ fn restore_disk(universe: &mut Universe) {
     }
     kill_all(universe, "and an older disk is put back");
     universe.controllers[0].restore(pick);
+    universe.oracles.pardons.disk_restored = true;
     universe.oracles.budget.forgets(0);
 }
 
@@ -160,6 +162,7 @@ fn secret(universe: &mut Universe) {
     let what = if value.is_some() { "changes" } else { "removes" };
     let changes = BTreeMap::from([(name.clone(), value)]);
     if universe.world.change_secrets(now, &machine.app, changes).is_ok() {
+        universe.oracles.pardons.secrets_changed = true;
         told(universe, || format!("somebody {what} secret {name} of {}", machine.app));
     }
 }

@@ -59,6 +59,21 @@ pub struct Effects {
     pub taken: u64,
 }
 
+/// What nobody can hold against a controller, because faults did it or took away what it needed.
+#[derive(Debug, Default)]
+pub struct Pardons {
+    /// Its disk was lost, and all that stood on it.
+    pub disk_lost: bool,
+    /// An older disk was put back: it says that people want what they wanted then.
+    pub disk_restored: bool,
+    /// Somebody changed a secret. Digests are opaque: without the disk that had the one before, this
+    /// cannot be seen.
+    pub secrets_changed: bool,
+    /// Volumes that the platform made twice of one request, by app, name and region. Their names are
+    /// not unique, and a controller deletes no volume that it does not understand.
+    pub doubled: BTreeMap<(String, String, String), usize>,
+}
+
 /// All oracles that look while a run is under way.
 #[derive(Default)]
 pub struct Oracles {
@@ -66,6 +81,8 @@ pub struct Oracles {
     pub foreign: ForeignOracle,
     /// What is down.
     pub budget: BudgetOracle,
+    /// What does not count.
+    pub pardons: Pardons,
     journal: JournalOracle,
     /// By the controllers' places.
     effects: BTreeMap<usize, Effects>,
@@ -120,7 +137,12 @@ impl Oracles {
 
     pub(crate) fn made_volume(&mut self, call: &Call, volume: &Volume) {
         self.foreign.own(&volume.id, call.controller);
-        self.of(call.controller).volumes += 1;
+        if call.is_repeated {
+            let key = (volume.app.clone(), volume.name.clone(), volume.region.clone());
+            *self.pardons.doubled.entry(key).or_default() += 1;
+        } else {
+            self.of(call.controller).volumes += 1;
+        }
     }
 
     pub(crate) fn made_machine(&mut self, now_ms: i64, call: &Call, machine: &Machine) {

@@ -61,6 +61,8 @@ pub(crate) struct Call {
     /// The name, or the id, of what it is about.
     pub(crate) subject: String,
     fate: Fate,
+    /// It was carried out before: the platform does so twice.
+    pub(crate) is_repeated: bool,
 }
 
 /// A request on its way.
@@ -112,6 +114,7 @@ impl SimPlatform {
             app: app.to_owned(),
             subject: subject.to_owned(),
             fate: Fate::Works,
+            is_repeated: false,
         };
         let request = Request { call, act: Box::new(act), answer: Some(answer) };
         let left = self.send(request);
@@ -213,6 +216,7 @@ impl<T: Send + 'static> Request<T> {
             (false, false) => Err(dead_host(verb)),
         };
         if fate == Fate::Twice && !is_dead {
+            self.call.is_repeated = true;
             result = (self.act)(universe, &self.call).map_err(|refusal| refused(verb, &refusal));
         }
         if verb.is_write() {

@@ -112,6 +112,15 @@ impl BudgetOracle {
 }
 
 impl Wishes {
+    /// Whether a machine belongs to a tenant that is left alone.
+    #[must_use]
+    pub fn leaves_alone(&self, machine: &str) -> bool {
+        let of = |tenant: &String| {
+            machine.strip_prefix(tenant.as_str()).is_some_and(|rest| rest.starts_with('-'))
+        };
+        self.left_alone.iter().any(of)
+    }
+
     /// Whether a person asked for a machine not to run, by its tenant's name.
     fn asks_for_its_end(&self, tenant: &str, machine: &str) -> bool {
         let rests = |wanted: &WantedMachine| wanted.state != MachineState::Started;

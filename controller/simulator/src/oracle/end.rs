@@ -8,7 +8,7 @@ use vault_emulator::world::query::Filter;
 use vault_emulator::world::volume::VolumeState;
 use vault_emulator::world::{Machine, State, World};
 
-use super::{Effects, ForeignOracle, Wishes};
+use super::{Effects, ForeignOracle, Pardons, Wishes};
 use crate::lists::is_departing;
 use crate::workload::ORGANIZATIONS;
 
@@ -70,6 +70,20 @@ pub fn inventory(world: &World, owners: &ForeignOracle, controller: usize) -> In
         }
     }
     inventory
+}
+
+impl Inventory {
+    /// Leaves out what does not count.
+    pub fn pardon(&mut self, pardons: &Pardons) {
+        for (key, doubled) in &pardons.doubled {
+            if let Some((count, _)) = self.volumes.get_mut(key) {
+                *count -= doubled;
+            }
+        }
+        if (pardons.disk_lost || pardons.disk_restored) && pardons.secrets_changed {
+            self.secrets.clear();
+        }
+    }
 }
 
 fn form(world: &World, machine: &Machine) -> MachineForm {
@@ -140,10 +154,25 @@ pub fn unlike_wishes(found: &Inventory, wishes: &Wishes) -> Option<String> {
 
 /// What is wrong with an inventory, given that of the same story without faults.
 #[must_use]
-pub fn unlike_reference(found: &Inventory, reference: &Inventory) -> Option<String> {
-    let machines = difference("machine", &found.machines, &reference.machines);
+pub fn unlike_reference(
+    found: &Inventory,
+    reference: &Inventory,
+    wishes: &Wishes,
+) -> Option<String> {
+    // What others did to a tenant that is left alone is left alone too.
+    let cared_for = |inventory: &Inventory| {
+        let mut machines = inventory.machines.clone();
+        machines.retain(|(_, name), _| !wishes.leaves_alone(name));
+        machines
+    };
+    let machines = difference("machine", &cared_for(found), &cared_for(reference));
     let volumes = difference("volume", &found.volumes, &reference.volumes);
-    machines.or(volumes).or_else(|| difference("secret", &found.secrets, &reference.secrets))
+    let secrets = || match found.secrets.is_empty() {
+        // Pardoned, or there are none: then there would be none in the reference either.
+        true => None,
+        false => difference("secret", &found.secrets, &reference.secrets),
+    };
+    machines.or(volumes).or_else(secrets)
 }
 
 /// What is wrong with the machines of an inventory, given those of an earlier stage that wanted the
