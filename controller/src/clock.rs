@@ -1,4 +1,4 @@
-//! Time as a seam: the only place where the controller reads the clock or waits for it.
+//! Time and chance as a seam: the only place where a pass reads the clock, waits for it, or draws.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,6 +13,17 @@ pub trait Clock: Clone + Send + Sync + 'static {
 
     /// Ends when `duration` has passed.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Bits that nobody else draws. Chance stands beside time because a run can be repeated only if
+    /// both come from outside.
+    ///
+    /// # Panics
+    /// If the system has no randomness, which ends once it is seeded.
+    fn random_bits(&self) -> u128 {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).expect("the system's random source answers once it is seeded");
+        u128::from_ne_bytes(random)
+    }
 }
 
 /// The machine's own clock.

@@ -156,7 +156,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
     async fn turn(&self, actions: Vec<PlannedAction>) -> Result<Turn, StoreError> {
         let now = self.clock.now();
         let tenant = actions[0].tenant.to_string();
-        let ids = new_intent_ids(now, actions.len());
+        let ids = new_intent_ids(now, self.clock.random_bits(), actions.len());
         let intents = ids
             .iter()
             .zip(&actions)
@@ -342,11 +342,9 @@ fn known_id(action: &Action) -> Option<&str> {
 }
 
 /// ULIDs of the controller's own time, each above the one before: the journal sorts by them.
-fn new_intent_ids(now: UnixMillis, count: usize) -> Vec<Ulid> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).expect("the system's random source answers once it is seeded");
+fn new_intent_ids(now: UnixMillis, random: u128, count: usize) -> Vec<Ulid> {
     // Without its highest bit the random part has room for every action of a turn.
-    let first = u128::from_ne_bytes(random) & (u128::MAX >> 49);
+    let first = random & (u128::MAX >> 49);
     let milliseconds = u64::try_from(now.0).unwrap_or(0);
     (first..).take(count).map(|random| Ulid::from_parts(milliseconds, random)).collect()
 }

@@ -61,7 +61,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::platform::Platform;
 use crate::reconcile::Reconciler;
-use crate::store::{Kind, Store};
+use crate::store::{ApiStore, Kind};
 use crate::view::View;
 
 pub use caller::Caller;
@@ -115,7 +115,7 @@ pub struct App<P, S, C> {
 }
 
 /// The whole route table.
-pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router {
+pub fn router<P: Platform, S: ApiStore, C: Clock>(app: Arc<App<P, S, C>>) -> Router {
     let open = Router::new()
         .route("/livez", get(health::live))
         .route("/healthz", get(health::ready::<P, S, C>))
@@ -177,7 +177,7 @@ fn discovery_routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 }
 
 /// The core group, read-only.
-fn core_routes<P: Platform, S: Store, C: Clock>() -> Router<Arc<App<P, S, C>>> {
+fn core_routes<P: Platform, S: ApiStore, C: Clock>() -> Router<Arc<App<P, S, C>>> {
     Router::new()
         .route("/api/v1/events", get(events::list::<P, S, C>))
         .route("/api/v1/namespaces", get(namespaces::list::<P, S, C>))
@@ -187,7 +187,7 @@ fn core_routes<P: Platform, S: Store, C: Clock>() -> Router<Arc<App<P, S, C>>> {
 }
 
 /// The verbs of one kind.
-fn resource<P: Platform, S: Store, C: Clock>(kind: Kind) -> Router<Arc<App<P, S, C>>> {
+fn resource<P: Platform, S: ApiStore, C: Clock>(kind: Kind) -> Router<Arc<App<P, S, C>>> {
     let collection = format!("/apis/vaultctl.dev/v1/{}", kind.plural());
     let object = format!("{collection}/{{name}}");
     Router::new()

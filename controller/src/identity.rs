@@ -109,9 +109,9 @@ impl MasterKey {
         TenantSecrets::new(&self.0, hash_key)
     }
 
-    /// A key for tests.
-    #[cfg(test)]
-    pub(crate) fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+    /// A key that is not kept in a file of ours.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 

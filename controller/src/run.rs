@@ -12,6 +12,7 @@
 
 mod keeper;
 mod main_loop;
+pub mod pace;
 mod server;
 
 use std::io;
@@ -40,7 +41,7 @@ use crate::identity::{IdentityError, MasterKey, SecretSources};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::platform::FlyPlatform;
-use crate::store::{Kind, PageQuery, SqliteStore, Store, StoreError, StoredObject};
+use crate::store::{ApiStore, Kind, PageQuery, SqliteStore, StoreError, StoredObject};
 use crate::view::View;
 use main_loop::MainLoop;
 

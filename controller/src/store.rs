@@ -8,6 +8,7 @@
 //!
 //! SQL stands only below this module.
 
+mod api;
 mod audit;
 mod events;
 mod figures;
@@ -28,16 +29,14 @@ use std::future::Future;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
-use tokio::sync::watch;
 use ulid::Ulid;
 use vault_plan::action::ActionKind;
 use vault_plan::observed::SecretState;
 use vault_plan::time::UnixMillis;
 
-use crate::audit::{AuditQuery, AuditRecord};
-use crate::events::Event;
 use crate::source::Source;
 use crate::usage::UsageFact;
+pub use api::ApiStore;
 pub use events::{EventChanges, EventSeries};
 pub use figures::StoreFigures;
 pub use history::{Change, Changes};
@@ -250,8 +249,8 @@ pub struct StoredSecret {
     pub read_at: UnixMillis,
 }
 
-/// The seam behind which the database stands. Each verb is one transaction; verbs that change
-/// something have reached the disk when they return.
+/// The seam behind which the database stands: what a pass needs of it. Each verb is one transaction;
+/// verbs that change something have reached the disk when they return.
 pub trait Store: Clone + Send + Sync + 'static {
     /// All objects of one kind, in the order of their names.
     fn objects(
@@ -266,23 +265,6 @@ pub trait Store: Clone + Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Option<StoredObject>, StoreError>> + Send;
 
-    /// Some objects of one kind, in the order of their names, with the state of the whole at that
-    /// moment.
-    fn page(
-        &self,
-        kind: Kind,
-        query: PageQuery,
-    ) -> impl Future<Output = Result<Page, StoreError>> + Send;
-
-    /// Some of the tenants whose specs name one class or app, in the order of their names: those
-    /// after `after`, and at most `limit`. Only these are decoded.
-    fn tenants_naming(
-        &self,
-        named: Named,
-        after: &str,
-        limit: usize,
-    ) -> impl Future<Output = Result<Vec<StoredObject>, StoreError>> + Send;
-
     /// Some of the tenants, in the order of their names, as they are stored: those after `after`,
     /// and at most `limit`. Whoever reads all of them decodes what it needs, a page at a time.
     fn tenant_rows(
@@ -290,35 +272,6 @@ pub trait Store: Clone + Send + Sync + 'static {
         after: &str,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<TenantRow>, StoreError>> + Send;
-
-    /// How many tenants' specs name one class or app, and the first of their names.
-    fn count_naming(
-        &self,
-        named: Named,
-    ) -> impl Future<Output = Result<(usize, Option<String>), StoreError>> + Send;
-
-    /// What happened to the objects of one kind after version `after`, at most `limit` changes, the
-    /// oldest first, with the labels that were replaced after version `since`. Whoever reads in
-    /// several steps stays with one `since`.
-    fn changes(
-        &self,
-        kind: Kind,
-        since: i64,
-        after: i64,
-        limit: usize,
-    ) -> impl Future<Output = Result<Changes, StoreError>> + Send;
-
-    /// The series of events that grew after version `after`, at most `limit` of them, in the order
-    /// in which they did.
-    fn event_changes(
-        &self,
-        after: i64,
-        limit: usize,
-    ) -> impl Future<Output = Result<EventChanges, StoreError>> + Send;
-
-    /// A number that grows whenever objects or events have been changed, after that has reached the
-    /// disk.
-    fn commits(&self) -> watch::Receiver<u64>;
 
     /// Writes an object. `expected` is the resourceVersion that it must have now; `None` means that
     /// it must not exist. Answers the object with its new resourceVersion.
@@ -341,9 +294,6 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         statuses: Vec<(String, Value)>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// The newest resourceVersion that was given out.
-    fn resource_version(&self) -> impl Future<Output = Result<i64, StoreError>> + Send;
 
     /// Journals intents before any of them is sent.
     fn plan_intents(
@@ -398,74 +348,6 @@ pub trait Store: Clone + Send + Sync + 'static {
         apps: Vec<String>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Keeps events; the oldest beyond a cap are dropped.
-    fn append_events(
-        &self,
-        events: Vec<Event>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// The events that are kept, of one tenant or all: equal ones as one, the newest last.
-    fn events(
-        &self,
-        tenant: Option<&str>,
-    ) -> impl Future<Output = Result<Vec<EventSeries>, StoreError>> + Send;
-
-    /// As [`Store::put_object`], with the record of the request that asked for it: both or neither.
-    fn put_object_audited(
-        &self,
-        object: StoredObject,
-        expected: Option<i64>,
-        record: AuditRecord,
-    ) -> impl Future<Output = Result<StoredObject, StoreError>> + Send;
-
-    /// As [`Store::remove_object`], with the record of the request that asked for it.
-    fn remove_object_audited(
-        &self,
-        kind: Kind,
-        name: &str,
-        expected: i64,
-        record: AuditRecord,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Keeps the record of a request that changed nothing.
-    fn append_audit(
-        &self,
-        record: AuditRecord,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// The records that are wanted, the newest last.
-    fn audit(
-        &self,
-        query: AuditQuery,
-    ) -> impl Future<Output = Result<Vec<AuditRecord>, StoreError>> + Send;
-
-    /// All operator tokens, in the order of their names.
-    fn operators(&self) -> impl Future<Output = Result<Vec<StoredOperator>, StoreError>> + Send;
-
-    /// Keeps a new operator token; [`StoreError::Conflict`] if there is one of that name.
-    fn insert_operator(
-        &self,
-        operator: StoredOperator,
-        record: AuditRecord,
-    ) -> impl Future<Output = Result<StoredOperator, StoreError>> + Send;
-
-    /// Forgets an operator token; [`StoreError::Conflict`] if there is none of that name.
-    fn remove_operator(
-        &self,
-        name: &str,
-        record: AuditRecord,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Notes that an operator token was used at `now`.
-    fn touch_operator(
-        &self,
-        name: &str,
-        now: UnixMillis,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// What is in the store, counted.
-    fn figures(&self) -> impl Future<Output = Result<StoreFigures, StoreError>> + Send;
-
     /// The usage facts of all machines that are not deleted.
     fn live_usage(&self) -> impl Future<Output = Result<LiveUsage, StoreError>> + Send;
 
@@ -473,12 +355,6 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn usage_of(
         &self,
         machines: Vec<String>,
-    ) -> impl Future<Output = Result<Vec<UsageFact>, StoreError>> + Send;
-
-    /// One page of usage facts, in the order of the machines' ids.
-    fn usage_page(
-        &self,
-        page: UsagePage,
     ) -> impl Future<Output = Result<Vec<UsageFact>, StoreError>> + Send;
 
     /// Keeps usage facts, and forgets machines that were deleted before `deleted_since`; the oldest

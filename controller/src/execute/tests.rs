@@ -210,7 +210,7 @@ async fn a_deleted_machine_that_is_not_there_is_deleted() {
 
 #[test]
 fn the_ids_of_a_turn_stand_in_its_order() {
-    let ids = new_intent_ids(NOW, 50);
+    let ids = new_intent_ids(NOW, u128::MAX, 50);
     assert!(ids.is_sorted_by(|one, other| one < other));
     assert!(ids.iter().all(|id| i64::try_from(id.timestamp_ms()).unwrap() == NOW.0));
 }

@@ -30,7 +30,7 @@ use super::roles;
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::clock::{Clock, read_rfc3339};
 use crate::platform::Platform;
-use crate::store::{Kind, Store};
+use crate::store::{ApiStore, Kind};
 
 /// How many records are shown if nobody says.
 const RECORDS_DEFAULT: u32 = 1_000;
@@ -92,7 +92,7 @@ impl Trail {
 
 /// Keeps the record of every write that comes with a known token, and sees to it that the write goes
 /// to its end even if whoever asked hangs up.
-pub(super) async fn keep<P: Platform, S: Store, C: Clock>(
+pub(super) async fn keep<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Extension(caller): Extension<Caller>,
     path: Option<MatchedPath>,
@@ -168,7 +168,7 @@ pub(super) struct ListOptions {
 }
 
 /// The newest records that are wanted.
-pub(super) async fn list<P: Platform, S: Store, C: Clock>(
+pub(super) async fn list<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Query(options): Query<ListOptions>,
 ) -> Result<Json<AuditRecordList>, ApiError> {

@@ -12,11 +12,11 @@ use super::error::ApiError;
 use super::operators::Found;
 use crate::clock::Clock;
 use crate::platform::Platform;
-use crate::store::Store;
+use crate::store::ApiStore;
 
 /// Lets a request through if it carries a known token, and says whose it is in a
 /// [`Caller`](super::Caller); its body is not read before.
-pub(super) async fn authenticate<P: Platform, S: Store, C: Clock>(
+pub(super) async fn authenticate<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     mut request: Request,
     next: Next,

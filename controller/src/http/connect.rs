@@ -19,14 +19,14 @@ use crate::clock::Clock;
 use crate::connect::{Obstacle, answer, choose, place};
 use crate::platform::Platform;
 use crate::reconcile::Objects;
-use crate::store::{Kind, Store};
+use crate::store::{ApiStore, Kind};
 
 /// How soon it is worth to ask again, in seconds: while something is on its way, passes look twice
 /// a second.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// Answers a request to connect with everything that a client needs.
-pub(super) async fn create<P: Platform, S: Store, C: Clock>(
+pub(super) async fn create<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Path(name): Path<String>,
     body: Bytes,

@@ -15,11 +15,11 @@ use crate::accept::{finalizers, to_json};
 use crate::clock::Clock;
 use crate::platform::Platform;
 use crate::source::Source;
-use crate::store::{Kind, Named, Store, StoredObject};
+use crate::store::{ApiStore, Kind, Named, StoredObject};
 
 /// Asks for an object's deletion. It goes at once if nothing holds it back; a tenant goes when its
 /// machines are gone.
-pub(super) async fn delete<P: Platform, S: Store, C: Clock>(
+pub(super) async fn delete<P: Platform, S: ApiStore, C: Clock>(
     kind: Kind,
     State(app): Shared<P, S, C>,
     Path(name): Path<String>,
@@ -44,7 +44,7 @@ pub(super) async fn delete<P: Platform, S: Store, C: Clock>(
     }
 }
 
-async fn one<P: Platform, S: Store, C: Clock>(
+async fn one<P: Platform, S: ApiStore, C: Clock>(
     app: &App<P, S, C>,
     request: &WriteRequest,
     stored: StoredObject,
@@ -71,7 +71,7 @@ async fn one<P: Platform, S: Store, C: Clock>(
 }
 
 /// Why the object cannot go, if it cannot.
-async fn obstacle<P, S: Store, C>(
+async fn obstacle<P, S: ApiStore, C>(
     app: &App<P, S, C>,
     object: &StoredObject,
 ) -> Result<Option<String>, ApiError> {

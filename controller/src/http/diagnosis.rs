@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::diagnosis::diagnose;
 use crate::platform::Platform;
 use crate::reconcile::Objects;
-use crate::store::{Kind, Store};
+use crate::store::{ApiStore, Kind};
 
 /// How many diagnoses are made at once: each reads a few machines side by side, and passes must not
 /// queue behind curiosity.
@@ -29,7 +29,7 @@ pub(super) struct Options {
 }
 
 /// Reads the exits and the logs of a tenant's machines.
-pub(super) async fn read<P: Platform, S: Store, C: Clock>(
+pub(super) async fn read<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Path(name): Path<String>,
     Query(options): Query<Options>,

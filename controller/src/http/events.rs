@@ -25,7 +25,7 @@ use super::watching::{self, Topic};
 use crate::clock::{Clock, rfc3339};
 use crate::platform::Platform;
 use crate::select::Selection;
-use crate::store::{EventSeries, Kind, Store};
+use crate::store::{ApiStore, EventSeries, Kind};
 
 /// Who says all this.
 const COMPONENT: &str = "vault-controller";
@@ -33,7 +33,7 @@ const COMPONENT: &str = "vault-controller";
 const CONTROLLER_KIND: &str = "Controller";
 
 /// The events that were kept, those that happened last at the end; or those that happen.
-pub(super) async fn list<P: Platform, S: Store, C: Clock>(
+pub(super) async fn list<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Extension(caller): Extension<Caller>,
     Query(options): Query<ListOptions>,
@@ -51,7 +51,7 @@ pub(super) async fn list<P: Platform, S: Store, C: Clock>(
 }
 
 /// The same of one namespace; all events lie in one.
-pub(super) async fn list_in_namespace<P: Platform, S: Store, C: Clock>(
+pub(super) async fn list_in_namespace<P: Platform, S: ApiStore, C: Clock>(
     state: State<Arc<App<P, S, C>>>,
     caller: Extension<Caller>,
     Path(namespace): Path<String>,
@@ -71,7 +71,7 @@ pub(super) async fn list_in_namespace<P: Platform, S: Store, C: Clock>(
 }
 
 /// One event, by the name that it has in lists.
-pub(super) async fn read<P: Platform, S: Store, C: Clock>(
+pub(super) async fn read<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Extension(caller): Extension<Caller>,
     Path((namespace, name)): Path<(String, String)>,
@@ -87,7 +87,7 @@ pub(super) async fn read<P: Platform, S: Store, C: Clock>(
 }
 
 /// Leaves only the events of tenants that exist for this caller.
-async fn keep_seen<P, S: Store, C>(
+async fn keep_seen<P, S: ApiStore, C>(
     app: &App<P, S, C>,
     caller: &Caller,
     series: &mut Vec<EventSeries>,

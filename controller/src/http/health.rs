@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::App;
 use crate::clock::Clock;
 use crate::platform::Platform;
-use crate::store::Store;
+use crate::store::ApiStore;
 
 /// Alive: the process answers. Deliberately independent of the platform.
 pub(super) async fn live() -> &'static str {
@@ -19,7 +19,7 @@ pub(super) async fn live() -> &'static str {
 }
 
 /// Ready: the database answers, and a pass came to its end not long ago.
-pub(super) async fn ready<P: Platform, S: Store, C: Clock>(
+pub(super) async fn ready<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     RawQuery(query): RawQuery,
 ) -> Response {

@@ -31,7 +31,7 @@ use super::resources::Resource;
 use crate::accept::to_json;
 use crate::clock::Clock;
 use crate::select::{Selection, labels_of};
-use crate::store::{Kind, Page, PageQuery, Store, StoreError};
+use crate::store::{ApiStore, Kind, Page, PageQuery, StoreError};
 
 /// How many rows are read at a time: decoded, they take ten times the memory of their text.
 const ROWS_MAX: usize = 100;
@@ -39,7 +39,7 @@ const ROWS_MAX: usize = 100;
 const TOKEN_BYTES_MAX: usize = 1_024;
 
 /// Answers one page of the objects of a kind.
-pub(super) async fn objects<P, S: Store, C: Clock>(
+pub(super) async fn objects<P, S: ApiStore, C: Clock>(
     app: &Arc<App<P, S, C>>,
     caller: &Caller,
     kind: Kind,
@@ -165,7 +165,7 @@ enum Step<S> {
 }
 
 /// The next piece of the body.
-async fn next<S: Store>(step: Step<S>) -> Result<Option<(Bytes, Step<S>)>, StoreError> {
+async fn next<S: ApiStore>(step: Step<S>) -> Result<Option<(Bytes, Step<S>)>, StoreError> {
     let (mut listing, page, mut text) = match step {
         Step::End => return Ok(None),
         Step::Rows(work, text) => (work.0, work.1, text),
@@ -192,7 +192,7 @@ async fn next<S: Store>(step: Step<S>) -> Result<Option<(Bytes, Step<S>)>, Store
     Ok(Some((text.into(), Step::End)))
 }
 
-impl<S: Store> Listing<S> {
+impl<S: ApiStore> Listing<S> {
     async fn read(&mut self) -> Result<Page, StoreError> {
         let limit = self.left.min(ROWS_MAX);
         let query = PageQuery {

@@ -17,7 +17,7 @@ use crate::fleet::word;
 use crate::metrics::CONTENT_TYPE;
 use crate::platform::Platform;
 use crate::status::is_ready;
-use crate::store::{Kind, Store, StoreError, StoreFigures};
+use crate::store::{ApiStore, Kind, StoreError, StoreFigures};
 use crate::view::View;
 
 /// A gauge by one label or several.
@@ -42,7 +42,7 @@ labels!(ByQueue { name });
 const TENANTS_PER_PAGE: usize = 200;
 
 /// Everything in the OpenMetrics text form.
-pub(super) async fn read<P: Platform, S: Store, C: Clock>(
+pub(super) async fn read<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
 ) -> Result<Response, ApiError> {
     let view = app.view.borrow().clone();
@@ -142,7 +142,10 @@ fn register_process<P, S, C: Clock>(registry: &mut Registry, app: &App<P, S, C>)
 }
 
 /// A series per tenant: only for as many as the operator allows.
-async fn register_tenants<S: Store>(registry: &mut Registry, store: &S) -> Result<(), StoreError> {
+async fn register_tenants<S: ApiStore>(
+    registry: &mut Registry,
+    store: &S,
+) -> Result<(), StoreError> {
     let (ready, info) = (Gauges::<ByTenant>::default(), Gauges::<Resource>::default());
     let mut rows = store.tenant_rows("", TENANTS_PER_PAGE).await?;
     while let Some(last) = rows.last().map(|row| row.name.clone()) {

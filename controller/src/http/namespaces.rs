@@ -13,13 +13,13 @@ use super::list;
 use super::options::ListOptions;
 use super::resources::NAMESPACES;
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::ApiStore;
 
 /// Cluster-scoped objects have their events in this namespace, as in Kubernetes.
 pub(super) const DEFAULT: &str = "default";
 
 /// All namespaces.
-pub(super) async fn list<P, S: Store, C: Clock>(
+pub(super) async fn list<P, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Query(options): Query<ListOptions>,
     headers: HeaderMap,
@@ -33,7 +33,7 @@ pub(super) async fn list<P, S: Store, C: Clock>(
 }
 
 /// One namespace.
-pub(super) async fn read<P, S: Store, C: Clock>(
+pub(super) async fn read<P, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Path(name): Path<String>,
     Query(options): Query<ListOptions>,

@@ -22,7 +22,7 @@ use crate::events::Event;
 use crate::platform::Platform;
 use crate::reconcile::DELETED;
 use crate::source::Source;
-use crate::store::{Kind, Store, StoredObject};
+use crate::store::{ApiStore, Kind, StoredObject};
 
 /// How often a write is tried that a pass overtakes: a pass writes a status once, and takes much
 /// longer than this write.
@@ -30,7 +30,7 @@ const WRITES_MAX: usize = 5;
 
 pub(super) type Shared<P, S, C> = State<Arc<App<P, S, C>>>;
 
-pub(super) async fn create<P: Platform, S: Store, C: Clock>(
+pub(super) async fn create<P: Platform, S: ApiStore, C: Clock>(
     kind: Kind,
     State(app): Shared<P, S, C>,
     request: WriteRequest,
@@ -50,7 +50,7 @@ pub(super) async fn create<P: Platform, S: Store, C: Clock>(
     Ok(Reply { code: StatusCode::CREATED, body: to_json(&object), warnings })
 }
 
-pub(super) async fn replace<P: Platform, S: Store, C: Clock>(
+pub(super) async fn replace<P: Platform, S: ApiStore, C: Clock>(
     kind: Kind,
     State(app): Shared<P, S, C>,
     Path(name): Path<String>,
@@ -69,7 +69,7 @@ pub(super) async fn replace<P: Platform, S: Store, C: Clock>(
     }
 }
 
-pub(super) async fn patch<P: Platform, S: Store, C: Clock>(
+pub(super) async fn patch<P: Platform, S: ApiStore, C: Clock>(
     kind: Kind,
     State(app): Shared<P, S, C>,
     Path(name): Path<String>,
@@ -108,7 +108,7 @@ impl Attempts {
 }
 
 /// Checks a document against all others, decides, and stores it unless that is only a rehearsal.
-async fn write<P: Platform, S: Store, C: Clock>(
+async fn write<P: Platform, S: ApiStore, C: Clock>(
     app: &App<P, S, C>,
     request: &WriteRequest,
     document: &Document,
@@ -157,7 +157,7 @@ async fn write<P: Platform, S: Store, C: Clock>(
 
 /// Stores an object together with the record of the request. An object that was to be deleted, and
 /// whose last finalizer was taken away, goes.
-pub(super) async fn store<P: Platform, S: Store, C: Clock>(
+pub(super) async fn store<P: Platform, S: ApiStore, C: Clock>(
     app: &App<P, S, C>,
     trail: &Trail,
     object: StoredObject,
@@ -203,7 +203,7 @@ pub(super) fn must_stay_visible(caller: &Caller, object: &StoredObject) -> Resul
 }
 
 /// The stored object, if it exists for this caller.
-pub(super) async fn existing<P, S: Store, C>(
+pub(super) async fn existing<P, S: ApiStore, C>(
     app: &App<P, S, C>,
     caller: &Caller,
     kind: Kind,

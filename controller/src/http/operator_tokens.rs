@@ -26,7 +26,7 @@ use super::operators::TokenDigest;
 use super::request::{DeleteOptions, WriteRequest};
 use crate::clock::{Clock, read_rfc3339, rfc3339};
 use crate::platform::Platform;
-use crate::store::{Store, StoreError, StoredOperator};
+use crate::store::{ApiStore, StoreError, StoredOperator};
 
 /// Bytes of a token that nobody can guess.
 const TOKEN_BYTES: usize = 32;
@@ -36,7 +36,7 @@ const TOKENS_MAX: usize = 1_000;
 const TTL_MS_MAX: i64 = 10 * 366 * 24 * 3_600_000;
 
 /// All tokens, without the tokens themselves.
-pub(super) async fn list<P: Platform, S: Store, C: Clock>(
+pub(super) async fn list<P: Platform, S: ApiStore, C: Clock>(
     State(app): Shared<P, S, C>,
 ) -> Result<Json<Value>, ApiError> {
     let (version, now) = (app.store.resource_version().await?, app.clock.now());
@@ -52,7 +52,7 @@ pub(super) async fn list<P: Platform, S: Store, C: Clock>(
 }
 
 /// One token, without the token itself.
-pub(super) async fn read<P: Platform, S: Store, C: Clock>(
+pub(super) async fn read<P: Platform, S: ApiStore, C: Clock>(
     State(app): Shared<P, S, C>,
     Path(name): Path<String>,
 ) -> Result<Json<OperatorToken>, ApiError> {
@@ -61,7 +61,7 @@ pub(super) async fn read<P: Platform, S: Store, C: Clock>(
 }
 
 /// Makes a token; this answer alone holds it.
-pub(super) async fn create<P: Platform, S: Store, C: Clock>(
+pub(super) async fn create<P: Platform, S: ApiStore, C: Clock>(
     State(app): Shared<P, S, C>,
     request: WriteRequest,
 ) -> Result<Response, ApiError> {
@@ -98,7 +98,7 @@ pub(super) async fn create<P: Platform, S: Store, C: Clock>(
 }
 
 /// Revokes a token: the next request with it is refused, and watches with it end.
-pub(super) async fn delete<P: Platform, S: Store, C: Clock>(
+pub(super) async fn delete<P: Platform, S: ApiStore, C: Clock>(
     State(app): Shared<P, S, C>,
     Path(name): Path<String>,
     request: WriteRequest,
@@ -119,7 +119,7 @@ pub(super) async fn delete<P: Platform, S: Store, C: Clock>(
     Ok(Json(Status::success(200, "").about(RESOURCE, &name)))
 }
 
-async fn existing<S: Store>(store: &S, name: &str) -> Result<StoredOperator, ApiError> {
+async fn existing<S: ApiStore>(store: &S, name: &str) -> Result<StoredOperator, ApiError> {
     let found = store.operators().await?.into_iter().find(|stored| stored.name == name);
     found.ok_or_else(|| not_found(name))
 }

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use vault_plan::time::UnixMillis;
 
 use super::caller::Caller;
-use crate::store::{Store, StoreError, StoredOperator};
+use crate::store::{ApiStore, StoreError, StoredOperator};
 
 /// How coarse the time of a token's last use is kept: a write to the disk at most once an hour per
 /// token.
@@ -78,7 +78,7 @@ impl Operators {
     ///
     /// # Errors
     /// If the store refuses.
-    pub async fn load<S: Store>(own: &SecretString, store: &S) -> Result<Self, StoreError> {
+    pub async fn load<S: ApiStore>(own: &SecretString, store: &S) -> Result<Self, StoreError> {
         let own = TokenDigest::of(own);
         let operators = Self { own, made: RwLock::default(), unknown: AtomicU64::new(0) };
         operators.reload(store).await?;
@@ -86,7 +86,7 @@ impl Operators {
     }
 
     /// Reads them anew, after one was made. What the bearers of the others share stays.
-    pub(super) async fn reload<S: Store>(&self, store: &S) -> Result<(), StoreError> {
+    pub(super) async fn reload<S: ApiStore>(&self, store: &S) -> Result<(), StoreError> {
         let mut read: Vec<Made> = store.operators().await?.iter().filter_map(made).collect();
         let mut known = self.made.write().unwrap_or_else(PoisonError::into_inner);
         for made in &mut read {

@@ -16,7 +16,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::request;
 use crate::accept::to_document;
-use crate::store::{Kind, Named, Store, StoreError, StoredObject};
+use crate::store::{ApiStore, Kind, Named, StoreError, StoredObject};
 
 /// What a limited token is told of an app that a tenant names which does not exist for it.
 pub(super) const TAKEN: &str = "it is already named by another tenant";
@@ -25,7 +25,7 @@ pub(super) const TAKEN: &str = "it is already named by another tenant";
 const USERS_PER_PAGE: usize = 200;
 
 /// Refuses a document that does not go together with the stored ones.
-pub(super) async fn check_against_others<S: Store>(
+pub(super) async fn check_against_others<S: ApiStore>(
     store: &S,
     caller: &Caller,
     kind: Kind,
@@ -45,7 +45,7 @@ pub(super) async fn check_against_others<S: Store>(
     }
 }
 
-async fn of_tenant<S: Store>(
+async fn of_tenant<S: ApiStore>(
     store: &S,
     document: &Document,
 ) -> Result<Vec<SetProblem>, StoreError> {
@@ -68,7 +68,7 @@ async fn of_tenant<S: Store>(
 /// Tenants that name an app: the first two that do so themselves, so that there is another one than
 /// the one that is written, and the first of each class that does. Whoever is missed here is told
 /// by the planner.
-async fn namers<S: Store>(
+async fn namers<S: ApiStore>(
     store: &S,
     classes: &[StoredObject],
     app: &str,
@@ -92,7 +92,10 @@ fn app_of(object: &StoredObject) -> Option<&str> {
 }
 
 /// The problems of a class with the first of its tenants that it would break.
-async fn of_class<S: Store>(store: &S, document: &Document) -> Result<Vec<SetProblem>, StoreError> {
+async fn of_class<S: ApiStore>(
+    store: &S,
+    document: &Document,
+) -> Result<Vec<SetProblem>, StoreError> {
     let mut others: Vec<StoredObject> =
         store.object(Kind::TenantClass, document.name()).await?.into_iter().collect();
     if let Document::TenantClass(class) = document

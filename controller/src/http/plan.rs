@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::platform::Platform;
 use crate::reconcile::{Objects, Planned, TenantObject};
 use crate::source::Source;
-use crate::store::{Kind, Named, Store, StoredObject};
+use crate::store::{ApiStore, Kind, Named, StoredObject};
 
 /// How many plans are made at once for those who ask: each looks at the whole platform, whose limits
 /// the passes need themselves.
@@ -31,7 +31,7 @@ pub const PLANS_MAX: usize = 4;
 type Shared<P, S, C> = State<Arc<App<P, S, C>>>;
 
 /// What the next pass would do for a tenant.
-pub(super) async fn current<P: Platform, S: Store, C: Clock>(
+pub(super) async fn current<P: Platform, S: ApiStore, C: Clock>(
     State(app): Shared<P, S, C>,
     Path(name): Path<String>,
 ) -> Result<Json<TenantPlan>, ApiError> {
@@ -40,7 +40,7 @@ pub(super) async fn current<P: Platform, S: Store, C: Clock>(
 }
 
 /// What would be done for a tenant if the documents of the body were applied.
-pub(super) async fn hypothetical<P: Platform, S: Store, C: Clock>(
+pub(super) async fn hypothetical<P: Platform, S: ApiStore, C: Clock>(
     State(app): Shared<P, S, C>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
@@ -63,7 +63,7 @@ pub(super) async fn hypothetical<P: Platform, S: Store, C: Clock>(
     plan(&app, objects, name).await
 }
 
-async fn plan<P: Platform, S: Store, C: Clock>(
+async fn plan<P: Platform, S: ApiStore, C: Clock>(
     app: &App<P, S, C>,
     objects: Objects,
     name: String,
@@ -86,7 +86,7 @@ async fn plan<P: Platform, S: Store, C: Clock>(
 
 /// A limited token asks about the tenant of the path and those that exist for it, and not about an
 /// app of another: with documents of others it could learn which there are, and whose they are.
-async fn must_be_its_own<S: Store>(
+async fn must_be_its_own<S: ApiStore>(
     store: &S,
     caller: &Caller,
     name: &str,
@@ -120,7 +120,7 @@ async fn must_be_its_own<S: Store>(
 }
 
 /// Takes a document in as if it were stored.
-async fn apply<P, S: Store, C: Clock>(
+async fn apply<P, S: ApiStore, C: Clock>(
     app: &App<P, S, C>,
     caller: &Caller,
     objects: &mut Objects,

@@ -17,10 +17,10 @@ use super::{list, objects};
 use crate::accept::to_json;
 use crate::clock::Clock;
 use crate::platform::Platform;
-use crate::store::{Kind, Store};
+use crate::store::{ApiStore, Kind};
 
 /// The objects of a kind, or what happens to them.
-pub(super) async fn list<P: Platform, S: Store, C: Clock>(
+pub(super) async fn list<P: Platform, S: ApiStore, C: Clock>(
     kind: Kind,
     State(app): State<Arc<App<P, S, C>>>,
     Extension(caller): Extension<Caller>,
@@ -34,7 +34,7 @@ pub(super) async fn list<P: Platform, S: Store, C: Clock>(
 }
 
 /// One object.
-pub(super) async fn read<P: Platform, S: Store, C: Clock>(
+pub(super) async fn read<P: Platform, S: ApiStore, C: Clock>(
     kind: Kind,
     State(app): State<Arc<App<P, S, C>>>,
     Extension(caller): Extension<Caller>,

@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use crate::clock::Clock;
 use crate::platform::Platform;
-use crate::store::{Kind, Store};
+use crate::store::{ApiStore, Kind};
 
 /// What a token that is limited to some tenants finds on a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ pub(super) fn rule(method: &Method, path: &str) -> Rule {
 }
 
 /// Lets a request through if the caller's role and limit allow it.
-pub(super) async fn authorize<P: Platform, S: Store, C: Clock>(
+pub(super) async fn authorize<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Extension(caller): Extension<Caller>,
     path: Option<MatchedPath>,

@@ -15,11 +15,11 @@ use super::error::ApiError;
 use crate::clock::{Clock, rfc3339};
 use crate::folder::FolderReport;
 use crate::platform::Platform;
-use crate::store::Store;
+use crate::store::ApiStore;
 use crate::view::PassLine;
 
 /// What the controller says of itself and of the fleet.
-pub(super) async fn read<P: Platform, S: Store, C: Clock>(
+pub(super) async fn read<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
 ) -> Result<Json<FleetStatus>, ApiError> {
     let figures = app.store.figures().await?;

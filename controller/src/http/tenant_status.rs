@@ -18,10 +18,10 @@ use super::request::{self, Reply, WriteRequest};
 use crate::accept::to_json;
 use crate::clock::Clock;
 use crate::platform::Platform;
-use crate::store::{Kind, Store, StoredObject};
+use crate::store::{ApiStore, Kind, StoredObject};
 
 /// Replaces the status by that of the body; the rest of the body counts for nothing.
-pub(super) async fn replace<P: Platform, S: Store, C: Clock>(
+pub(super) async fn replace<P: Platform, S: ApiStore, C: Clock>(
     State(app): Shared<P, S, C>,
     Path(name): Path<String>,
     request: WriteRequest,
@@ -35,7 +35,7 @@ pub(super) async fn replace<P: Platform, S: Store, C: Clock>(
 }
 
 /// Changes the status as a patch says; what the patch says of the rest counts for nothing.
-pub(super) async fn patch<P: Platform, S: Store, C: Clock>(
+pub(super) async fn patch<P: Platform, S: ApiStore, C: Clock>(
     State(app): Shared<P, S, C>,
     Path(name): Path<String>,
     request: WriteRequest,
@@ -48,7 +48,7 @@ pub(super) async fn patch<P: Platform, S: Store, C: Clock>(
     .await
 }
 
-async fn change<P: Platform, S: Store, C: Clock>(
+async fn change<P: Platform, S: ApiStore, C: Clock>(
     app: &App<P, S, C>,
     name: &str,
     request: &WriteRequest,
@@ -78,7 +78,7 @@ async fn change<P: Platform, S: Store, C: Clock>(
     }
 }
 
-async fn write<P: Platform, S: Store, C: Clock>(
+async fn write<P: Platform, S: ApiStore, C: Clock>(
     app: &App<P, S, C>,
     request: &WriteRequest,
     document: &Document,

@@ -24,7 +24,7 @@ use vault_plan::policy::Policy;
 use super::*;
 use crate::reconcile::ReconcileConfig;
 use crate::source::Source;
-use crate::store::SqliteStore;
+use crate::store::{SqliteStore, Store};
 use crate::testing::{
     FakePlatform, NOW, ORG, SteppedClock, class, controller, open, put, tenant, tenant_secrets,
 };

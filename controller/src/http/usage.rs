@@ -23,7 +23,7 @@ use super::error::ApiError;
 use crate::clock::Clock;
 use crate::platform::Platform;
 use crate::reconcile::retained_since;
-use crate::store::{Store, StoreError, UsagePage};
+use crate::store::{ApiStore, StoreError, UsagePage};
 use crate::usage::UsageFact;
 
 /// How many facts are read and written at once: about 250 kB, some milliseconds of SQLite.
@@ -38,7 +38,7 @@ pub(super) struct Options {
 }
 
 /// The facts of all machines, or of one tenant's; a tenant that is long gone has facts as well.
-pub(super) async fn list<P: Platform, S: Store, C: Clock>(
+pub(super) async fn list<P: Platform, S: ApiStore, C: Clock>(
     State(app): State<Arc<App<P, S, C>>>,
     Query(options): Query<Options>,
 ) -> Result<Response, ApiError> {
@@ -66,7 +66,7 @@ pub(super) async fn list<P: Platform, S: Store, C: Clock>(
 }
 
 /// One page as a piece of the array, and where the next one begins.
-async fn next<S: Store>(
+async fn next<S: ApiStore>(
     store: S,
     mut page: UsagePage,
     is_first: bool,

@@ -37,7 +37,7 @@ use super::forms::Form;
 use super::options::{ListOptions, Start};
 use super::resources::{EVENTS, Resource};
 use crate::clock::Clock;
-use crate::store::{Kind, Store};
+use crate::store::{ApiStore, Kind};
 use feed::Feed;
 use news::{Gap, Reading};
 use watcher::{Begin, Seats, Watcher};
@@ -87,7 +87,7 @@ impl Feeds {
     }
 
     /// The tasks that read what changes, one per topic; each ends with `stop` or with the store.
-    pub fn tasks<S: Store>(
+    pub fn tasks<S: ApiStore>(
         &self,
         store: &S,
         controller: ControllerId,
@@ -114,7 +114,7 @@ impl Feeds {
 }
 
 /// Answers a watch.
-pub(super) async fn answer<P, S: Store, C: Clock>(
+pub(super) async fn answer<P, S: ApiStore, C: Clock>(
     app: &Arc<App<P, S, C>>,
     caller: &Caller,
     topic: Topic,
@@ -171,7 +171,7 @@ fn limited() -> ApiError {
 }
 
 /// Answers a watch of something that nothing ever happens to.
-pub(super) async fn silence<P, S: Store, C: Clock>(
+pub(super) async fn silence<P, S: ApiStore, C: Clock>(
     app: &Arc<App<P, S, C>>,
     caller: &Caller,
     topic: Topic,
@@ -196,7 +196,7 @@ pub(super) async fn silence<P, S: Store, C: Clock>(
     Ok(response(Body::from_stream(stream)))
 }
 
-fn stream_of<S: Store, C: Clock>(watcher: Watcher<S, C>) -> Response {
+fn stream_of<S: ApiStore, C: Clock>(watcher: Watcher<S, C>) -> Response {
     let lines = stream::unfold(watcher, async |mut watcher| {
         let line = watcher.next().await?;
         Some((Ok::<_, std::convert::Infallible>(line), watcher))
@@ -216,7 +216,7 @@ fn timeout(options: &ListOptions) -> Result<Duration, ApiError> {
 
 /// Whether everything since a version can still be told. A version that was never given out comes
 /// from another database: that client, too, has to list anew.
-async fn must_be_known<P, S: Store, C>(
+async fn must_be_known<P, S: ApiStore, C>(
     app: &App<P, S, C>,
     topic: Topic,
     version: i64,

@@ -12,7 +12,7 @@ use crate::identity::{MasterKey, SecretSources, TENANT_SECRET};
 use crate::secrets::{LOOK_VALID_MS, SLICE_INTERVAL_MS};
 use crate::source::Source;
 use crate::status;
-use crate::store::{SqliteStore, StoredObject};
+use crate::store::{ApiStore, SqliteStore, StoredObject};
 use crate::testing::{
     FakePlatform, ManualClock, ORG, controller, open, put, rejected, tenant, tenant_secrets,
     unknown,

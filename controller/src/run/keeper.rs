@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ControllerError, EVENT_QUEUE_MAX};
 use crate::events::Event;
-use crate::store::{SqliteStore, Store, StoreError};
+use crate::store::{ApiStore, SqliteStore, StoreError};
 
 /// How many events share one write.
 const GROUP_MAX: usize = 256;

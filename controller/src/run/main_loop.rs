@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use vault_plan::identity::ControllerId;
 use vault_plan::time::UnixMillis;
 
+use super::pace::pause_after;
 use super::{ControllerConfig, ControllerError};
 use crate::agents::Agents;
 use crate::chain::chain;
@@ -24,12 +25,6 @@ use crate::platform::{FlyPlatform, Platform};
 use crate::reconcile::{Pass, PassError, ReconcileConfig, Reconciler};
 use crate::store::{SqliteStore, StoreError};
 use crate::view::View;
-
-/// How soon to look again while something is on its way. Each look is three lists; org-wide lists
-/// have no documented limit, and half a second is quick enough for a person who waits.
-const BUSY_INTERVAL: Duration = Duration::from_millis(500);
-/// How soon to look again right after acting: what was done shows at once.
-const ACTED_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How soon to look again when a pass did not come to its end.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(2);
@@ -90,7 +85,7 @@ impl MainLoop {
             self.count(&outcome, began);
             let pause = match outcome {
                 Ok(pass) => {
-                    let pause = self.pause(&pass);
+                    let pause = pause_after(&pass, self.config.interval, self.clock.now());
                     self.publish(began, trouble, pass);
                     pause
                 }
@@ -167,24 +162,6 @@ impl MainLoop {
         };
         let took_ms = u64::try_from(self.clock.now().since_ms(began)).unwrap_or(0);
         self.metrics.pass(result, Duration::from_millis(took_ms));
-    }
-
-    fn pause(&self, pass: &Pass) -> Duration {
-        let interval = self.config.interval;
-        if pass.actions > pass.failures {
-            return ACTED_INTERVAL.min(interval);
-        }
-        if pass.waiting {
-            return BUSY_INTERVAL.min(interval);
-        }
-        match pass.held_until {
-            None => interval,
-            Some(until) => {
-                let wait_ms = until.since_ms(self.clock.now());
-                Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))
-                    .clamp(ACTED_INTERVAL.min(interval), interval)
-            }
-        }
     }
 
     fn publish(&self, began: UnixMillis, trouble: Option<String>, pass: Pass) {

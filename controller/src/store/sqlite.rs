@@ -1,5 +1,7 @@
 //! The store on SQLite: opening, the lock, and which verb runs where.
 
+mod api;
+
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -9,19 +11,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
-use tokio::sync::watch;
 use ulid::Ulid;
 use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    Changes, EventChanges, EventSeries, Intent, Kind, LiveUsage, Named, Page, PageQuery,
-    Settlement, Store, StoreError, StoreFigures, StoredObject, StoredOperator, StoredSecret,
-    TenantRow, UsagePage, audit, events, figures, history, journal, lookup, migrations, objects,
-    operators, pages, rows, secrets, usage,
+    Intent, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject, StoredSecret, TenantRow,
+    journal, migrations, objects, rows, secrets, usage,
 };
-use crate::audit::{AuditQuery, AuditRecord};
-use crate::events::Event;
 use crate::usage::UsageFact;
 
 /// How long SQLite waits for a lock of its own; the writer is alone, so this is never reached but
@@ -112,45 +109,9 @@ impl Store for SqliteStore {
         self.read(move |connection| objects::one(connection, kind, &name)).await
     }
 
-    async fn page(&self, kind: Kind, query: PageQuery) -> Result<Page, StoreError> {
-        self.read(move |connection| pages::read(connection, kind, &query)).await
-    }
-
-    async fn tenants_naming(
-        &self,
-        named: Named,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredObject>, StoreError> {
-        let after = after.to_owned();
-        self.read(move |connection| lookup::page(connection, &named, &after, limit)).await
-    }
-
     async fn tenant_rows(&self, after: &str, limit: usize) -> Result<Vec<TenantRow>, StoreError> {
         let after = after.to_owned();
         self.read(move |connection| rows::page(connection, &after, limit)).await
-    }
-
-    async fn count_naming(&self, named: Named) -> Result<(usize, Option<String>), StoreError> {
-        self.read(move |connection| lookup::count(connection, &named)).await
-    }
-
-    async fn changes(
-        &self,
-        kind: Kind,
-        since: i64,
-        after: i64,
-        limit: usize,
-    ) -> Result<Changes, StoreError> {
-        self.read(move |connection| history::changes(connection, kind, since, after, limit)).await
-    }
-
-    async fn event_changes(&self, after: i64, limit: usize) -> Result<EventChanges, StoreError> {
-        self.read(move |connection| events::changes(connection, after, limit)).await
-    }
-
-    fn commits(&self) -> watch::Receiver<u64> {
-        self.writer.commits()
     }
 
     async fn put_object(
@@ -173,10 +134,6 @@ impl Store for SqliteStore {
             return Ok(());
         }
         self.writer.change(move |connection| objects::put_statuses(connection, &statuses)).await
-    }
-
-    async fn resource_version(&self) -> Result<i64, StoreError> {
-        self.read(objects::resource_version).await
     }
 
     async fn plan_intents(&self, intents: Vec<Intent>) -> Result<(), StoreError> {
@@ -229,98 +186,12 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| secrets::remove(connection, &apps)).await
     }
 
-    async fn append_events(&self, events: Vec<Event>) -> Result<(), StoreError> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        self.writer.change(move |connection| events::append(connection, &events)).await
-    }
-
-    async fn events(&self, tenant: Option<&str>) -> Result<Vec<EventSeries>, StoreError> {
-        let tenant = tenant.map(str::to_owned);
-        self.read(move |connection| events::list(connection, tenant.as_deref())).await
-    }
-
-    async fn put_object_audited(
-        &self,
-        object: StoredObject,
-        expected: Option<i64>,
-        record: AuditRecord,
-    ) -> Result<StoredObject, StoreError> {
-        let verb = move |connection: &Connection| {
-            audit::append(connection, &record)?;
-            objects::put(connection, object, expected)
-        };
-        self.writer.change(verb).await
-    }
-
-    async fn remove_object_audited(
-        &self,
-        kind: Kind,
-        name: &str,
-        expected: i64,
-        record: AuditRecord,
-    ) -> Result<(), StoreError> {
-        let name = name.to_owned();
-        let verb = move |connection: &Connection| {
-            audit::append(connection, &record)?;
-            objects::remove(connection, kind, &name, expected)
-        };
-        self.writer.change(verb).await
-    }
-
-    async fn append_audit(&self, record: AuditRecord) -> Result<(), StoreError> {
-        self.writer.write(move |connection| audit::append(connection, &record)).await
-    }
-
-    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
-        self.read(move |connection| audit::list(connection, &query)).await
-    }
-
-    async fn operators(&self) -> Result<Vec<StoredOperator>, StoreError> {
-        self.read(operators::list).await
-    }
-
-    async fn insert_operator(
-        &self,
-        operator: StoredOperator,
-        record: AuditRecord,
-    ) -> Result<StoredOperator, StoreError> {
-        let verb = move |connection: &Connection| {
-            audit::append(connection, &record)?;
-            operators::insert(connection, operator)
-        };
-        self.writer.write(verb).await
-    }
-
-    async fn remove_operator(&self, name: &str, record: AuditRecord) -> Result<(), StoreError> {
-        let name = name.to_owned();
-        let verb = move |connection: &Connection| {
-            audit::append(connection, &record)?;
-            operators::remove(connection, &name)
-        };
-        self.writer.write(verb).await
-    }
-
-    async fn touch_operator(&self, name: &str, now: UnixMillis) -> Result<(), StoreError> {
-        let name = name.to_owned();
-        self.writer.write(move |connection| operators::touch(connection, &name, now)).await
-    }
-
-    async fn figures(&self) -> Result<StoreFigures, StoreError> {
-        self.read(figures::figures).await
-    }
-
     async fn live_usage(&self) -> Result<LiveUsage, StoreError> {
         self.read(usage::live).await
     }
 
     async fn usage_of(&self, machines: Vec<String>) -> Result<Vec<UsageFact>, StoreError> {
         self.read(move |connection| usage::of_machines(connection, &machines)).await
-    }
-
-    async fn usage_page(&self, page: UsagePage) -> Result<Vec<UsageFact>, StoreError> {
-        self.read(move |connection| usage::page(connection, &page)).await
     }
 
     async fn put_usage(

@@ -118,7 +118,9 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn status_of(refusal: &Refusal) -> StatusCode {
+/// The HTTP status that a refusal of the world is answered with.
+#[must_use]
+pub fn status_of(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::Unauthorized => StatusCode::FORBIDDEN,
         Refusal::AppNotFound

@@ -8,7 +8,7 @@ use vault_plan::identity::ControllerId;
 
 use super::Topic;
 use super::news::{News, Reading};
-use crate::store::{Store, StoreError};
+use crate::store::{ApiStore, StoreError};
 
 /// How many changes a watcher may be behind before it has to read from the store: some megabytes of
 /// documents if all of them are waited for, and none if nobody is behind.
@@ -49,7 +49,7 @@ impl Feed {
     }
 
     /// Reads what changes until the store closes or `stop`.
-    pub(super) async fn run<S: Store>(
+    pub(super) async fn run<S: ApiStore>(
         self: Arc<Self>,
         store: S,
         controller: ControllerId,
@@ -78,7 +78,7 @@ impl Feed {
     }
 
     /// Hands out all that happened since the last time.
-    async fn round<S: Store>(
+    async fn round<S: ApiStore>(
         &self,
         store: &S,
         controller: &ControllerId,

@@ -14,7 +14,7 @@ use crate::accept::to_json;
 use crate::http::events;
 use crate::http::forms::Form;
 use crate::select::{Labels, Selection, labels_of};
-use crate::store::{Change, EventSeries, Store, StoreError};
+use crate::store::{ApiStore, Change, EventSeries, StoreError};
 
 /// How many changes are read at a time: a megabyte or so of documents.
 const STEP: usize = 256;
@@ -160,14 +160,17 @@ impl Reading {
     }
 
     /// Whether the past is known from here on.
-    pub(super) async fn probe<S: Store>(&self, store: &S) -> Result<Result<(), Gap>, StoreError> {
+    pub(super) async fn probe<S: ApiStore>(
+        &self,
+        store: &S,
+    ) -> Result<Result<(), Gap>, StoreError> {
         let Topic::Objects(kind) = self.topic else { return Ok(Ok(())) };
         let found = store.changes(kind, self.knows, self.knows, 1).await?;
         Ok(if found.horizon > self.knows { Err(Gap) } else { Ok(()) })
     }
 
     /// The next changes.
-    pub(super) async fn step<S: Store>(
+    pub(super) async fn step<S: ApiStore>(
         &mut self,
         store: &S,
         controller: &ControllerId,

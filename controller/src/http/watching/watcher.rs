@@ -24,7 +24,7 @@ use crate::http::caller::Caller;
 use crate::http::events;
 use crate::http::forms::Form;
 use crate::select::{Selection, labels_of};
-use crate::store::{Kind, PageQuery, Store, StoreError};
+use crate::store::{ApiStore, Kind, PageQuery, StoreError};
 
 /// How often a client that wants bookmarks gets one: losing a connection then costs it little.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
@@ -144,7 +144,7 @@ pub(super) struct Watcher<S, C> {
     lines: VecDeque<Bytes>,
 }
 
-impl<S: Store, C: Clock> Watcher<S, C> {
+impl<S: ApiStore, C: Clock> Watcher<S, C> {
     /// A watch that has told nothing yet. The place in the ring must be older than what `begin`
     /// knows.
     pub(super) fn new(

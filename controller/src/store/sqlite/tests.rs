@@ -6,8 +6,9 @@ use vault_plan::action::ActionKind;
 use vault_plan::observed::SecretState;
 
 use super::*;
+use crate::events::Event;
 use crate::source::Source;
-use crate::store::IntentState;
+use crate::store::{ApiStore, IntentState, PageQuery};
 use crate::testing::{NOW, open};
 
 fn store() -> (TempDir, SqliteStore) {

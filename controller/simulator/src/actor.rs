@@ -1,0 +1,310 @@
+//! A controller at work: process after process, each with the controller's own passes, and the
+//! people who tell it what they want.
+//!
+//! ```text
+//!   start ─▶ passes, at the controller's own pace ─┐
+//!        └─▶ people: write until the disk has it ──┴─▶ killed ─▶ (a moment) ─▶ start …
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{Either, join, select};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use vault_api::check::check;
+use vault_controller::accept::{Decision, Refusal, Writer, decide, finalizers};
+use vault_controller::agents::Agents;
+use vault_controller::clock::Clock;
+use vault_controller::metrics::Metrics;
+use vault_controller::policy::Policy;
+use vault_controller::reconcile::{Pass, ReconcileConfig, Reconciler};
+use vault_controller::run::pace::pause_after;
+use vault_controller::source::Source;
+use vault_controller::store::{Kind, Store, StoreError, StoredObject};
+use vault_plan::identity::ControllerId;
+
+use crate::clock::SimClock;
+use crate::controller::Progress;
+use crate::platform::SimPlatform;
+use crate::process::ProcessId;
+use crate::store::SimStore;
+use crate::universe::Shared;
+use crate::workload::{Manifest, ORGANIZATIONS};
+
+/// How long a controller waits for calls whose answers were lost: its own default.
+pub const SETTLE_AFTER: Duration = Duration::from_secs(10);
+/// How often a pass runs if nothing happens: the controller's own default.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// How long a killed controller takes to be there again.
+const RESTART_MS: std::ops::Range<i64> = 100..3_000;
+/// How soon people write again what could not be written.
+const AGAIN: Duration = Duration::from_millis(700);
+
+/// A controller's place, what people want of it, and how they and the run hear of each other.
+#[derive(Clone)]
+pub struct Actor {
+    shared: Shared,
+    controller: usize,
+    people: Arc<Mutex<People>>,
+    /// People want something else.
+    edited: Arc<Notify>,
+    /// A pass came to its end, or a process to its.
+    passed: Arc<Notify>,
+    metrics: Arc<Metrics>,
+}
+
+/// What people want, and what they have written before.
+#[derive(Default)]
+struct People {
+    manifest: Manifest,
+    /// Tenants as they were last wanted.
+    documents: BTreeMap<String, Value>,
+    /// Tenants that are gone, and of which machines are left: their end was forgotten.
+    left: BTreeSet<String>,
+}
+
+impl Actor {
+    /// The controller with that place in the universe. `metrics` count for nobody.
+    #[must_use]
+    pub fn new(shared: Shared, controller: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            shared,
+            controller,
+            people: Arc::default(),
+            edited: Arc::default(),
+            passed: Arc::default(),
+            metrics,
+        }
+    }
+
+    /// From now on people want this.
+    pub fn want(&self, manifest: &Manifest) {
+        let mut people = self.people();
+        for (name, document) in manifest.tenants() {
+            people.documents.insert(name.to_owned(), document);
+        }
+        people.manifest = manifest.clone();
+        drop(people);
+        self.progress(|progress| *progress = Progress { told: false, quiet: 0, ..*progress });
+        self.edited.notify_one();
+    }
+
+    /// What earlier passes found does not count any more.
+    pub fn look_anew(&self) {
+        self.progress(|progress| progress.quiet = 0);
+    }
+
+    /// Ends when the next pass does.
+    pub async fn passed(&self) {
+        self.passed.notified().await;
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn state(&self) -> Progress {
+        self.shared.lock().controllers[self.controller].progress
+    }
+
+    /// Lives for ever, one process after the other.
+    pub async fn live(&self) {
+        loop {
+            let (process, killed) = self.shared.lock().processes.start(self.controller);
+            self.progress(|progress| *progress = Progress { told: false, quiet: 0, ..*progress });
+            self.edited.notify_one();
+            let life = join(self.pass_for_ever(process), self.write_for_ever(process));
+            match select(pin!(self.shared.wait(killed)), pin!(life)).await {
+                Either::Left(((), _)) | Either::Right((_, _)) => {}
+            }
+            let pause_ms = self.shared.lock().draw_ms(RESTART_MS);
+            self.passed.notify_one();
+            self.shared.sleep(Duration::from_millis(pause_ms.unsigned_abs())).await;
+        }
+    }
+
+    async fn pass_for_ever(&self, process: ProcessId) {
+        let reconciler = self.reconciler(process);
+        let clock = SimClock::new(self.shared.clone(), self.controller);
+        let nothing = BTreeSet::new();
+        loop {
+            let outcome = reconciler.pass(&nothing).await;
+            let pause = match &outcome {
+                Ok(pass) => {
+                    self.note(pass);
+                    pause_after(pass, INTERVAL, clock.now())
+                }
+                Err(error) => {
+                    let mut universe = self.shared.lock();
+                    let now_ms = universe.now_ms();
+                    let message = format!("a pass did not come to its end: {error:?}");
+                    universe.oracles.note(now_ms, "pass", message);
+                    INTERVAL
+                }
+            };
+            self.passed.notify_one();
+            let sleep = pin!(self.shared.sleep(pause));
+            drop(select(sleep, pin!(self.edited.notified())).await);
+        }
+    }
+
+    fn reconciler(&self, process: ProcessId) -> Reconciler<SimPlatform, SimStore, SimClock> {
+        let (shared, controller) = (self.shared.clone(), self.controller);
+        let (id, secrets) = {
+            let universe = shared.lock();
+            let known = &universe.controllers[controller];
+            (known.id, Arc::clone(&known.secrets))
+        };
+        // Nobody runs agents here, and so nobody is asked.
+        let (agents, _): (_, mpsc::Receiver<_>) = Agents::new();
+        let config = ReconcileConfig {
+            controller: id,
+            organization: ORGANIZATIONS[0].to_owned(),
+            policy: Policy::default(),
+            settle_after: SETTLE_AFTER,
+            secrets,
+            agents,
+            oidc_issuer: "https://oidc.example".to_owned(),
+            usage_retention: Duration::from_secs(90 * 86_400),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let told = shared.clone();
+        let tell = move |event: vault_controller::events::Event| {
+            let mut universe = told.lock();
+            let now_ms = universe.now_ms();
+            universe.trace.line(now_ms, || {
+                let (tenant, reason, message) = (event.tenant, event.reason, event.message);
+                format!("controller {controller} tells: {tenant}: {reason}: {message}")
+            });
+        };
+        Reconciler::new(
+            Arc::new(SimPlatform::new(shared.clone(), controller, process)),
+            SimStore::new(shared.clone(), controller, process),
+            SimClock::new(shared, controller),
+            config,
+            Arc::new(tell),
+        )
+    }
+
+    fn note(&self, pass: &Pass) {
+        let rests = pass.actions == 0
+            && pass.failures == 0
+            && pass.unread.is_empty()
+            && pass.strays.is_empty()
+            && !pass.waiting
+            && pass.held_until.is_none();
+        let left: BTreeSet<String> = {
+            let people = self.people();
+            let gone = pass.strays.iter().map(|stray| stray.tenant.clone());
+            gone.filter(|tenant| !people.manifest.tenants.contains_key(tenant)).collect()
+        };
+        if !left.is_empty() {
+            self.people().left.extend(left);
+            self.progress(|progress| progress.told = false);
+        }
+        let mut universe = self.shared.lock();
+        universe.trace.counts.passes += 1;
+        let progress = &mut universe.controllers[self.controller].progress;
+        progress.passes += 1;
+        progress.quiet = if rests && progress.told { progress.quiet + 1 } else { 0 };
+    }
+
+    /// People write what they want until the disk has it, and again when that is not so any more.
+    async fn write_for_ever(&self, process: ProcessId) {
+        let store = SimStore::new(self.shared.clone(), self.controller, process);
+        loop {
+            if !self.state().told {
+                let told = self.write(&store).await;
+                self.progress(|progress| progress.told = told);
+            }
+            self.shared.sleep(AGAIN).await;
+        }
+    }
+
+    /// Writes what differs; whether all of it could be written.
+    async fn write(&self, store: &SimStore) -> bool {
+        let (manifest, left, documents) = {
+            let people = self.people();
+            (people.manifest.clone(), people.left.clone(), people.documents.clone())
+        };
+        let id = self.shared.lock().controllers[self.controller].id;
+        let mut all = true;
+        for (name, document) in manifest.classes() {
+            all &= self.put(store, &id, Kind::TenantClass, name, &document).await;
+        }
+        for (name, document) in manifest.tenants() {
+            all &= self.put(store, &id, Kind::Tenant, name, &document).await;
+        }
+        let Ok(stored) = store.objects(Kind::Tenant).await else { return false };
+        for name in &left {
+            // The end of what is left has to be asked for again, by its name.
+            if !stored.iter().any(|object| object.name == *name)
+                && let Some(document) = documents.get(name)
+            {
+                all = false;
+                self.put(store, &id, Kind::Tenant, name, document).await;
+            }
+            self.people().left.remove(name);
+        }
+        for object in stored {
+            if !manifest.tenants.contains_key(&object.name) {
+                all &= self.delete(store, object).await;
+            }
+        }
+        all
+    }
+
+    async fn put(
+        &self,
+        store: &SimStore,
+        id: &ControllerId,
+        kind: Kind,
+        name: &str,
+        document: &Value,
+    ) -> bool {
+        let document = match check(document) {
+            Ok(document) => document,
+            Err(problems) => unreachable!("a story's documents are sound: {problems:?}"),
+        };
+        let Ok(stored) = store.object(kind, name).await else { return false };
+        let writer = Writer { source: &Source::Api, take_ownership: false, rehearsal: false };
+        let now = SimClock::new(self.shared.clone(), self.controller).now();
+        let version = stored.as_ref().map(|stored| stored.resource_version);
+        let goes = stored.as_ref().is_some_and(|stored| stored.deleted_at.is_some());
+        match decide(&document, stored.as_ref(), writer, id, now) {
+            // It is made anew once it is gone.
+            _ if goes => false,
+            Ok(Decision::Keep(_)) => true,
+            Ok(Decision::Create(object) | Decision::Change(object)) => {
+                written(store.put_object(object, version).await.map(drop))
+            }
+            Err(Refusal::Deleting { .. } | Refusal::Owned { .. } | Refusal::Finalizers { .. }) => {
+                false
+            }
+        }
+    }
+
+    /// Asks for the end of a tenant; whether it has come.
+    async fn delete(&self, store: &SimStore, object: StoredObject) -> bool {
+        if object.deleted_at.is_none() {
+            let now = SimClock::new(self.shared.clone(), self.controller).now();
+            let version = Some(object.resource_version);
+            drop(store.put_object(finalizers::deleted(&object, now), version).await);
+        }
+        false
+    }
+
+    fn progress(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.shared.lock().controllers[self.controller].progress);
+    }
+
+    fn people(&self) -> MutexGuard<'_, People> {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a write came through; somebody else's before it means that it is to be tried again.
+fn written(outcome: Result<(), StoreError>) -> bool {
+    outcome.is_ok()
+}

@@ -1,0 +1,100 @@
+//! The places at which a controller can die: around each write to its disk and each call.
+//!
+//! ```text
+//!   write to disk:  asked ──▶ durable ──▶ known
+//!   call:           asked ──▶ left ──▶ effect ──▶ answered
+//! ```
+
+use std::fmt;
+
+use crate::fate::Fate;
+use crate::verb::Verb;
+
+/// A write to the disk that a controller does in a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Write {
+    /// An object was written, by a person or by the pass.
+    PutObject,
+    /// An object was removed.
+    RemoveObject,
+    /// Statuses.
+    PutStatuses,
+    /// Intents before any of them is sent.
+    PlanIntents,
+    /// An intent that is being sent.
+    SendIntent,
+    /// A lost answer.
+    DoubtIntent,
+    /// How far intents came.
+    SettleIntents,
+    /// What is known of secrets.
+    PutSecrets,
+    /// A secret that is no more.
+    RemoveSecret,
+    /// Secrets of apps that are no more.
+    RemoveSecrets,
+    /// Usage facts.
+    PutUsage,
+}
+
+/// What a controller is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// A write to its disk.
+    Write(Write),
+    /// A call to the platform.
+    Call(Verb),
+}
+
+/// How far it has come with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Before: nothing has been done.
+    Asked,
+    /// The request is on its way.
+    Left,
+    /// The disk has it, or the platform has acted.
+    Effect,
+    /// The controller knows.
+    Known,
+}
+
+/// One place at which it can die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Boundary {
+    /// What it is about.
+    pub operation: Operation,
+    /// How far it has come.
+    pub place: Place,
+    /// What becomes of the call; writes to the disk work.
+    pub fate: Fate,
+}
+
+impl Boundary {
+    /// A boundary of a write to the disk.
+    #[must_use]
+    pub fn of_write(write: Write, place: Place) -> Self {
+        Self { operation: Operation::Write(write), place, fate: Fate::Works }
+    }
+
+    /// A boundary of a call.
+    #[must_use]
+    pub fn of_call(verb: Verb, place: Place, fate: Fate) -> Self {
+        Self { operation: Operation::Call(verb), place, fate }
+    }
+}
+
+impl fmt::Display for Boundary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match self.place {
+            Place::Asked => "before",
+            Place::Left => "while the request is on its way:",
+            Place::Effect => "after the effect, before the answer, of",
+            Place::Known => "after",
+        };
+        match self.operation {
+            Operation::Write(write) => write!(formatter, "{place} {write:?}"),
+            Operation::Call(verb) => write!(formatter, "{place} {verb}"),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The controller's own code on virtual time, over a platform that fails on purpose, from one seed.
+//!
+//! ```text
+//!   seed ─▶ story, faults ─▶ run: ┌ actor: processes, each with the controller's own passes ┐
+//!                                 ├ nature: people and hosts that meddle                    ├─▶ oracles
+//!                                 └ universe: time, platform, disks, chance                 ┘      │
+//!                                                        a violation, a readable trace, a seed ◀───┘
+//! ```
+//!
+//! Nothing here decides anything for the controller: it runs [`vault_controller::reconcile`] over the
+//! three seams that production has, and the emulator's pure world behind one of them.
+
+pub mod actor;
+pub mod boundary;
+pub mod cli;
+pub mod clock;
+pub mod controller;
+pub mod coverage;
+pub mod fate;
+pub mod faults;
+pub mod lists;
+pub mod nature;
+pub mod oracle;
+pub mod platform;
+pub mod process;
+pub mod run;
+pub mod seed;
+pub mod store;
+pub mod trace;
+pub mod universe;
+pub mod verb;
+pub mod workload;

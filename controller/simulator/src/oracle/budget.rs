@@ -1,0 +1,141 @@
+//! No more machines are down by a controller's doing than its budget allows, at any instant.
+//!
+//! Down by its doing is a machine that ran, should run, and was stopped or updated by a call of the
+//! controller, until it runs again, or is gone because nobody wants it any more. What a person asked
+//! for by name (the end of a tenant, its being stopped) is not counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vault_api::tenant::MachineState;
+use vault_emulator::world::query::Filter;
+use vault_emulator::world::{Machine, State, World};
+use vault_plan::metadata;
+use vault_plan::policy::Policy;
+
+/// How long after an edit a controller may still act on what was wanted before, in milliseconds: its
+/// pass has read it already, and its calls travel.
+const EDIT_GRACE_MS: i64 = 30_000;
+
+/// What people want of one controller.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// The machines, by name; names are unique in what a run wants.
+    pub machines: BTreeMap<String, WantedMachine>,
+    /// The tenants that exist.
+    pub tenants: BTreeSet<String>,
+    /// The tenants that are left alone, whatever they want.
+    pub left_alone: BTreeSet<String>,
+}
+
+/// What people want of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedMachine {
+    /// What it should do.
+    pub state: MachineState,
+    /// Where.
+    pub region: String,
+    /// Running what.
+    pub image: String,
+    /// Whether it holds a volume.
+    pub has_volume: bool,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    wishes: Wishes,
+    before: Wishes,
+    edited_ms: i64,
+    /// Machines that are down by its doing: app and name, and the tenant.
+    down: BTreeMap<(String, String), String>,
+    /// Its disk was lost or is an older one: it cannot know what it took down.
+    forgetful: bool,
+}
+
+/// Watches what is down.
+#[derive(Debug, Default)]
+pub struct BudgetOracle {
+    /// By the controllers' places.
+    watched: BTreeMap<usize, Watched>,
+}
+
+impl BudgetOracle {
+    /// Takes what people want from now on.
+    pub fn wish(&mut self, controller: usize, wishes: Wishes, now_ms: i64) {
+        let watched = self.watched.entry(controller).or_default();
+        watched.before = std::mem::replace(&mut watched.wishes, wishes);
+        watched.edited_ms = now_ms;
+        watched.forgetful = false;
+    }
+
+    /// From now until the next wish, a controller may not know what it took down.
+    pub fn forgets(&mut self, controller: usize) {
+        self.watched.entry(controller).or_default().forgetful = true;
+    }
+
+    /// A call of a controller takes a machine down that was as `before`.
+    pub fn takes_down(&mut self, now_ms: i64, controller: usize, before: &Machine) {
+        if before.state != State::Started {
+            return;
+        }
+        let watched = self.watched.entry(controller).or_default();
+        let tenant = before.metadata().find(|(key, _)| *key == metadata::TENANT);
+        let tenant = tenant.map_or("", |(_, tenant)| tenant);
+        let recent = now_ms - watched.edited_ms < EDIT_GRACE_MS;
+        let asked = watched.wishes.asks_for_its_end(tenant, &before.name)
+            || recent && watched.before.asks_for_its_end(tenant, &before.name);
+        if !asked {
+            let key = (before.app.clone(), before.name.clone());
+            watched.down.insert(key, tenant.to_owned());
+        }
+    }
+
+    /// What is wrong with the platform as it is now.
+    #[must_use]
+    pub fn look(&mut self, world: &World) -> Option<String> {
+        let mut wrong = None;
+        for (controller, watched) in &mut self.watched {
+            let Watched { wishes, down, .. } = watched;
+            down.retain(|(app, name), tenant| is_down(world, wishes, app, name, tenant));
+            let budget = Policy::default().disruption_budget(wishes.machines.len());
+            if down.len() > budget && !watched.forgetful {
+                let names: Vec<&str> = down.keys().map(|(_, name)| name.as_str()).collect();
+                wrong = Some(format!(
+                    "{} machines are down by controller {controller}'s doing, and {budget} may be: \
+                     {}",
+                    names.len(),
+                    names.join(", ")
+                ));
+            }
+        }
+        wrong
+    }
+}
+
+impl Wishes {
+    /// Whether a machine belongs to a tenant that is left alone.
+    #[must_use]
+    pub fn leaves_alone(&self, machine: &str) -> bool {
+        let of = |tenant: &String| {
+            machine.strip_prefix(tenant.as_str()).is_some_and(|rest| rest.starts_with('-'))
+        };
+        self.left_alone.iter().any(of)
+    }
+
+    /// Whether a person asked for a machine not to run, by its tenant's name.
+    fn asks_for_its_end(&self, tenant: &str, machine: &str) -> bool {
+        let rests = |wanted: &WantedMachine| wanted.state != MachineState::Started;
+        !self.tenants.contains(tenant) || self.machines.get(machine).is_some_and(rests)
+    }
+}
+
+fn is_down(world: &World, wishes: &Wishes, app: &str, name: &str, tenant: &str) -> bool {
+    if wishes.asks_for_its_end(tenant, name) {
+        return false;
+    }
+    let everything = Filter::default();
+    let mut named = world.machines(app, &everything).filter(|machine| machine.name == name);
+    match named.next() {
+        Some(machine) => machine.state != State::Started,
+        None => wishes.machines.contains_key(name),
+    }
+}

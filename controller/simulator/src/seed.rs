@@ -1,0 +1,109 @@
+//! What a seed says: which story, and what goes wrong in it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fastrand::Rng;
+use vault_controller::metrics::Metrics;
+use vault_emulator::faults::Fault;
+
+use crate::faults::{Plan, Rates};
+use crate::nature::Nature;
+use crate::oracle::end::StageEnd;
+use crate::run::{Outcome, Setting};
+use crate::workload::{Group, Manifest, Tenant, Workload, named, random};
+
+/// How long faults are on in each stage, in milliseconds.
+const WINDOW_MS: std::ops::Range<i64> = 15_000..60_000;
+
+/// Runs seeds, and remembers how stories end without faults.
+pub struct Seeds {
+    stories: Vec<Workload>,
+    references: HashMap<String, Arc<[StageEnd]>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Default for Seeds {
+    fn default() -> Self {
+        Self { stories: named(), references: HashMap::new(), metrics: Arc::default() }
+    }
+}
+
+impl Seeds {
+    /// Runs a seed, on the story of that name if one is given; a readable trace is kept if asked
+    /// for. `None` if there is no story of that name.
+    pub fn run(&mut self, seed: u64, story: Option<&str>, readable: bool) -> Option<Outcome> {
+        let mut chance = Rng::with_seed(seed);
+        let workload = match story {
+            Some(name) => self.stories.iter().find(|story| story.name == name)?.clone(),
+            None if chance.u8(0..10) < 6 => {
+                self.stories[chance.usize(0..self.stories.len())].clone()
+            }
+            None => random(&mut chance),
+        };
+        let storm = chance.u8(0..4) == 0;
+        let nature = Nature { disks: chance.u8(0..5) == 0, people: chance.u8(0..3) == 0 };
+        let setting = Setting {
+            seed: chance.u64(..),
+            plan: Plan::Drawn(Rates::draw(&mut chance)),
+            nature: (chance.u8(0..4) > 0).then_some(nature),
+            window_ms: chance.i64(WINDOW_MS),
+            quirks: quirks(&mut chance),
+            second: (chance.u8(0..8) == 0).then(second),
+            storm,
+            readable,
+            workload,
+        };
+        let reference = match storm {
+            true => None,
+            false => Some(self.reference(&setting.workload)),
+        };
+        Some(setting.run(reference.as_deref(), &self.metrics))
+    }
+
+    /// How a story ends without faults.
+    ///
+    /// # Panics
+    /// If it does not end well: then every comparison with it would be worthless.
+    pub fn reference(&mut self, workload: &Workload) -> Arc<[StageEnd]> {
+        if let Some(known) = self.references.get(&workload.name) {
+            return Arc::clone(known);
+        }
+        let outcome = Setting::calm(workload.clone()).run(None, &self.metrics);
+        let Outcome { violations, stages, .. } = outcome;
+        assert!(violations.is_empty(), "{} without faults: {violations:#?}", workload.name);
+        let stages: Arc<[StageEnd]> = stages.into();
+        if workload.name != "random" {
+            self.references.insert(workload.name.clone(), Arc::clone(&stages));
+        }
+        stages
+    }
+
+    /// What counts for nobody.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+}
+
+/// The platform's own bad days.
+fn quirks(chance: &mut Rng) -> Vec<Fault> {
+    let all = [
+        r#"{"kind": "slow-image", "delay": "3s", "probability": 0.3}"#,
+        r#"{"kind": "reverted-update", "delay": "2s", "probability": 0.3}"#,
+        r#"{"kind": "lingering-claim", "delay": "4s", "probability": 0.5}"#,
+        r#"{"kind": "destroyed-shown", "delay": "1s", "probability": 0.5}"#,
+        r#"{"kind": "autostop", "delay": "1s", "probability": 0.3}"#,
+    ];
+    let chosen: Vec<&str> = all.into_iter().filter(|_| chance.u8(0..5) == 0).collect();
+    if chosen.is_empty() {
+        return Vec::new();
+    }
+    let document = format!("[{}]", chosen.join(","));
+    Fault::read_json(document.as_bytes()).expect("these documents are sound")
+}
+
+/// What people want of a second controller: a tenant that is called as one of the first's.
+fn second() -> Manifest {
+    Manifest::of(&[("acme", Tenant::new(vec![Group::new("box")]))])
+}

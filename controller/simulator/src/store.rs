@@ -1,0 +1,223 @@
+//! A store that dies well: each verb is a transaction with a commit point of its own.
+//!
+//! ```text
+//!   asked ──▶ (on its way to the disk) ──▶ durable ──▶ known
+//!     │ dies: lost        │ dies: lost or kept   │ dies: kept, and the next process finds it
+//! ```
+
+mod database;
+
+use std::future::pending;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+use ulid::Ulid;
+use vault_controller::store::{
+    Intent, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject, StoredSecret, TenantRow,
+};
+use vault_controller::usage::UsageFact;
+use vault_plan::time::UnixMillis;
+
+pub use database::Database;
+
+use crate::boundary::{Boundary, Place, Write};
+use crate::process::ProcessId;
+use crate::universe::Shared;
+
+/// How long a transaction takes to reach the disk, in milliseconds.
+const COMMIT_MS: std::ops::Range<i64> = 0..3;
+
+/// A process's way to its controller's disk.
+#[derive(Clone)]
+pub struct SimStore {
+    shared: Shared,
+    controller: usize,
+    process: ProcessId,
+}
+
+impl SimStore {
+    /// The disk of the controller with that place, as one of its processes sees it.
+    #[must_use]
+    pub fn new(shared: Shared, controller: usize, process: ProcessId) -> Self {
+        Self { shared, controller, process }
+    }
+
+    /// Looks at the disk.
+    async fn read<T>(&self, look: impl FnOnce(&Database) -> T + Send) -> Result<T, StoreError> {
+        let seen = {
+            let universe = self.shared.lock();
+            let dead = universe.processes.is_dead(self.process);
+            (!dead).then(|| look(&universe.controllers[self.controller].disk))
+        };
+        match seen {
+            Some(seen) => Ok(seen),
+            None => pending().await,
+        }
+    }
+
+    /// Changes the disk.
+    async fn write<T: Send + 'static>(
+        &self,
+        write: Write,
+        change: impl FnOnce(&mut Database) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let (controller, process) = (self.controller, self.process);
+        let dead = {
+            let mut universe = self.shared.lock();
+            let dead = universe.boundary(process, Boundary::of_write(write, Place::Asked));
+            if !dead {
+                let delay_ms = universe.draw_ms(COMMIT_MS);
+                universe.after(delay_ms, move |universe| {
+                    // What was on its way when the process died may have come through.
+                    if universe.processes.is_dead(process) && universe.chance.bool() {
+                        return;
+                    }
+                    let committed = change(&mut universe.controllers[controller].disk);
+                    if !universe.boundary(process, Boundary::of_write(write, Place::Effect)) {
+                        universe.answer(answer, committed);
+                    }
+                });
+            }
+            dead
+        };
+        if dead {
+            pending().await
+        }
+        let committed = self.shared.wait(answered).await;
+        match self.shared.lock().boundary(process, Boundary::of_write(write, Place::Known)) {
+            true => {}
+            false => return committed,
+        }
+        pending().await
+    }
+}
+
+impl Store for SimStore {
+    async fn objects(&self, kind: Kind) -> Result<Vec<StoredObject>, StoreError> {
+        self.read(|disk| disk.objects(kind)).await
+    }
+
+    async fn object(&self, kind: Kind, name: &str) -> Result<Option<StoredObject>, StoreError> {
+        self.read(|disk| disk.object(kind, name).cloned()).await
+    }
+
+    async fn tenant_rows(&self, after: &str, limit: usize) -> Result<Vec<TenantRow>, StoreError> {
+        self.read(|disk| disk.tenant_rows(after, limit)).await
+    }
+
+    async fn put_object(
+        &self,
+        object: StoredObject,
+        expected: Option<i64>,
+    ) -> Result<StoredObject, StoreError> {
+        self.write(Write::PutObject, move |disk| disk.put_object(object, expected)).await
+    }
+
+    async fn remove_object(&self, kind: Kind, name: &str, expected: i64) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        let remove = move |disk: &mut Database| disk.remove_object(kind, &name, expected);
+        self.write(Write::RemoveObject, remove).await
+    }
+
+    async fn put_statuses(&self, statuses: Vec<(String, Value)>) -> Result<(), StoreError> {
+        if statuses.is_empty() {
+            return Ok(());
+        }
+        let put = move |disk: &mut Database| {
+            disk.put_statuses(statuses);
+            Ok(())
+        };
+        self.write(Write::PutStatuses, put).await
+    }
+
+    async fn plan_intents(&self, intents: Vec<Intent>) -> Result<(), StoreError> {
+        let plan = move |disk: &mut Database| {
+            disk.plan_intents(intents);
+            Ok(())
+        };
+        self.write(Write::PlanIntents, plan).await
+    }
+
+    async fn send_intent(&self, id: Ulid, now: UnixMillis) -> Result<(), StoreError> {
+        self.write(Write::SendIntent, move |disk| disk.send_intent(id, now)).await
+    }
+
+    async fn doubt_intent(
+        &self,
+        id: Ulid,
+        now: UnixMillis,
+        outcome: String,
+    ) -> Result<(), StoreError> {
+        let doubt = move |disk: &mut Database| {
+            disk.doubt_intent(id, now, outcome);
+            Ok(())
+        };
+        self.write(Write::DoubtIntent, doubt).await
+    }
+
+    async fn settle_intents(&self, settlements: Vec<Settlement>) -> Result<(), StoreError> {
+        if settlements.is_empty() {
+            return Ok(());
+        }
+        self.write(Write::SettleIntents, move |disk| disk.settle_intents(settlements)).await
+    }
+
+    async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
+        self.read(|disk| disk.open_intents().cloned().collect()).await
+    }
+
+    async fn secrets(&self) -> Result<Vec<StoredSecret>, StoreError> {
+        self.read(Database::secrets).await
+    }
+
+    async fn put_secrets(&self, secrets: Vec<StoredSecret>) -> Result<(), StoreError> {
+        if secrets.is_empty() {
+            return Ok(());
+        }
+        let put = move |disk: &mut Database| {
+            disk.put_secrets(secrets);
+            Ok(())
+        };
+        self.write(Write::PutSecrets, put).await
+    }
+
+    async fn remove_secret(&self, app: String, name: String) -> Result<(), StoreError> {
+        let remove = move |disk: &mut Database| {
+            disk.remove_secret(&app, &name);
+            Ok(())
+        };
+        self.write(Write::RemoveSecret, remove).await
+    }
+
+    async fn remove_secrets(&self, apps: Vec<String>) -> Result<(), StoreError> {
+        if apps.is_empty() {
+            return Ok(());
+        }
+        let remove = move |disk: &mut Database| {
+            disk.remove_secrets(&apps);
+            Ok(())
+        };
+        self.write(Write::RemoveSecrets, remove).await
+    }
+
+    async fn live_usage(&self) -> Result<LiveUsage, StoreError> {
+        self.read(Database::live_usage).await
+    }
+
+    async fn usage_of(&self, machines: Vec<String>) -> Result<Vec<UsageFact>, StoreError> {
+        self.read(move |disk| disk.usage_of(&machines)).await
+    }
+
+    async fn put_usage(
+        &self,
+        facts: Vec<UsageFact>,
+        deleted_since: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let put = move |disk: &mut Database| {
+            disk.put_usage(facts, deleted_since);
+            Ok(())
+        };
+        self.write(Write::PutUsage, put).await
+    }
+}

@@ -1,0 +1,239 @@
+//! What stands on a controller's disk, and what each transaction does to it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use ulid::Ulid;
+use vault_controller::store::{
+    Intent, IntentState, Kind, LiveUsage, Settlement, StoreError, StoredObject, StoredSecret,
+    TenantRow,
+};
+use vault_controller::usage::UsageFact;
+use vault_plan::time::UnixMillis;
+
+use crate::universe::BEGIN_MS;
+
+/// A disk.
+#[derive(Clone, Debug)]
+pub struct Database {
+    tenants: BTreeMap<String, Tenant>,
+    classes: BTreeMap<String, StoredObject>,
+    counter: i64,
+    /// Neither verified nor aborted.
+    open: BTreeMap<Ulid, Intent>,
+    /// How the others ended.
+    closed: BTreeMap<Ulid, IntentState>,
+    secrets: BTreeMap<(String, String), StoredSecret>,
+    usage: BTreeMap<String, UsageFact>,
+}
+
+/// A tenant, and the texts that are kept of it.
+#[derive(Clone, Debug)]
+struct Tenant {
+    object: StoredObject,
+    row: TenantRow,
+}
+
+impl Tenant {
+    fn new(object: StoredObject) -> Result<Self, StoreError> {
+        let row = TenantRow {
+            name: object.name.clone(),
+            generation: object.generation,
+            deleted_at: object.deleted_at,
+            source: serde_json::to_string(&object.source)?,
+            metadata: serde_json::to_string(&object.metadata)?,
+            spec: serde_json::to_string(&object.spec)?,
+            status: object.status.as_ref().map(Value::to_string),
+        };
+        Ok(Self { object, row })
+    }
+}
+
+impl Database {
+    /// A new database, made `now_ms` after the run's beginning.
+    #[must_use]
+    pub fn new(now_ms: i64) -> Self {
+        Self {
+            tenants: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            counter: (BEGIN_MS + now_ms) << 16,
+            open: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            usage: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn objects(&self, kind: Kind) -> Vec<StoredObject> {
+        match kind {
+            Kind::Tenant => self.tenants.values().map(|tenant| tenant.object.clone()).collect(),
+            Kind::TenantClass => self.classes.values().cloned().collect(),
+        }
+    }
+
+    pub(super) fn object(&self, kind: Kind, name: &str) -> Option<&StoredObject> {
+        match kind {
+            Kind::Tenant => self.tenants.get(name).map(|tenant| &tenant.object),
+            Kind::TenantClass => self.classes.get(name),
+        }
+    }
+
+    pub(super) fn tenant_rows(&self, after: &str, limit: usize) -> Vec<TenantRow> {
+        let beyond = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        let rows = self.tenants.range::<str, _>(beyond).take(limit);
+        rows.map(|(_, tenant)| tenant.row.clone()).collect()
+    }
+
+    pub(super) fn put_object(
+        &mut self,
+        mut object: StoredObject,
+        expected: Option<i64>,
+    ) -> Result<StoredObject, StoreError> {
+        let found = self.object(object.kind, &object.name).map(|found| found.resource_version);
+        if found != expected {
+            return Err(StoreError::Conflict);
+        }
+        object.resource_version = self.next_version();
+        let name = object.name.clone();
+        match object.kind {
+            Kind::Tenant => drop(self.tenants.insert(name, Tenant::new(object.clone())?)),
+            Kind::TenantClass => drop(self.classes.insert(name, object.clone())),
+        }
+        Ok(object)
+    }
+
+    pub(super) fn remove_object(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        expected: i64,
+    ) -> Result<(), StoreError> {
+        let found = self.object(kind, name).map(|found| found.resource_version);
+        if found != Some(expected) {
+            return Err(StoreError::Conflict);
+        }
+        match kind {
+            Kind::Tenant => drop(self.tenants.remove(name)),
+            Kind::TenantClass => drop(self.classes.remove(name)),
+        }
+        self.next_version();
+        Ok(())
+    }
+
+    pub(super) fn put_statuses(&mut self, statuses: Vec<(String, Value)>) {
+        for (name, status) in statuses {
+            let version = self.next_version();
+            if let Some(tenant) = self.tenants.get_mut(&name) {
+                tenant.row.status = Some(status.to_string());
+                tenant.object.status = Some(status);
+                tenant.object.resource_version = version;
+            }
+        }
+    }
+
+    pub(super) fn plan_intents(&mut self, intents: Vec<Intent>) {
+        for intent in intents {
+            self.open.insert(intent.id, Intent { sent_at: None, outcome: None, ..intent });
+        }
+    }
+
+    pub(super) fn send_intent(&mut self, id: Ulid, now: UnixMillis) -> Result<(), StoreError> {
+        let intent = self.transition(id, IntentState::Sent)?;
+        intent.sent_at = Some(now);
+        Ok(())
+    }
+
+    pub(super) fn doubt_intent(&mut self, id: Ulid, now: UnixMillis, outcome: String) {
+        let known = self.open.get_mut(&id);
+        if let Some(intent) = known.filter(|intent| intent.state == IntentState::Sent) {
+            intent.sent_at = Some(now);
+            intent.outcome = Some(outcome);
+        }
+    }
+
+    /// All or none, as a transaction is.
+    pub(super) fn settle_intents(&mut self, all: Vec<Settlement>) -> Result<(), StoreError> {
+        let before = self.open.clone();
+        let mut done = Vec::with_capacity(all.len());
+        for settlement in all {
+            let id = settlement.id;
+            if let Err(error) = self.settle(settlement) {
+                self.open = before;
+                self.closed.retain(|id, _| !done.contains(id));
+                return Err(error);
+            }
+            done.push(id);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, settlement: Settlement) -> Result<(), StoreError> {
+        let Settlement { id, state, external_id, outcome } = settlement;
+        let intent = self.transition(id, state)?;
+        intent.external_id = external_id.or_else(|| intent.external_id.take());
+        intent.outcome = outcome.or_else(|| intent.outcome.take());
+        if matches!(state, IntentState::Verified | IntentState::Aborted) {
+            self.open.remove(&id);
+            self.closed.insert(id, state);
+        }
+        Ok(())
+    }
+
+    fn transition(&mut self, id: Ulid, to: IntentState) -> Result<&mut Intent, StoreError> {
+        if let Some(&from) = self.closed.get(&id) {
+            return Err(StoreError::IllegalTransition { id, from, to });
+        }
+        let intent = self.open.get_mut(&id).ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let from = intent.state;
+        if !from.may_become(to) {
+            return Err(StoreError::IllegalTransition { id, from, to });
+        }
+        intent.state = to;
+        Ok(intent)
+    }
+
+    /// The intents that are neither verified nor aborted, the oldest first.
+    pub fn open_intents(&self) -> impl Iterator<Item = &Intent> {
+        self.open.values()
+    }
+
+    pub(super) fn secrets(&self) -> Vec<StoredSecret> {
+        self.secrets.values().cloned().collect()
+    }
+
+    pub(super) fn put_secrets(&mut self, secrets: Vec<StoredSecret>) {
+        for secret in secrets {
+            self.secrets.insert((secret.app.clone(), secret.name.clone()), secret);
+        }
+    }
+
+    pub(super) fn remove_secret(&mut self, app: &str, name: &str) {
+        self.secrets.retain(|(of, called), _| (&**of, &**called) != (app, name));
+    }
+
+    pub(super) fn remove_secrets(&mut self, apps: &[String]) {
+        self.secrets.retain(|(app, _), _| !apps.contains(app));
+    }
+
+    pub(super) fn live_usage(&self) -> LiveUsage {
+        let live = self.usage.values().filter(|fact| fact.deleted_at.is_none());
+        let oldest = self.usage.values().filter_map(|fact| fact.deleted_at).min();
+        LiveUsage { facts: live.cloned().collect(), oldest_deleted_at: oldest }
+    }
+
+    pub(super) fn usage_of(&self, machines: &[String]) -> Vec<UsageFact> {
+        machines.iter().filter_map(|id| self.usage.get(id).cloned()).collect()
+    }
+
+    pub(super) fn put_usage(&mut self, facts: Vec<UsageFact>, deleted_since: UnixMillis) {
+        for fact in facts {
+            self.usage.insert(fact.machine_id.clone(), fact);
+        }
+        self.usage.retain(|_, fact| fact.deleted_at.is_none_or(|at| at >= deleted_since));
+    }
+
+    fn next_version(&mut self) -> i64 {
+        self.counter += 1;
+        self.counter
+    }
+}

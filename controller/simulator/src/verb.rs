@@ -1,0 +1,184 @@
+//! The calls of the Machines API that a controller makes.
+
+use std::fmt;
+
+use http::Method;
+use vault_plan::action::ActionKind;
+
+/// One kind of call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// The organizations of the token.
+    Organizations,
+    /// The apps of an organization.
+    Apps,
+    /// The machines of an organization.
+    Machines,
+    /// The volumes of an organization.
+    Volumes,
+    /// One machine.
+    Machine,
+    /// The volumes of one app.
+    AppVolumes,
+    /// One volume.
+    Volume,
+    /// Whose an app is.
+    AppOwner,
+    /// The secrets of an app.
+    Secrets,
+    /// The snapshots of a volume.
+    Snapshots,
+    /// How a machine's program ended.
+    Exits,
+    /// The end of a machine's log.
+    LogTail,
+    /// Set a secret.
+    SetSecret,
+    /// Remove a secret.
+    DeleteSecret,
+    /// Create an app.
+    CreateApp,
+    /// Create a volume.
+    CreateVolume,
+    /// Create a machine.
+    CreateMachine,
+    /// Give a machine a new config.
+    UpdateMachine,
+    /// Start a machine.
+    StartMachine,
+    /// Stop a machine.
+    StopMachine,
+    /// Suspend a machine.
+    SuspendMachine,
+    /// Set one entry of a machine's metadata.
+    SetMetadata,
+    /// Make a volume larger.
+    ExtendVolume,
+    /// Begin a snapshot.
+    CreateSnapshot,
+    /// Destroy a machine.
+    DeleteMachine,
+}
+
+/// The calls that passes make.
+pub const IN_PASSES: [Verb; 22] = [
+    Verb::Apps,
+    Verb::Machines,
+    Verb::Volumes,
+    Verb::Machine,
+    Verb::AppVolumes,
+    Verb::Volume,
+    Verb::AppOwner,
+    Verb::Secrets,
+    Verb::Snapshots,
+    Verb::SetSecret,
+    Verb::DeleteSecret,
+    Verb::CreateApp,
+    Verb::CreateVolume,
+    Verb::CreateMachine,
+    Verb::UpdateMachine,
+    Verb::StartMachine,
+    Verb::StopMachine,
+    Verb::SuspendMachine,
+    Verb::SetMetadata,
+    Verb::ExtendVolume,
+    Verb::CreateSnapshot,
+    Verb::DeleteMachine,
+];
+
+impl Verb {
+    /// The calls that may change something.
+    pub const WRITES: [Self; 13] = [
+        Self::SetSecret,
+        Self::DeleteSecret,
+        Self::CreateApp,
+        Self::CreateVolume,
+        Self::CreateMachine,
+        Self::UpdateMachine,
+        Self::StartMachine,
+        Self::StopMachine,
+        Self::SuspendMachine,
+        Self::SetMetadata,
+        Self::ExtendVolume,
+        Self::CreateSnapshot,
+        Self::DeleteMachine,
+    ];
+
+    /// The method and the path of its request, with names for what differs.
+    #[must_use]
+    pub fn template(self) -> (Method, &'static str) {
+        match self {
+            Self::Organizations => (Method::GET, "/v1/tokens/current"),
+            Self::Apps => (Method::GET, "/v1/apps"),
+            Self::Machines => (Method::GET, "/v1/orgs/{org}/machines"),
+            Self::Volumes => (Method::GET, "/v1/orgs/{org}/volumes"),
+            Self::Machine => (Method::GET, "/v1/apps/{app}/machines/{machine}"),
+            Self::AppVolumes => (Method::GET, "/v1/apps/{app}/volumes"),
+            Self::Volume => (Method::GET, "/v1/apps/{app}/volumes/{volume}"),
+            Self::AppOwner => (Method::GET, "/v1/apps/{app}"),
+            Self::Secrets => (Method::GET, "/v1/apps/{app}/secrets"),
+            Self::Snapshots => (Method::GET, "/v1/apps/{app}/volumes/{volume}/snapshots"),
+            Self::Exits => (Method::GET, "/v1/apps/{app}/machines/{machine}/events"),
+            Self::LogTail => (Method::GET, "/api/v1/apps/{app}/logs"),
+            Self::SetSecret => (Method::POST, "/v1/apps/{app}/secrets/{name}"),
+            Self::DeleteSecret => (Method::DELETE, "/v1/apps/{app}/secrets/{name}"),
+            Self::CreateApp => (Method::POST, "/v1/apps"),
+            Self::CreateVolume => (Method::POST, "/v1/apps/{app}/volumes"),
+            Self::CreateMachine => (Method::POST, "/v1/apps/{app}/machines"),
+            Self::UpdateMachine => (Method::POST, "/v1/apps/{app}/machines/{machine}"),
+            Self::StartMachine => (Method::POST, "/v1/apps/{app}/machines/{machine}/start"),
+            Self::StopMachine => (Method::POST, "/v1/apps/{app}/machines/{machine}/stop"),
+            Self::SuspendMachine => (Method::POST, "/v1/apps/{app}/machines/{machine}/suspend"),
+            Self::SetMetadata => (Method::POST, "/v1/apps/{app}/machines/{machine}/metadata/{key}"),
+            Self::ExtendVolume => (Method::PUT, "/v1/apps/{app}/volumes/{volume}/extend"),
+            Self::CreateSnapshot => (Method::POST, "/v1/apps/{app}/volumes/{volume}/snapshots"),
+            Self::DeleteMachine => (Method::DELETE, "/v1/apps/{app}/machines/{machine}"),
+        }
+    }
+
+    /// Whether it may change something.
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        Self::WRITES.contains(&self)
+    }
+
+    /// Whether it answers a list of an organization's, which may lag.
+    #[must_use]
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::Apps | Self::Machines | Self::Volumes)
+    }
+
+    /// Whether it is about one machine by its id, and so about that machine's host.
+    #[must_use]
+    pub fn names_machine(self) -> bool {
+        self.template().1.contains("{machine}")
+    }
+
+    /// The kind of intent that covers it; `None` for what only looks.
+    #[must_use]
+    pub fn intent(self) -> Option<ActionKind> {
+        Some(match self {
+            Self::SetSecret => ActionKind::SetSecret,
+            Self::DeleteSecret => ActionKind::RemoveSecret,
+            Self::CreateApp => ActionKind::CreateApp,
+            Self::CreateVolume => ActionKind::CreateVolume,
+            Self::CreateMachine => ActionKind::CreateMachine,
+            Self::UpdateMachine => ActionKind::UpdateMachine,
+            Self::StartMachine => ActionKind::StartMachine,
+            Self::StopMachine => ActionKind::StopMachine,
+            Self::SuspendMachine => ActionKind::SuspendMachine,
+            // The mark that an extension leaves on its machine.
+            Self::SetMetadata | Self::ExtendVolume => ActionKind::ExtendVolume,
+            Self::CreateSnapshot => ActionKind::SnapshotVolume,
+            Self::DeleteMachine => ActionKind::DeleteMachine,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (method, path) = self.template();
+        write!(formatter, "{method} {path}")
+    }
+}

@@ -1,0 +1,90 @@
+//! Stories that chance tells.
+
+use fastrand::Rng;
+use vault_api::tenant::MachineState;
+
+use super::{AppChoice, Group, Manifest, REGIONS, Tenant, Workload};
+
+/// Tenants of a story at most: enough to be served side by side, and few enough that a run is short.
+const TENANTS: [&str; 4] = ["acme", "bob", "globex", "hooli"];
+/// Stages at most.
+const STAGES_MAX: usize = 4;
+
+/// A story that follows from `chance`.
+#[must_use]
+pub fn random(chance: &mut Rng) -> Workload {
+    let mut manifest = Manifest::default();
+    for name in &TENANTS[..chance.usize(1..=TENANTS.len())] {
+        manifest.tenants.insert((*name).to_owned(), tenant(chance, name));
+    }
+    let mut stages = vec![manifest];
+    for _ in 1..chance.usize(2..=STAGES_MAX) {
+        let next = edited(&stages[stages.len() - 1], chance);
+        stages.push(next);
+    }
+    Workload::new("random", stages)
+}
+
+fn tenant(chance: &mut Rng, name: &str) -> Tenant {
+    let mut groups = vec![group(chance, "box")];
+    if chance.u8(0..3) == 0 {
+        groups.push(group(chance, "side"));
+    }
+    let app = match name {
+        "globex" | "hooli" => AppChoice::Shared("shared-app"),
+        "bob" => AppChoice::Named("named-app"),
+        _ => AppChoice::Derived,
+    };
+    Tenant { app, ..Tenant::new(groups) }
+}
+
+fn group(chance: &mut Rng, name: &'static str) -> Group {
+    Group {
+        count: chance.u32(1..3),
+        volume_gb: chance.bool().then_some(1),
+        region: REGIONS[chance.usize(0..REGIONS.len())],
+        ..Group::new(name)
+    }
+}
+
+/// The manifest after somebody has edited one tenant, or several.
+fn edited(before: &Manifest, chance: &mut Rng) -> Manifest {
+    let mut after = before.clone();
+    for name in TENANTS {
+        if chance.u8(0..3) == 0 {
+            continue;
+        }
+        let Some(mut tenant) = after.tenants.remove(name) else {
+            if before.tenants.is_empty() || chance.u8(0..3) == 0 {
+                after.tenants.insert(name.to_owned(), self::tenant(chance, name));
+            }
+            continue;
+        };
+        if chance.u8(0..6) != 0 {
+            edit(&mut tenant, chance);
+            after.tenants.insert(name.to_owned(), tenant);
+        }
+    }
+    after
+}
+
+fn edit(tenant: &mut Tenant, chance: &mut Rng) {
+    let place = chance.usize(0..tenant.groups.len().max(1));
+    let Some(group) = tenant.groups.get_mut(place) else { return };
+    match chance.u8(0..8) {
+        0 => group.image = format!("image:{}", chance.u8(1..4)),
+        1 => group.count = chance.u32(0..4),
+        2 => group.mode = chance.u8(0..4),
+        3 => group.region = REGIONS[chance.usize(0..REGIONS.len())],
+        4 => group.volume_gb = group.volume_gb.map(|size| (size + 1).min(3)),
+        5 => {
+            let states = [MachineState::Started, MachineState::Stopped, MachineState::Suspended];
+            group.state = states[chance.usize(0..states.len())];
+        }
+        6 => {
+            let variables = [None, Some("VAULTCTL_SECRET_FIRST"), Some("VAULTCTL_SECRET_SECOND")];
+            tenant.secret = variables[chance.usize(0..variables.len())];
+        }
+        _ => tenant.paused = chance.u8(0..3) == 0,
+    }
+}
