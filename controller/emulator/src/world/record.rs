@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::world::ids::Identifiers;
-use crate::world::{App, Belonging, Machine, Secret, Settings, Snapshot, Version, Volume, World};
+use crate::world::{
+    App, Belonging, LimitedToken, Machine, Secret, Settings, Snapshot, Version, Volume, World,
+};
 
 /// One row, written or removed. Records of one change belong together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,10 @@ pub enum Record {
     Belonging(Belonging),
     /// One of these is gone.
     BelongingGone(String),
+    /// A token that GraphQL minted, as it is now.
+    LimitedToken(LimitedToken),
+    /// Such a token is forgotten.
+    LimitedTokenGone(String),
 }
 
 impl World {
@@ -62,6 +68,7 @@ impl World {
             .chain(self.versions.iter().cloned().map(Record::Version))
             .chain(self.snapshots.iter().cloned().map(Record::Snapshot))
             .chain(self.belongings.iter().cloned().map(Record::Belonging))
+            .chain(self.limited_tokens.iter().cloned().map(Record::LimitedToken))
             .chain(self.machines.iter().cloned().map(|machine| Record::Machine(Box::new(machine))))
     }
 
@@ -95,6 +102,10 @@ impl World {
         for key in self.belongings.take_changed() {
             let belonging = self.belongings.row(&key).cloned();
             records.push(belonging.map_or_else(|| Record::BelongingGone(key), Record::Belonging));
+        }
+        for id in self.limited_tokens.take_changed() {
+            let token = self.limited_tokens.row(&id).cloned();
+            records.push(token.map_or_else(|| Record::LimitedTokenGone(id), Record::LimitedToken));
         }
         if !records.is_empty() {
             records.push(Record::Identifiers(self.ids.clone()));
@@ -132,6 +143,10 @@ impl World {
             Record::Belonging(belonging) => self.belongings.insert(belonging),
             Record::BelongingGone(key) => {
                 self.belongings.remove(&key);
+            }
+            Record::LimitedToken(token) => self.limited_tokens.insert(token),
+            Record::LimitedTokenGone(id) => {
+                self.limited_tokens.remove(&id);
             }
         }
     }
