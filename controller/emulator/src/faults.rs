@@ -14,7 +14,7 @@ mod action;
 mod answers;
 mod armed;
 mod document;
-mod glob;
+pub(crate) mod glob;
 mod help;
 mod history;
 mod kind;

@@ -31,6 +31,7 @@ pub mod restart;
 pub mod running;
 pub mod secret;
 pub mod snapshot;
+pub mod storage;
 pub mod table;
 pub mod units;
 pub mod version;
@@ -66,6 +67,7 @@ pub use self::volume::{NewVolume, Volume, VolumeSettings};
 
 use self::ids::Identifiers;
 use self::lease::Verdicts;
+use self::storage::Storage;
 use self::table::Table;
 use crate::faults::Faults;
 
@@ -172,6 +174,7 @@ pub struct World {
     snapshots: Table<Snapshot>,
     belongings: Table<Belonging>,
     limited_tokens: Table<LimitedToken>,
+    storage: Storage,
     verdicts: Verdicts,
     effects: Vec<Effect>,
     /// What goes wrong on purpose; not journaled.
@@ -193,6 +196,7 @@ impl World {
             snapshots: Table::default(),
             belongings: Table::default(),
             limited_tokens: Table::default(),
+            storage: Storage::default(),
             verdicts: Verdicts::default(),
             effects: Vec::new(),
             faults: Faults::default(),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::world::ids::Identifiers;
+use crate::world::storage::StorageRecord;
 use crate::world::{
     App, Belonging, LimitedToken, Machine, Secret, Settings, Snapshot, Version, Volume, World,
 };
@@ -45,6 +46,8 @@ pub enum Record {
     LimitedToken(LimitedToken),
     /// Such a token is forgotten.
     LimitedTokenGone(String),
+    /// Something of object storage.
+    Storage(Box<StorageRecord>),
 }
 
 impl World {
@@ -69,6 +72,7 @@ impl World {
             .chain(self.snapshots.iter().cloned().map(Record::Snapshot))
             .chain(self.belongings.iter().cloned().map(Record::Belonging))
             .chain(self.limited_tokens.iter().cloned().map(Record::LimitedToken))
+            .chain(self.storage.snapshot().map(|record| Record::Storage(Box::new(record))))
             .chain(self.machines.iter().cloned().map(|machine| Record::Machine(Box::new(machine))))
     }
 
@@ -107,6 +111,8 @@ impl World {
             let token = self.limited_tokens.row(&id).cloned();
             records.push(token.map_or_else(|| Record::LimitedTokenGone(id), Record::LimitedToken));
         }
+        let storage = self.storage.take_changes().into_iter();
+        records.extend(storage.map(|record| Record::Storage(Box::new(record))));
         if !records.is_empty() {
             records.push(Record::Identifiers(self.ids.clone()));
         }
@@ -148,6 +154,7 @@ impl World {
             Record::LimitedTokenGone(id) => {
                 self.limited_tokens.remove(&id);
             }
+            Record::Storage(record) => self.storage.replay(*record),
         }
     }
 }
