@@ -8,7 +8,7 @@ mod apps;
 mod certificates;
 mod exec;
 mod extract;
-mod faults;
+pub(crate) mod faults;
 mod graphql;
 mod leases;
 mod lists;

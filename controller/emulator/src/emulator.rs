@@ -1,6 +1,6 @@
 //! Starting and ending an emulator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::machine_socket::MachineSockets;
 use crate::oidc::Issuer;
 use crate::process::{Isolation, ProcessRunner, ProcessRunnerConfig};
 use crate::runner::MachineRunner;
+use crate::storage::{self, StorageAccess};
 use crate::tokens::{self, Tokens};
 use crate::world::{Addresses, Settings, World};
 
@@ -60,6 +61,8 @@ pub enum MachinesMode {
 pub struct EmulatorConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where S3 and IAM listen; port 0 takes a free one.
+    pub storage_listen: SocketAddr,
     /// Holds all state; made if it is missing.
     pub data_dir: PathBuf,
     /// Organizations beside [`DEFAULT_ORG`].
@@ -86,6 +89,7 @@ pub struct Emulator {
     address: SocketAddr,
     engine: Arc<Engine>,
     tokens: Arc<Tokens>,
+    storage: BTreeMap<String, StorageAccess>,
     runner: Option<Arc<dyn MachineRunner>>,
     isolation: String,
     tasks: JoinSet<()>,
@@ -118,7 +122,7 @@ impl Emulator {
         let runner = runner(&config, &data_dir)?;
         let settings = Settings {
             seed: seed()?,
-            orgs,
+            orgs: orgs.clone(),
             boot_delay: config.boot_delay,
             processes: runner.is_some(),
             addresses: addresses(runner.as_ref().map(|runner| runner.isolation())),
@@ -146,6 +150,8 @@ impl Emulator {
             runner.clone(),
         );
         let faulted = api.faulted();
+        let opened =
+            storage::open(&engine, faulted.clone(), &data_dir, config.storage_listen, orgs).await?;
         let routes = api::routes(api, Hooks::new(config.on_request, config.on_answer));
         let mut tasks = JoinSet::new();
         let host = host(&config.machines, data_dir, runner.clone(), &engine, &issuer);
@@ -164,15 +170,18 @@ impl Emulator {
             faulted.close();
             faulted.wait().await;
         });
-        let closing = engine.closing().clone();
-        tasks.spawn(async move {
-            let serving =
-                axum::serve(listener, routes).with_graceful_shutdown(closing.cancelled_owned());
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "serving ended");
-            }
-        });
-        Ok(Self { address, engine, tokens, runner, isolation, tasks, effects: Some(effects) })
+        for (listener, routes) in [(listener, routes), (opened.listener, opened.routes)] {
+            let closing = engine.closing().clone();
+            tasks.spawn(async move {
+                let serving =
+                    axum::serve(listener, routes).with_graceful_shutdown(closing.cancelled_owned());
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "serving ended");
+                }
+            });
+        }
+        let (storage, effects) = (opened.access, Some(effects));
+        Ok(Self { address, engine, tokens, storage, runner, isolation, tasks, effects })
     }
 
     /// The base of all URLs, without a slash at the end.
@@ -188,6 +197,12 @@ impl Emulator {
     /// The token that opens one organization; it also lies in `tokens/ORG.token`.
     pub fn org_token(&self, org: &str) -> Option<String> {
         self.tokens.of_org(org).map(str::to_owned)
+    }
+
+    /// Where S3 and IAM are, and the key that may do everything in an organization there. That of the
+    /// default organization also lies in `storage.json`, others in `storage/ORG.json`.
+    pub fn storage(&self, org: &str) -> Option<&StorageAccess> {
+        self.storage.get(org)
     }
 
     /// In words, what separates machines from the host and from each other.

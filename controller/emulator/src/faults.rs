@@ -19,6 +19,7 @@ mod help;
 mod history;
 mod kind;
 mod member;
+mod operation;
 mod problem;
 mod schedule;
 
@@ -30,4 +31,5 @@ pub use self::armed::{Errand, Faults, Hit};
 pub use self::document::Fault;
 pub use self::help::HELP;
 pub use self::kind::{Happening, Kind, Reply};
+pub use self::operation::OPERATIONS;
 pub use self::problem::{FaultProblem, FaultProblems};

@@ -77,6 +77,14 @@ pub(super) fn routes() -> Router<Api> {
     Router::new().route("/graphql", post(answer))
 }
 
+/// What a request asks for, as faults name it; nothing if it cannot be read.
+pub(super) fn operations(body: &[u8]) -> Vec<String> {
+    let request: Request = serde_json::from_slice(body).unwrap_or_default();
+    let fields = document::parse(&request.query, &request.variables.unwrap_or_default());
+    let fields = fields.unwrap_or_default().into_iter();
+    fields.map(|field| format!("graphql.{}", field.name)).collect()
+}
+
 /// Errors come with status 200, as GraphQL has it.
 async fn answer(
     State(api): State<Api>,
