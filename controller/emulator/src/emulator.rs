@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -128,10 +129,7 @@ impl Emulator {
             addresses: addresses(runner.as_ref().map(|runner| runner.isolation())),
             digest_key,
         };
-        let isolation = runner.as_ref().map_or_else(
-            || "machines are not run: states move by the clock alone".to_owned(),
-            |runner| runner.isolation().to_string(),
-        );
+        let isolation = said_of(runner.as_ref());
         let runner = runner.map(|runner| Arc::new(runner) as Arc<dyn MachineRunner>);
         let world = World::restore(settings, records);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -170,16 +168,7 @@ impl Emulator {
             faulted.close();
             faulted.wait().await;
         });
-        for (listener, routes) in [(listener, routes), (opened.listener, opened.routes)] {
-            let closing = engine.closing().clone();
-            tasks.spawn(async move {
-                let serving =
-                    axum::serve(listener, routes).with_graceful_shutdown(closing.cancelled_owned());
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "serving ended");
-                }
-            });
-        }
+        serve(&mut tasks, &engine, [(listener, routes), (opened.listener, opened.routes)]);
         let (storage, effects) = (opened.access, Some(effects));
         Ok(Self { address, engine, tokens, storage, runner, isolation, tasks, effects })
     }
@@ -240,6 +229,20 @@ impl Drop for Emulator {
     }
 }
 
+/// Serves until the emulator ends; the last answers are given then.
+fn serve(tasks: &mut JoinSet<()>, engine: &Engine, listeners: [(TcpListener, Router); 2]) {
+    for (listener, routes) in listeners {
+        let closing = engine.closing().clone();
+        tasks.spawn(async move {
+            let serving =
+                axum::serve(listener, routes).with_graceful_shutdown(closing.cancelled_owned());
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "serving ended");
+            }
+        });
+    }
+}
+
 fn end_machines(effects: Option<JoinHandle<()>>, runner: Option<Arc<dyn MachineRunner>>) {
     // First the thread that starts machines, then the machines.
     if effects.is_some_and(|thread| thread.join().is_err()) {
@@ -268,6 +271,12 @@ fn runner(config: &EmulatorConfig, data_dir: &Path) -> anyhow::Result<Option<Pro
         masked,
     };
     ProcessRunner::new(config).context("preparing to run machines").map(Some)
+}
+
+/// In words, what separates machines.
+fn said_of(runner: Option<&ProcessRunner>) -> String {
+    let nothing = || "machines are not run: states move by the clock alone".to_owned();
+    runner.map_or_else(nothing, |runner| runner.isolation().to_string())
 }
 
 /// Only where this host lets us can an address of the private network be a machine's own.
