@@ -97,7 +97,9 @@ impl Signer {
         let payload = told.map_or_else(|| hash(&body), |(_, value)| value.clone());
         let lines: String =
             headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-        let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}");
+        // A slash in a key is a slash, however it is sent.
+        let canonical_path = path.replace("%2F", "/");
+        let canonical = format!("{method}\n{canonical_path}\n{query}\n{lines}\n{names}\n{payload}");
         let scope = format!("{}/auto/{service}/aws4_request", &date[..8]);
         let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hash(canonical.as_bytes()));
         let mut key = format!("AWS4{}", self.secret).into_bytes();
