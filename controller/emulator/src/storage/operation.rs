@@ -22,7 +22,7 @@ pub(super) fn of(parts: &Parts) -> Option<&'static str> {
             "HEAD" => "HeadBucket",
             "GET" if asks("location") => "GetBucketLocation",
             "GET" if asks("uploads") => "ListMultipartUploads",
-            "GET" if names.iter().any(|name| *name == "list-type") => "ListObjectsV2",
+            "GET" if asks("list-type") => "ListObjectsV2",
             "GET" => "ListObjects",
             "POST" if asks("delete") => "DeleteObjects",
             _ => return None,

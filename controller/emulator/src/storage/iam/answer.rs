@@ -17,7 +17,7 @@ pub(super) enum Node {
     /// With a text inside.
     Text(&'static str, String),
     /// With elements inside.
-    Group(&'static str, Vec<Node>),
+    Group(&'static str, Vec<Self>),
 }
 
 impl Node {

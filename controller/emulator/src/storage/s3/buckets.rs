@@ -71,7 +71,7 @@ impl Buckets {
             None,
         )?;
         let made = change(&self.engine, |world, now| world.create_bucket(now, &key.org, &name))?;
-        Ok(CreateBucketOutput { location: Some(format!("/{}", made.name)), ..Default::default() })
+        Ok(CreateBucketOutput { location: Some(format!("/{}", made.name)) })
     }
 
     pub(super) async fn head_bucket(

@@ -235,7 +235,8 @@ impl Buckets {
                 });
             match gone {
                 Ok(()) => {
-                    deleted.push(DeletedObject { key: Some(named.key), ..DeletedObject::default() })
+                    deleted
+                        .push(DeletedObject { key: Some(named.key), ..DeletedObject::default() });
                 }
                 Err(error) => errors.push(Error {
                     code: Some(error.code().as_str().to_owned()),

@@ -145,6 +145,7 @@ impl Conditions {
 }
 
 impl Row for StoredObject {
+    #[expect(clippy::misnamed_getters, reason = "the row's key, and not the object's")]
     fn key(&self) -> &str {
         &self.row
     }

@@ -48,6 +48,7 @@ pub struct Part {
 }
 
 impl Row for Upload {
+    #[expect(clippy::misnamed_getters, reason = "the row's key, and not the object's")]
     fn key(&self) -> &str {
         &self.id
     }
