@@ -96,6 +96,13 @@ impl Files {
                     std::fs::remove_file(file.path())?;
                 }
             }
+            // A bucket without objects needs none; it is made again with the first one.
+            match std::fs::remove_dir(folder.path()) {
+                Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                    return Err(error);
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
