@@ -150,6 +150,7 @@ impl World {
         });
         let emulator = Emulator::start(EmulatorConfig {
             listen: self.address,
+            storage_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_dir: self.path("platform"),
             orgs: self.options.organizations.clone(),
             machines,

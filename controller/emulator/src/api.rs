@@ -8,7 +8,7 @@ mod apps;
 mod certificates;
 mod exec;
 mod extract;
-mod faults;
+pub(crate) mod faults;
 mod graphql;
 mod leases;
 mod lists;
@@ -154,14 +154,22 @@ impl Api {
         }
         let now = self.engine.now();
         let digests: Vec<String> = tokens::credentials(header).map(tokens::digest).collect();
+        let caller = |id: &str, org: &str, app: Option<&str>| Caller {
+            token_id: id.to_owned(),
+            orgs: Arc::new(BTreeSet::from([org.to_owned()])),
+            reads_secrets: false,
+            app: app.map(str::to_owned),
+        };
         let found = self.engine.read(|world| {
-            let mut tokens = digests.iter().filter_map(|digest| world.deploy_token(now, digest));
-            Ok(tokens.next().map(|token| Caller {
-                token_id: token.name.clone(),
-                orgs: Arc::new(BTreeSet::from([token.org.clone()])),
-                reads_secrets: false,
-                app: Some(token.app.clone()),
-            }))
+            let mut callers = digests.iter().filter_map(|digest| {
+                let deploy = world.deploy_token(now, digest);
+                let deploy = deploy.map(|token| caller(&token.name, &token.org, Some(&token.app)));
+                deploy.or_else(|| {
+                    let token = world.limited_token(now, digest)?;
+                    Some(caller(&token.id, &token.org, token.app.as_deref()))
+                })
+            });
+            Ok(callers.next())
         });
         Ok(found?)
     }

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::emulator::{AgentCommand, Emulator, EmulatorConfig, MachinesMode};
+use crate::emulator::{AgentCommand, DEFAULT_ORG, Emulator, EmulatorConfig, MachinesMode};
 use crate::faults::Fault;
 
 /// The hidden subcommand with which this binary re-executes itself inside a machine.
@@ -29,6 +29,9 @@ pub const MACHINE_INIT: &str = "machine-init";
 /// Inside a machine, /.fly/api gives out tokens that say which machine it is (POST /v1/tokens/oidc);
 /// their issuer, http://ADDR/oidc/ORG, publishes its key for whoever checks them.
 ///
+/// Storage is an endpoint of its own: buckets over S3 with paths, and access keys and policies over IAM,
+/// as Tigris serves them. DIR/storage.json has its address and a key that may do everything in `local`.
+///
 /// The organization `local` always exists. Calls need a token: DIR/operator.token opens every
 /// organization, DIR/tokens/ORG.token one. Point any client of the Machines API at it:
 ///
@@ -41,6 +44,9 @@ pub struct Args {
     /// Where to listen, in plain http; port 0 takes a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4280")]
     listen: SocketAddr,
+    /// Where S3 and IAM listen, in plain http; port 0 takes a free port, which DIR/storage.json names
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    storage_listen: SocketAddr,
     /// Holds all state: the world with its secrets, the tokens, the keys, the volumes
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
@@ -94,10 +100,14 @@ pub fn run() -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let token = config.data_dir.join("operator.token");
+        let storage = config.data_dir.join("storage.json");
         let emulator = Emulator::start(config).await?;
         let mut out = std::io::stdout();
         writeln!(out, "listening on {}", emulator.url())?;
         writeln!(out, "operator token in {}", token.display())?;
+        if let Some(access) = emulator.storage(DEFAULT_ORG) {
+            writeln!(out, "storage on {}, its key in {}", access.endpoint, storage.display())?;
+        }
         writeln!(out, "{}", emulator.isolation())?;
         out.flush()?;
         // Both arms are cancel-safe: the first signal ends the program.
@@ -127,6 +137,7 @@ impl Args {
         };
         Ok(EmulatorConfig {
             listen: self.listen,
+            storage_listen: self.storage_listen,
             data_dir: self.data_dir,
             orgs: self.orgs,
             machines,

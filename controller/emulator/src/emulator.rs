@@ -1,6 +1,6 @@
 //! Starting and ending an emulator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -22,6 +23,7 @@ use crate::machine_socket::MachineSockets;
 use crate::oidc::Issuer;
 use crate::process::{Isolation, ProcessRunner, ProcessRunnerConfig};
 use crate::runner::MachineRunner;
+use crate::storage::{self, StorageAccess};
 use crate::tokens::{self, Tokens};
 use crate::world::{Addresses, Settings, World};
 
@@ -60,6 +62,8 @@ pub enum MachinesMode {
 pub struct EmulatorConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where S3 and IAM listen; port 0 takes a free one.
+    pub storage_listen: SocketAddr,
     /// Holds all state; made if it is missing.
     pub data_dir: PathBuf,
     /// Organizations beside [`DEFAULT_ORG`].
@@ -86,6 +90,7 @@ pub struct Emulator {
     address: SocketAddr,
     engine: Arc<Engine>,
     tokens: Arc<Tokens>,
+    storage: BTreeMap<String, StorageAccess>,
     runner: Option<Arc<dyn MachineRunner>>,
     isolation: String,
     tasks: JoinSet<()>,
@@ -118,16 +123,13 @@ impl Emulator {
         let runner = runner(&config, &data_dir)?;
         let settings = Settings {
             seed: seed()?,
-            orgs,
+            orgs: orgs.clone(),
             boot_delay: config.boot_delay,
             processes: runner.is_some(),
             addresses: addresses(runner.as_ref().map(|runner| runner.isolation())),
             digest_key,
         };
-        let isolation = runner.as_ref().map_or_else(
-            || "machines are not run: states move by the clock alone".to_owned(),
-            |runner| runner.isolation().to_string(),
-        );
+        let isolation = said_of(runner.as_ref());
         let runner = runner.map(|runner| Arc::new(runner) as Arc<dyn MachineRunner>);
         let world = World::restore(settings, records);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -146,6 +148,8 @@ impl Emulator {
             runner.clone(),
         );
         let faulted = api.faulted();
+        let opened =
+            storage::open(&engine, faulted.clone(), &data_dir, config.storage_listen, orgs).await?;
         let routes = api::routes(api, Hooks::new(config.on_request, config.on_answer));
         let mut tasks = JoinSet::new();
         let host = host(&config.machines, data_dir, runner.clone(), &engine, &issuer);
@@ -164,15 +168,9 @@ impl Emulator {
             faulted.close();
             faulted.wait().await;
         });
-        let closing = engine.closing().clone();
-        tasks.spawn(async move {
-            let serving =
-                axum::serve(listener, routes).with_graceful_shutdown(closing.cancelled_owned());
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "serving ended");
-            }
-        });
-        Ok(Self { address, engine, tokens, runner, isolation, tasks, effects: Some(effects) })
+        serve(&mut tasks, &engine, [(listener, routes), (opened.listener, opened.routes)]);
+        let (storage, effects) = (opened.access, Some(effects));
+        Ok(Self { address, engine, tokens, storage, runner, isolation, tasks, effects })
     }
 
     /// The base of all URLs, without a slash at the end.
@@ -188,6 +186,12 @@ impl Emulator {
     /// The token that opens one organization; it also lies in `tokens/ORG.token`.
     pub fn org_token(&self, org: &str) -> Option<String> {
         self.tokens.of_org(org).map(str::to_owned)
+    }
+
+    /// Where S3 and IAM are, and the key that may do everything in an organization there. That of the
+    /// default organization also lies in `storage.json`, others in `storage/ORG.json`.
+    pub fn storage(&self, org: &str) -> Option<&StorageAccess> {
+        self.storage.get(org)
     }
 
     /// In words, what separates machines from the host and from each other.
@@ -225,6 +229,20 @@ impl Drop for Emulator {
     }
 }
 
+/// Serves until the emulator ends; the last answers are given then.
+fn serve(tasks: &mut JoinSet<()>, engine: &Engine, listeners: [(TcpListener, Router); 2]) {
+    for (listener, routes) in listeners {
+        let closing = engine.closing().clone();
+        tasks.spawn(async move {
+            let serving =
+                axum::serve(listener, routes).with_graceful_shutdown(closing.cancelled_owned());
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "serving ended");
+            }
+        });
+    }
+}
+
 fn end_machines(effects: Option<JoinHandle<()>>, runner: Option<Arc<dyn MachineRunner>>) {
     // First the thread that starts machines, then the machines.
     if effects.is_some_and(|thread| thread.join().is_err()) {
@@ -253,6 +271,12 @@ fn runner(config: &EmulatorConfig, data_dir: &Path) -> anyhow::Result<Option<Pro
         masked,
     };
     ProcessRunner::new(config).context("preparing to run machines").map(Some)
+}
+
+/// In words, what separates machines.
+fn said_of(runner: Option<&ProcessRunner>) -> String {
+    let nothing = || "machines are not run: states move by the clock alone".to_owned();
+    runner.map_or_else(nothing, |runner| runner.isolation().to_string())
 }
 
 /// Only where this host lets us can an address of the private network be a machine's own.

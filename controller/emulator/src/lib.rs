@@ -11,6 +11,7 @@
 //!  machine ─▶ /.fly/api ─▶ machine_socket ───┼────────────┘ one socket per run
 //!                            │               └ agent, /.fly, volume
 //!  verifier ─▶ /oidc/… ─▶ oidc ◀── who it is    tokens that say which machine asked
+//!  S3 client ─▶ storage ─▶ engine, files        buckets, keys and policies, on a port of their own
 //! ```
 //!
 //! It shares no types with the controller's client, so that a mistake cannot hide on both sides.
@@ -30,6 +31,7 @@ pub mod rate_limit;
 pub mod tokens;
 
 mod oidc;
+pub mod storage;
 
 mod effects;
 mod machine_socket;
@@ -39,3 +41,4 @@ pub mod sandbox;
 
 pub use self::api::hooks::{AnswerHook, AnswerInfo, RequestHook, RequestInfo};
 pub use self::emulator::{AgentCommand, DEFAULT_ORG, Emulator, EmulatorConfig, MachinesMode};
+pub use self::storage::StorageAccess;

@@ -20,6 +20,7 @@ pub mod image;
 pub mod launch;
 pub mod lease;
 pub mod lifecycle;
+pub mod limited_token;
 pub mod machine;
 pub mod metadata;
 pub mod query;
@@ -30,6 +31,7 @@ pub mod restart;
 pub mod running;
 pub mod secret;
 pub mod snapshot;
+pub mod storage;
 pub mod table;
 pub mod units;
 pub mod version;
@@ -55,6 +57,7 @@ pub use self::create::{NewMachine, Update};
 pub use self::error::Refusal;
 pub use self::launch::{Identity, LaunchSpec, Program};
 pub use self::lease::{Lease, Order};
+pub use self::limited_token::{LimitedToken, NewLimitedToken};
 pub use self::machine::{Machine, State};
 pub use self::record::Record;
 pub use self::secret::{DigestKey, Secret, SecretValue};
@@ -64,6 +67,7 @@ pub use self::volume::{NewVolume, Volume, VolumeSettings};
 
 use self::ids::Identifiers;
 use self::lease::Verdicts;
+use self::storage::Storage;
 use self::table::Table;
 use crate::faults::Faults;
 
@@ -169,6 +173,8 @@ pub struct World {
     volumes: Table<Volume>,
     snapshots: Table<Snapshot>,
     belongings: Table<Belonging>,
+    limited_tokens: Table<LimitedToken>,
+    storage: Storage,
     verdicts: Verdicts,
     effects: Vec<Effect>,
     /// What goes wrong on purpose; not journaled.
@@ -189,6 +195,8 @@ impl World {
             volumes: Table::default(),
             snapshots: Table::default(),
             belongings: Table::default(),
+            limited_tokens: Table::default(),
+            storage: Storage::default(),
             verdicts: Verdicts::default(),
             effects: Vec::new(),
             faults: Faults::default(),
@@ -203,6 +211,7 @@ impl World {
             self.volumes.next_deadline(),
             self.snapshots.next_deadline(),
             self.belongings.next_deadline(),
+            self.limited_tokens.next_deadline(),
         ];
         let rows = deadlines.into_iter().flatten().map(|(at, _)| *at);
         rows.chain(self.faults.next_deadline()).min()
@@ -221,6 +230,8 @@ impl World {
                 self.snapshot_due(now, &id);
             } else if let Some(key) = due(self.belongings.next_deadline()) {
                 self.belonging_due(&key);
+            } else if let Some(id) = due(self.limited_tokens.next_deadline()) {
+                self.limited_token_due(&id);
             } else if let Some(id) = due(self.machines.next_deadline()) {
                 self.machine_due(now, &id);
             } else if let Some(id) = due(self.apps.next_deadline()) {

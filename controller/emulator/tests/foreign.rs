@@ -75,3 +75,26 @@ async fn schemathesis_finds_no_undocumented_answer() {
     succeeds(&mut command).await;
     platform.emulator.shutdown().await;
 }
+
+/// With paths in the place of virtual hosts, and otherwise as everybody uses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_uses_buckets_keys_and_policies() {
+    let Some(python) = installed("python/bin/python") else { return };
+    let known = Command::new(&python).args(["-c", "import boto3"]).output().await.expect("runs");
+    if !known.status.success() {
+        return skipped("boto3 is not installed; .ci/install-clients does that");
+    }
+    let (platform, directory) = platform().await;
+    let access = platform.emulator.storage("local").expect("an admin key");
+    let mut command = Command::new(python);
+    command.arg(tests().join("foreign/storage.py")).arg(&access.endpoint);
+    command.arg(&access.access_key_id).arg(access.secret_access_key.expose());
+    // What stands in the environment of whoever runs the tests is nothing to it.
+    for name in ["AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"] {
+        command.env_remove(name);
+    }
+    command.env("AWS_CONFIG_FILE", directory.path().join("none"));
+    command.env("AWS_SHARED_CREDENTIALS_FILE", directory.path().join("none"));
+    succeeds(&mut command).await;
+    platform.emulator.shutdown().await;
+}

@@ -20,7 +20,7 @@ use crate::tokens::{self, Caller};
 use crate::world::{NewApp, Refusal};
 
 /// How long a token lives that names no time: twenty years, as the platform's own tool asks for.
-const DEPLOY_TOKEN_LIFETIME: Duration = Duration::from_secs(175_200 * 60 * 60);
+pub(super) const DEPLOY_TOKEN_LIFETIME: Duration = Duration::from_secs(175_200 * 60 * 60);
 
 #[derive(Deserialize)]
 pub(super) struct ListApps {
@@ -101,7 +101,7 @@ pub(super) async fn create_deploy_token(
 }
 
 /// A Go duration that is longer than nothing.
-fn lifetime(text: &str) -> Option<Duration> {
+pub(super) fn lifetime(text: &str) -> Option<Duration> {
     let parsed: SignedDuration = text.trim().parse().ok()?;
     Duration::try_from(parsed).ok().filter(|lifetime| !lifetime.is_zero())
 }

@@ -23,7 +23,7 @@ use hyper::body::Frame;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, MAX_BODY_BYTES};
+use super::{Api, MAX_BODY_BYTES, graphql};
 use crate::api::error::ApiError;
 use crate::faults::{Call, Fault, Hit, Kind, Reply, Subject};
 use crate::tokens::{Caller, OPERATOR};
@@ -79,7 +79,8 @@ fn operator(caller: &Caller) -> Result<(), ApiError> {
 /// The layer around all calls of the platform.
 pub(super) async fn meet(State(api): State<Api>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let is_platform = path.starts_with("/v1/") || path.starts_with("/api/");
+    let is_graphql = path == "/graphql";
+    let is_platform = path.starts_with("/v1/") || path.starts_with("/api/") || is_graphql;
     let none = api.engine.read(|world| Ok(world.faults().is_empty())).unwrap_or(true);
     if none || !is_platform || is_off(request.headers()) {
         return next.run(request).await;
@@ -88,7 +89,15 @@ pub(super) async fn meet(State(api): State<Api>, request: Request, next: Next) -
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return ApiError::TooLarge.into_response();
     };
-    let call = Call::new(parts.method.as_str(), parts.uri.path());
+    let (method, path) = (parts.method.as_str(), parts.uri.path());
+    let call = match is_graphql {
+        true => Call::of_operations(method, path, graphql::operations(&body)),
+        false => Call::new(method, path),
+    };
+    // What is no operation that is known is answered by whoever serves it, and met by no fault.
+    if is_graphql && call.operations.is_empty() {
+        return next.run(Request::from_parts(parts, body.into())).await;
+    }
     let Ok(subject) = api.engine.read(|world| Ok(subject(world, &call, &body))) else {
         // The emulator ends, or cannot go on; the handler says which.
         return next.run(Request::from_parts(parts, body.into())).await;
@@ -109,7 +118,7 @@ pub(super) async fn meet(State(api): State<Api>, request: Request, next: Next) -
     })
 }
 
-fn is_off(headers: &HeaderMap) -> bool {
+pub(crate) fn is_off(headers: &HeaderMap) -> bool {
     headers.get(SWITCH).is_some_and(|value| value == "off")
 }
 
@@ -294,7 +303,7 @@ fn subject(world: &World, call: &Call, body: &[u8]) -> Subject {
 
 /// An answer of which nothing arrives: its body fails before the first byte is written, and with it
 /// the connection ends.
-fn broken() -> Response {
+pub(crate) fn broken() -> Response {
     let mut response = Response::new(Body::new(Broken));
     *response.status_mut() = StatusCode::BAD_GATEWAY;
     response

@@ -4,6 +4,7 @@
 //! selected. What is not known is an error that names it, never a guess.
 
 mod document;
+mod tokens;
 
 use std::collections::BTreeMap;
 
@@ -75,6 +76,14 @@ pub(super) fn routes() -> Router<Api> {
     Router::new().route("/graphql", post(answer))
 }
 
+/// What a request asks for, as faults name it; nothing if it cannot be read.
+pub(super) fn operations(body: &[u8]) -> Vec<String> {
+    let request: Request = serde_json::from_slice(body).unwrap_or_default();
+    let fields = document::parse(&request.query, &request.variables.unwrap_or_default());
+    let fields = fields.unwrap_or_default().into_iter();
+    fields.map(|field| format!("graphql.{}", field.name)).collect()
+}
+
 /// Errors come with status 200, as GraphQL has it.
 async fn answer(
     State(api): State<Api>,
@@ -98,8 +107,8 @@ async fn answer(
 
 fn root_field(api: &Api, caller: &Caller, field: &Selection) -> Result<Value, String> {
     match field.name.as_str() {
-        "app" => app(api, caller, &argument::<String>(field, "name")?),
-        "organization" => organization(caller, &argument::<String>(field, "slug")?),
+        "app" => app(api, caller, field, &argument::<String>(field, "name")?),
+        "organization" => organization(api, caller, field, &argument::<String>(field, "slug")?),
         "platform" => Ok(platform()),
         "setSecrets" => set_secrets(api, caller, argument(field, "input")?),
         "unsetSecrets" => {
@@ -109,6 +118,8 @@ fn root_field(api: &Api, caller: &Caller, field: &Selection) -> Result<Value, St
         }
         "allocateIpAddress" => allocate(api, caller, argument(field, "input")?),
         "releaseIpAddress" => release(api, caller, argument(field, "input")?),
+        "createLimitedAccessToken" => tokens::create(api, caller, argument(field, "input")?),
+        "deleteLimitedAccessToken" => tokens::delete(api, caller, argument(field, "input")?),
         other => Err(format!("Field '{other}' doesn't exist on type 'Queries' of this emulator")),
     }
 }
@@ -121,27 +132,43 @@ fn argument<T: DeserializeOwned>(field: &Selection, name: &str) -> Result<T, Str
         .map_err(|_| format!("Argument '{name}' on Field '{}' has an invalid value", field.name))
 }
 
-fn app(api: &Api, caller: &Caller, name: &str) -> Result<Value, String> {
+fn app(api: &Api, caller: &Caller, field: &Selection, name: &str) -> Result<Value, String> {
     let found = api.read_app(caller, name, |world, app| {
         let addresses: Vec<Value> = world.belongings(name, Kind::Address).map(address).collect();
         let status = if world.machine_count(name) == 0 { "pending" } else { "deployed" };
-        Ok(json!({
+        let body = json!({
             "id": app.name,
             "name": app.name,
             "status": status,
             "organization": organization_body(&app.org),
             "ipAddresses": { "nodes": addresses },
-        }))
+        });
+        // A page that cannot be given is said where it was asked for, beside the world's refusals.
+        Ok(tokens::list(world, field, &app.org, Some(name)).map(|tokens| with_tokens(body, tokens)))
     });
-    found.map_err(|error| said(&error, "Could not find App"))
+    found.map_err(|error| said(&error, "Could not find App"))?
 }
 
-fn organization(caller: &Caller, slug: &str) -> Result<Value, String> {
-    if caller.may_use_all_of(slug) {
-        Ok(organization_body(slug))
-    } else {
-        Err("Could not find Organization".to_owned())
+fn organization(
+    api: &Api,
+    caller: &Caller,
+    field: &Selection,
+    slug: &str,
+) -> Result<Value, String> {
+    if !caller.may_use_all_of(slug) {
+        return Err("Could not find Organization".to_owned());
     }
+    let listed = api.engine.read(|world| Ok(tokens::list(world, field, slug, None)));
+    let listed = listed.map_err(|error| error.to_string())??;
+    Ok(with_tokens(organization_body(slug), listed))
+}
+
+/// Adds the page of tokens that was asked for, if one was.
+fn with_tokens(mut body: Value, tokens: Option<Value>) -> Value {
+    if let (Some(members), Some(tokens)) = (body.as_object_mut(), tokens) {
+        members.insert(tokens::LIST.to_owned(), tokens);
+    }
+    body
 }
 
 fn organization_body(slug: &str) -> Value {

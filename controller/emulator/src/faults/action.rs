@@ -101,6 +101,8 @@ pub struct Call {
     pub machine: Option<String>,
     /// The volume's id that its path names.
     pub volume: Option<String>,
+    /// What it asks of S3, IAM or GraphQL, as in [`super::OPERATIONS`]; empty for calls of REST.
+    pub operations: Vec<String>,
 }
 
 impl Call {
@@ -128,13 +130,22 @@ impl Call {
             app: named("{app}"),
             machine: named("{machine}"),
             volume: named("{volume}"),
+            operations: Vec::new(),
         }
+    }
+
+    /// A call of S3, IAM or GraphQL, by what it asks for.
+    #[must_use]
+    pub fn of_operations(method: &str, path: &str, operations: Vec<String>) -> Self {
+        let (method, path) = (method.to_owned(), path.to_owned());
+        let (action, app, machine, volume) = (None, None, None, None);
+        Self { method, path, action, app, machine, volume, operations }
     }
 
     /// Whether it changes something.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        self.method != "GET"
+        !matches!(self.method.as_str(), "GET" | "HEAD")
     }
 
     /// Whether it is one of these actions.

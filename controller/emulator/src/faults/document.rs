@@ -2,7 +2,7 @@
 //!
 //! ```yaml
 //! - kind: lost-reply            # what goes wrong
-//!   action: create-machine      # for which calls: action, method, path, app, machine, region
+//!   action: create-machine      # for which calls: action, method, path, app, machine, region, operation
 //!   app: acme-*
 //!   after: 1                    # when: in, for, after, times, probability with seed
 //!   times: 1
@@ -19,6 +19,7 @@ use super::action::{ACTIONS, Call, Subject};
 use super::glob::Glob;
 use super::kind::{Entry, Happening, KINDS, Kind, Reply, usual_text};
 use super::member::{Located, Members};
+use super::operation::OPERATIONS;
 use super::problem::{FaultProblem, FaultProblems, unknown};
 use super::schedule::Schedule;
 use crate::world::region::REGIONS;
@@ -37,6 +38,7 @@ const COMMON: &[&str] = &[
     "app",
     "machine",
     "region",
+    "operation",
     "in",
     "for",
     "after",
@@ -71,6 +73,8 @@ pub(super) struct Matcher {
     app: Option<Glob>,
     machine: Option<Glob>,
     regions: Vec<String>,
+    /// Operations of S3, IAM and GraphQL; calls of those are not meant if it is empty.
+    operations: Vec<Glob>,
 }
 
 impl Fault {
@@ -163,7 +167,9 @@ fn fault(mut members: Members<'_>) -> Option<Fault> {
     members.fault = format!("{} ({})", members.fault, entry.name);
     let label = members.text("name").unwrap_or_else(|| entry.name.to_owned());
     let kind = kind(entry, &mut members)?;
-    let matcher = matcher(entry, &mut members);
+    // Before the others are read, because it goes with none of them.
+    let operations = operations(entry, &kind, &mut members);
+    let matcher = Matcher { operations, ..matcher(entry, &mut members) };
     let mut schedule = schedule(&mut members);
     if !kind.meets_calls() && !kind.changes_answers() && !matcher.takes_any_call() {
         members.problem("", place, "this kind happens to machines, not to calls");
@@ -281,7 +287,30 @@ fn matcher(entry: &Entry, members: &mut Members<'_>) -> Matcher {
         app: glob(members.text("app")),
         machine: glob(members.text("machine")),
         regions: members.words_of("region", &codes).unwrap_or_default(),
+        operations: Vec::new(),
     }
+}
+
+/// The operations that a fault is about: words, or patterns that fit at least one.
+fn operations(entry: &Entry, kind: &Kind, members: &mut Members<'_>) -> Vec<Glob> {
+    let place = members.place_of("operation");
+    let Some(words) = members.words("operation") else { return Vec::new() };
+    for word in &words {
+        let glob = Glob::new(word);
+        if !OPERATIONS.iter().any(|known| glob.fits(known)) {
+            let message = unknown("operation", word, OPERATIONS.iter().copied());
+            members.problem("operation", place, message);
+        }
+    }
+    if !kind.meets_operations() || !entry.actions.is_empty() {
+        let message = "this kind does not happen to calls of S3, IAM and GraphQL";
+        members.problem("operation", place, message);
+    }
+    let others = ["action", "path", "app", "machine", "region"];
+    if let Some(other) = others.iter().find(|other| members.has(other)) {
+        members.problem("operation", place, format!("`{other}` says nothing of such calls"));
+    }
+    words.iter().map(|word| Glob::new(word)).collect()
 }
 
 fn schedule(members: &mut Members<'_>) -> Schedule {
@@ -298,18 +327,28 @@ fn schedule(members: &mut Members<'_>) -> Schedule {
 impl Matcher {
     /// Whether it names neither action, method nor path.
     fn takes_any_call(&self) -> bool {
-        self.actions.is_empty() && self.methods.is_empty() && self.path.is_none()
+        self.actions.is_empty()
+            && self.methods.is_empty()
+            && self.path.is_none()
+            && self.operations.is_empty()
     }
 
     /// Whether a call has the form that is meant.
     pub(super) fn fits_call(&self, call: &Call) -> bool {
         let action = call.action;
+        let named = match (self.operations.as_slice(), call.operations.as_slice()) {
+            ([], operations) => operations.is_empty(),
+            (globs, operations) => {
+                globs.iter().any(|glob| operations.iter().any(|operation| glob.fits(operation)))
+            }
+        };
         let among = |words: &[String], word: &str| {
             words.is_empty() || words.iter().any(|known| known == word)
         };
         let name = action.map_or("", |action| action.name);
         let path = action.map_or("", |action| action.path);
-        among(&self.actions, name)
+        named
+            && among(&self.actions, name)
             && among(&self.methods, &call.method)
             && self.path.as_deref().is_none_or(|wanted| wanted == path)
     }

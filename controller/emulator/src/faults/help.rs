@@ -22,6 +22,11 @@ Machines:  slow-image {delay}, reverted-update {delay}, lingering-claim {delay},
 By itself: migration, autostop, user-stop, user-edit {config}, user-destroy;
            {delay} after the machine started, once unless `times` says more
 
+S3, IAM and GraphQL are hit by faults that name an operation, and by no others:
+operation: iam.CreateAccessKey, s3.PutObject, s3.*, graphql.setSecrets, …, with fail,
+act-then-fail, lost-request, lost-reply, delivered-twice, latency, rate-limit and
+token-trouble; `code` is then the code of S3's or IAM's error.
+
 GET /_emulator/faults shows them with how often each happened, PUT replaces them
 (the same list as JSON), DELETE ends them; the operator's token is needed. A call
 with the header `vault-emulator-faults: off` meets none.";

@@ -196,6 +196,19 @@ impl Kind {
         )
     }
 
+    /// Whether it can happen to calls of S3, IAM and GraphQL.
+    pub(super) fn meets_operations(&self) -> bool {
+        matches!(
+            self,
+            Self::Fail(_)
+                | Self::ActThenFail(_)
+                | Self::LostRequest
+                | Self::LostReply
+                | Self::DeliveredTwice
+                | Self::Latency(_)
+        )
+    }
+
     /// Whether it is decided when an answer is ready.
     pub(super) fn changes_answers(&self) -> bool {
         matches!(

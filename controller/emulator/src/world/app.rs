@@ -195,7 +195,9 @@ impl World {
         self.forget_secrets(name);
         self.forget_snapshots(name);
         self.forget_belongings(name);
-        self.apps.remove(name);
+        if let Some(app) = self.apps.remove(name) {
+            self.forget_limited_tokens(&app.org, name);
+        }
     }
 
     /// Ends a deletion that waited for its last machine.

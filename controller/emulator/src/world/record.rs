@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::world::ids::Identifiers;
-use crate::world::{App, Belonging, Machine, Secret, Settings, Snapshot, Version, Volume, World};
+use crate::world::storage::StorageRecord;
+use crate::world::{
+    App, Belonging, LimitedToken, Machine, Secret, Settings, Snapshot, Version, Volume, World,
+};
 
 /// One row, written or removed. Records of one change belong together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +42,12 @@ pub enum Record {
     Belonging(Belonging),
     /// One of these is gone.
     BelongingGone(String),
+    /// A token that GraphQL minted, as it is now.
+    LimitedToken(LimitedToken),
+    /// Such a token is forgotten.
+    LimitedTokenGone(String),
+    /// Something of object storage.
+    Storage(Box<StorageRecord>),
 }
 
 impl World {
@@ -62,6 +71,8 @@ impl World {
             .chain(self.versions.iter().cloned().map(Record::Version))
             .chain(self.snapshots.iter().cloned().map(Record::Snapshot))
             .chain(self.belongings.iter().cloned().map(Record::Belonging))
+            .chain(self.limited_tokens.iter().cloned().map(Record::LimitedToken))
+            .chain(self.storage.snapshot().map(|record| Record::Storage(Box::new(record))))
             .chain(self.machines.iter().cloned().map(|machine| Record::Machine(Box::new(machine))))
     }
 
@@ -96,6 +107,12 @@ impl World {
             let belonging = self.belongings.row(&key).cloned();
             records.push(belonging.map_or_else(|| Record::BelongingGone(key), Record::Belonging));
         }
+        for id in self.limited_tokens.take_changed() {
+            let token = self.limited_tokens.row(&id).cloned();
+            records.push(token.map_or_else(|| Record::LimitedTokenGone(id), Record::LimitedToken));
+        }
+        let storage = self.storage.take_changes().into_iter();
+        records.extend(storage.map(|record| Record::Storage(Box::new(record))));
         if !records.is_empty() {
             records.push(Record::Identifiers(self.ids.clone()));
         }
@@ -133,6 +150,11 @@ impl World {
             Record::BelongingGone(key) => {
                 self.belongings.remove(&key);
             }
+            Record::LimitedToken(token) => self.limited_tokens.insert(token),
+            Record::LimitedTokenGone(id) => {
+                self.limited_tokens.remove(&id);
+            }
+            Record::Storage(record) => self.storage.replay(*record),
         }
     }
 }

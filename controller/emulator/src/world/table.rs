@@ -65,6 +65,23 @@ impl<T: Row> Table<T> {
         self.groups.get(group).into_iter().flatten().filter_map(|id| self.rows.get(id))
     }
 
+    /// The same, only those after an id.
+    pub(crate) fn group_after<'a>(
+        &'a self,
+        group: &str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &'a T> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.to_owned()));
+        let ids = self.groups.get(group).into_iter();
+        let ids = ids.flat_map(move |ids| ids.range((from.clone(), Bound::Unbounded)));
+        ids.filter_map(|id| self.rows.get(id))
+    }
+
+    /// How many rows a group has.
+    pub(crate) fn group_count(&self, group: &str) -> usize {
+        self.groups.get(group).map_or(0, BTreeSet::len)
+    }
+
     /// How many rows the organization has, whatever their state.
     pub(crate) fn count(&self, org: &str) -> usize {
         self.recent.get(org).map_or(0, BTreeSet::len)

@@ -26,6 +26,7 @@ pub(crate) struct Platform {
 pub(crate) fn config(data_dir: &Path) -> EmulatorConfig {
     EmulatorConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        storage_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: data_dir.to_owned(),
         orgs: vec!["other".to_owned()],
         machines: MachinesMode::None,

@@ -161,6 +161,7 @@ async fn start_emulator(args: &Args, data_dir: &Path) -> anyhow::Result<Emulator
         .unwrap_or_default();
     let config = EmulatorConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        storage_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: data_dir.join("platform"),
         orgs: Vec::new(),
         machines,

@@ -10,6 +10,9 @@ const DOCUMENT_BYTES_MAX: usize = 16 * 1024;
 /// How deep selections may nest: a bound on the parser's stack.
 const DEPTH_MAX: usize = 16;
 
+/// Fields whose values have members, and yet are scalars.
+const JSON_SCALARS: &[&str] = &["profileParams"];
+
 /// A field with its arguments and what is selected of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Selection {
@@ -56,6 +59,8 @@ pub(super) fn select(selection: &Selection, value: &Value) -> Result<Value, Stri
             }
             Ok(Value::Object(cut))
         }
+        // Scalars of the type `JSON` are given whole.
+        Value::Object(_) if JSON_SCALARS.contains(&selection.name.as_str()) => Ok(value.clone()),
         Value::Object(_) => Err(format!("Field '{}' must have selections", selection.name)),
         // Nothing is below what is not there.
         Value::Null => Ok(Value::Null),
