@@ -16,6 +16,7 @@ use vault_plan::identity::ControllerId;
 use vault_plan::metadata::{self, Marks};
 use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization};
 use vault_plan::policy::Policy;
+use vault_plan::token::ObservedTokens;
 
 const ORGANIZATION: &str = "local";
 const TENANTS: [&str; 7] = ["acme", "bob", "globex", "named", "one", "one-more", "two"];
@@ -244,6 +245,7 @@ impl Simulation {
             secrets: self.world.secrets.observed(),
             snapshots: BTreeMap::new(),
             replacing: self.replacing.clone(),
+            tokens: ObservedTokens::default(),
         };
         let needed = vault_plan::needs_snapshots(&desired, &observed);
         observed.snapshots = self.world.snapshots_of_all();

@@ -22,6 +22,7 @@ use vault_plan::observed::{
     Hold, HoldKind, Observed, ObservedOrganization, PlatformState, VolumeGap,
 };
 use vault_plan::policy::Policy;
+use vault_plan::token::ObservedTokens;
 
 const ACME: &str = include_str!("scenarios/acme.yaml");
 const CLASS: &str = include_str!("scenarios/class.yaml");
@@ -99,6 +100,7 @@ impl Scenario {
             // As `needs_snapshots` asks for them, and more.
             snapshots: self.world.snapshots_of_all(),
             replacing: BTreeSet::new(),
+            tokens: ObservedTokens::default(),
         };
         vault_plan::plan(&desired, &observed, &Policy::default(), self.world.now)
     }

@@ -15,10 +15,11 @@ use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    Changes, EventChanges, EventSeries, Intent, Kind, LiveUsage, Named, Page, PageQuery,
-    Settlement, Store, StoreError, StoreFigures, StoredObject, StoredOperator, StoredSecret,
-    TenantRow, UsagePage, audit, events, figures, history, journal, lookup, migrations, objects,
-    operators, pages, rows, secrets, usage,
+    Changes, CredentialKey, CredentialKind, Credentials, EventChanges, EventSeries, Intent, Kind,
+    LiveUsage, Named, NewCredential, Page, PageQuery, Settlement, ShownCredential, Store,
+    StoreError, StoreFigures, StoredObject, StoredOperator, StoredSecret, TenantRow, UsagePage,
+    audit, credentials, events, figures, history, journal, lookup, migrations, objects, operators,
+    pages, rows, secrets, usage,
 };
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
@@ -322,6 +323,54 @@ impl Store for SqliteStore {
         deleted_since: UnixMillis,
     ) -> Result<(), StoreError> {
         self.writer.write(move |connection| usage::put(connection, &facts, deleted_since)).await
+    }
+
+    async fn credentials(&self, kind: CredentialKind) -> Result<Credentials, StoreError> {
+        self.read(move |connection| credentials::list(connection, kind)).await
+    }
+
+    async fn sealed_credential(&self, key: CredentialKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(move |connection| credentials::sealed(connection, key)).await
+    }
+
+    async fn begin_credential(
+        &self,
+        new: NewCredential,
+        intent: Ulid,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.writer.write(move |connection| credentials::begin(connection, &new, intent, now)).await
+    }
+
+    async fn keep_credential(
+        &self,
+        shown: ShownCredential,
+        settlement: Settlement,
+    ) -> Result<(), StoreError> {
+        self.writer.write(move |connection| credentials::keep(connection, &shown, settlement)).await
+    }
+
+    async fn doubt_credential(
+        &self,
+        key: CredentialKey,
+        intent: Ulid,
+        now: UnixMillis,
+        outcome: String,
+    ) -> Result<(), StoreError> {
+        let verb = move |connection: &Connection| {
+            credentials::doubt(connection, key, intent, now, &outcome)
+        };
+        self.writer.write(verb).await
+    }
+
+    async fn remove_credentials(
+        &self,
+        keys: Vec<CredentialKey>,
+        settlements: Vec<Settlement>,
+    ) -> Result<(), StoreError> {
+        let verb =
+            move |connection: &Connection| credentials::remove(connection, &keys, &settlements);
+        self.writer.write(verb).await
     }
 }
 
