@@ -40,8 +40,8 @@ use crate::events::Event;
 use crate::source::Source;
 use crate::usage::UsageFact;
 pub use credentials::{
-    CredentialKey, CredentialKind, CredentialState, Credentials, NewCredential, ShownCredential,
-    StoredCredential,
+    CredentialKey, CredentialKind, CredentialState, CredentialStore, Credentials, NewCredential,
+    ShownCredential, StoredCredential,
 };
 pub use events::{EventChanges, EventSeries};
 pub use figures::StoreFigures;
@@ -50,6 +50,7 @@ pub use lookup::Named;
 pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
 pub use rows::TenantRow;
+use rows::unreadable;
 pub use sqlite::SqliteStore;
 pub use usage::{LiveUsage, UsagePage};
 
@@ -257,7 +258,7 @@ pub struct StoredSecret {
 
 /// The seam behind which the database stands. Each verb is one transaction; verbs that change
 /// something have reached the disk when they return.
-pub trait Store: Clone + Send + Sync + 'static {
+pub trait Store: CredentialStore + Clone + Send + Sync + 'static {
     /// All objects of one kind, in the order of their names.
     fn objects(
         &self,
@@ -493,59 +494,4 @@ pub trait Store: Clone + Send + Sync + 'static {
         facts: Vec<UsageFact>,
         deleted_since: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// All credentials of one kind, without their values.
-    fn credentials(
-        &self,
-        kind: CredentialKind,
-    ) -> impl Future<Output = Result<Credentials, StoreError>> + Send;
-
-    /// The sealed value of a live credential; `None` if there is none.
-    fn sealed_credential(
-        &self,
-        key: CredentialKey,
-    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
-
-    /// Uses up a credential's number and marks its intent as being sent, both or neither. The call
-    /// may be made when this has returned. [`StoreError::Conflict`] if the number, or a higher one,
-    /// was used before.
-    fn begin_credential(
-        &self,
-        new: NewCredential,
-        intent: Ulid,
-        now: UnixMillis,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Keeps a credential that was shown, with how far its intent came: both or neither.
-    /// [`StoreError::Conflict`] if it was not being minted.
-    fn keep_credential(
-        &self,
-        shown: ShownCredential,
-        settlement: Settlement,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// As [`Store::doubt_intent`], for a credential too.
-    fn doubt_credential(
-        &self,
-        key: CredentialKey,
-        intent: Ulid,
-        now: UnixMillis,
-        outcome: String,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Forgets credentials, with how far intents came. Their numbers stay used.
-    fn remove_credentials(
-        &self,
-        keys: Vec<CredentialKey>,
-        settlements: Vec<Settlement>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-}
-
-/// A stored word that this version does not know.
-fn unreadable(column: usize, value: &str) -> StoreError {
-    StoreError::Sqlite(rusqlite::Error::FromSqlConversionFailure(
-        column,
-        rusqlite::types::Type::Text,
-        format!("unknown value {value:?}").into(),
-    ))
 }

@@ -119,9 +119,8 @@ impl TokensClient {
             let found =
                 ask(&self.caller, operation, organization, LIST, variables, "organization").await?;
             let page = &found["limitedAccessTokens"];
-            let nodes = match &page["nodes"] {
-                Value::Array(nodes) => nodes,
-                _ => return Err(self.unreadable(operation, "its list of tokens is no list")),
+            let Value::Array(nodes) = &page["nodes"] else {
+                return Err(self.unreadable(operation, "its list of tokens is no list"));
             };
             let read: Vec<Token> = nodes.iter().filter_map(token).collect();
             all.undecodable += nodes.len() - read.len();

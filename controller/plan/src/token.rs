@@ -253,29 +253,21 @@ pub(crate) fn decide(
         return Decision::default();
     }
     let live: Vec<Live<'_>> = tokens.iter().filter_map(|token| alive(token, now)).collect();
-    let mut decision = Decision::default();
     let unclaimed = |token: &&ListedToken| live.iter().all(|one| one.id != token.id);
     let unclaimed: Vec<&ListedToken> = listed.iter().filter(unclaimed).collect();
-    for token in &unclaimed {
-        let revoke = RevokeToken {
-            id: token.id.clone(),
-            platform_name: token.name.clone(),
-            n: token.n,
-            tenant_uid: tenant.uid,
-        };
-        decision.revocations.push((revoke, "nobody has its value"));
-    }
     // What the list shows is revoked by this very plan: its creation is no open question any more.
     let is_open = |token: &&KnownToken| {
         token.state == TokenState::Minting
             && unclaimed.iter().all(|listed| listed.n != Some(token.n))
     };
-    let open: Vec<&KnownToken> = tokens.iter().filter(is_open).collect();
+    let open = tokens.iter().filter(is_open).collect();
     let look = match observed.looks.get(&*tenant.organization) {
         Some(look) => look.as_ref().map(|&()| ()).map_err(String::as_str),
         None => Err("they have not been listed yet"),
     };
-    revoke_unwanted(tenant, &live, &mut decision);
+    let mut decision = Decision::default();
+    decision.revoke_unclaimed(tenant, &unclaimed);
+    decision.revoke_unwanted(tenant, &live);
     if tenant.deleting {
         decision.is_left = !tokens.is_empty() || !unclaimed.is_empty() || look.is_err();
         if let Err(why) = look {
@@ -286,48 +278,23 @@ pub(crate) fn decide(
     }
     let numbers = tokens.iter().map(|token| token.n).chain(listed.iter().filter_map(|one| one.n));
     let highest = numbers.max().unwrap_or(0).max(known.map_or(0, |known| known.last_n));
-    let mut next = highest.saturating_add(1);
+    let mut seen = Seen { live, open, look, next: highest.saturating_add(1), now };
     for wanted in &*tenant.tokens {
-        let mut of_name: Vec<Live<'_>> =
-            live.iter().copied().filter(|one| is_of(one.token, tenant, &wanted.name)).collect();
-        of_name.sort_unstable_by_key(|one| std::cmp::Reverse(one.token.n));
-        let newest = of_name.first().copied();
-        retire(tenant, wanted, &of_name, now, &mut decision);
-        let current = newest.map(|one| CurrentToken {
-            n: one.token.n,
-            expires_at: one.expires_at,
-            next_rotation: wanted.next_rotation(one.live_at, one.expires_at),
-        });
-        decision.reports.push(TokenReport { name: Arc::clone(&wanted.name), current });
-        let reason = match current {
-            Some(current) if now < current.next_rotation => continue,
-            Some(current) => format!("token {} ends soon", current.n),
-            None => "there is none".to_owned(),
-        };
-        if let Some(waiting) = open.iter().find(|token| token.name == wanted.name) {
-            let message = format!(
-                "waiting for deploy token {} ({}): its answer was lost, and whether it was made is \
-                 not known yet",
-                wanted.name, waiting.n
-            );
-            decision.notes.push(Note::new(NoteReason::Unsettled, message));
-        } else if let Err(why) = look {
-            let message = format!("deploy token {}: {why}", wanted.name);
-            decision.notes.push(Note::new(NoteReason::Unobserved, message));
-        } else {
-            let mint = MintToken {
-                platform_name: platform_name(tenant.uid, next),
-                name: Arc::clone(&wanted.name),
-                n: next,
-                tenant_uid: tenant.uid,
-                ttl_ms: wanted.ttl_ms,
-                replaces: current.map(|current| current.n),
-            };
-            next = next.saturating_add(1);
-            decision.mints.push((mint, reason));
-        }
+        decision.want(tenant, wanted, &mut seen);
     }
     decision
+}
+
+/// What was found of a tenant's tokens.
+struct Seen<'a> {
+    live: Vec<Live<'a>>,
+    /// Those of which nobody knows whether they were made.
+    open: Vec<&'a KnownToken>,
+    /// Why the list is not known, if it is not.
+    look: Result<(), &'a str>,
+    /// The first number that was never used.
+    next: u64,
+    now: UnixMillis,
 }
 
 fn alive(token: &KnownToken, now: UnixMillis) -> Option<Live<'_>> {
@@ -344,34 +311,88 @@ fn is_of(token: &KnownToken, tenant: &DesiredTenant, name: &str) -> bool {
     *token.name == *name && token.app == tenant.app
 }
 
-fn revoke_unwanted(tenant: &DesiredTenant, live: &[Live<'_>], decision: &mut Decision) {
-    for one in live {
-        let is_wanted = tenant.tokens.iter().any(|wanted| is_of(one.token, tenant, &wanted.name));
-        if tenant.deleting {
-            decision.revoke(tenant, one, "the tenant is being deleted");
-        } else if !is_wanted {
-            decision.revoke(tenant, one, "the manifest no longer names it");
-        }
-    }
-}
-
-/// Revokes those of one name, newest first, that newer ones have replaced.
-fn retire(
-    tenant: &DesiredTenant,
-    wanted: &DesiredToken,
-    of_name: &[Live<'_>],
-    now: UnixMillis,
-    decision: &mut Decision,
-) {
-    let Some((newest, older)) = of_name.split_first() else { return };
-    for (place, one) in older.iter().enumerate() {
-        if place > 0 || now >= newest.live_at.plus_ms(wanted.overlap_ms()) {
-            decision.revoke(tenant, one, "a newer one has taken its place");
-        }
-    }
-}
-
 impl Decision {
+    /// Plans what one wanted token needs.
+    fn want(&mut self, tenant: &DesiredTenant, wanted: &DesiredToken, seen: &mut Seen<'_>) {
+        let of_name = |one: &&Live<'_>| is_of(one.token, tenant, &wanted.name);
+        let mut of_name: Vec<Live<'_>> = seen.live.iter().filter(of_name).copied().collect();
+        of_name.sort_unstable_by_key(|one| std::cmp::Reverse(one.token.n));
+        self.retire(tenant, wanted, &of_name, seen.now);
+        let current = of_name.first().map(|one| CurrentToken {
+            n: one.token.n,
+            expires_at: one.expires_at,
+            next_rotation: wanted.next_rotation(one.live_at, one.expires_at),
+        });
+        self.reports.push(TokenReport { name: Arc::clone(&wanted.name), current });
+        let reason = match current {
+            Some(current) if seen.now < current.next_rotation => return,
+            Some(current) => format!("token {} ends soon", current.n),
+            None => "there is none".to_owned(),
+        };
+        if let Some(waiting) = seen.open.iter().find(|token| token.name == wanted.name) {
+            let message = format!(
+                "waiting for deploy token {} ({}): its answer was lost, and whether it was made is \
+                 not known yet",
+                wanted.name, waiting.n
+            );
+            self.notes.push(Note::new(NoteReason::Unsettled, message));
+        } else if let Err(why) = seen.look {
+            let message = format!("deploy token {}: {why}", wanted.name);
+            self.notes.push(Note::new(NoteReason::Unobserved, message));
+        } else {
+            let mint = MintToken {
+                platform_name: platform_name(tenant.uid, seen.next),
+                name: Arc::clone(&wanted.name),
+                n: seen.next,
+                tenant_uid: tenant.uid,
+                ttl_ms: wanted.ttl_ms,
+                replaces: current.map(|current| current.n),
+            };
+            seen.next = seen.next.saturating_add(1);
+            self.mints.push((mint, reason));
+        }
+    }
+
+    /// Revokes what is listed under our names and whose value nobody has.
+    fn revoke_unclaimed(&mut self, tenant: &DesiredTenant, unclaimed: &[&ListedToken]) {
+        for token in unclaimed {
+            let revoke = RevokeToken {
+                id: token.id.clone(),
+                platform_name: token.name.clone(),
+                n: token.n,
+                tenant_uid: tenant.uid,
+            };
+            self.revocations.push((revoke, "nobody has its value"));
+        }
+    }
+
+    fn revoke_unwanted(&mut self, tenant: &DesiredTenant, live: &[Live<'_>]) {
+        for one in live {
+            let mut wanted = tenant.tokens.iter();
+            if tenant.deleting {
+                self.revoke(tenant, one, "the tenant is being deleted");
+            } else if !wanted.any(|wanted| is_of(one.token, tenant, &wanted.name)) {
+                self.revoke(tenant, one, "the manifest no longer names it");
+            }
+        }
+    }
+
+    /// Revokes those of one name, newest first, that newer ones have replaced.
+    fn retire(
+        &mut self,
+        tenant: &DesiredTenant,
+        wanted: &DesiredToken,
+        of_name: &[Live<'_>],
+        now: UnixMillis,
+    ) {
+        let Some((newest, older)) = of_name.split_first() else { return };
+        for (place, one) in older.iter().enumerate() {
+            if place > 0 || now >= newest.live_at.plus_ms(wanted.overlap_ms()) {
+                self.revoke(tenant, one, "a newer one has taken its place");
+            }
+        }
+    }
+
     fn revoke(&mut self, tenant: &DesiredTenant, live: &Live<'_>, reason: &'static str) {
         let revoke = RevokeToken {
             id: live.id.to_owned(),

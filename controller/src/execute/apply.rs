@@ -148,15 +148,25 @@ pub(super) async fn apply<P: Platform>(
         Action::SuspendMachine(machine) => {
             settle(platform.suspend_machine(&app, &machine.id).await.map(|()| None))
         }
-        Action::DeleteMachine(machine) => match platform.delete_machine(&app, &machine.id).await {
-            Err(error) if error.is_not_found() => Applied::Done(None),
-            deleted => settle(deleted.map(|()| None)),
-        },
+        Action::DeleteMachine(machine) => delete_machine(platform, &app, &machine.id).await,
         Action::MintToken(token) => mint_token(platform, &app, token).await,
-        Action::RevokeToken(token) => match platform.revoke_token(&token.id).await {
-            Err(error) if error.is_not_found() => Applied::Done(None),
-            revoked => settle(revoked.map(|()| None)),
-        },
+        Action::RevokeToken(token) => revoke_token(platform, &token.id).await,
+    }
+}
+
+/// One that is gone already is as good as destroyed.
+async fn delete_machine<P: Platform>(platform: &P, app: &str, id: &str) -> Applied {
+    match platform.delete_machine(app, id).await {
+        Err(error) if error.is_not_found() => Applied::Done(None),
+        deleted => settle(deleted.map(|()| None)),
+    }
+}
+
+/// One that is gone already is as good as revoked.
+async fn revoke_token<P: Platform>(platform: &P, id: &str) -> Applied {
+    match platform.revoke_token(id).await {
+        Err(error) if error.is_not_found() => Applied::Done(None),
+        revoked => settle(revoked.map(|()| None)),
     }
 }
 

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::future::Future;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use ulid::Ulid;
@@ -113,6 +114,55 @@ pub struct Credentials {
     pub rows: Vec<StoredCredential>,
     /// The highest number that was ever used, by tenant.
     pub last_n: BTreeMap<TenantUid, u64>,
+}
+
+/// The verbs of a store that are about credentials.
+pub trait CredentialStore {
+    /// All credentials of one kind, without their values.
+    fn credentials(
+        &self,
+        kind: CredentialKind,
+    ) -> impl Future<Output = Result<Credentials, StoreError>> + Send;
+
+    /// The sealed value of a live credential; `None` if there is none.
+    fn sealed_credential(
+        &self,
+        key: CredentialKey,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+
+    /// Uses up a credential's number and marks its intent as being sent, both or neither. The call
+    /// may be made when this has returned. [`StoreError::Conflict`] if the number, or a higher one,
+    /// was used before.
+    fn begin_credential(
+        &self,
+        new: NewCredential,
+        intent: Ulid,
+        now: UnixMillis,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Keeps a credential that was shown, with how far its intent came: both or neither.
+    /// [`StoreError::Conflict`] if it was not being minted.
+    fn keep_credential(
+        &self,
+        shown: ShownCredential,
+        settlement: Settlement,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// As [`super::Store::doubt_intent`], for a credential too.
+    fn doubt_credential(
+        &self,
+        key: CredentialKey,
+        intent: Ulid,
+        now: UnixMillis,
+        outcome: String,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets credentials, with how far intents came. Their numbers stay used.
+    fn remove_credentials(
+        &self,
+        keys: Vec<CredentialKey>,
+        settlements: Vec<Settlement>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 pub(super) fn list(

@@ -15,11 +15,11 @@ use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    Changes, CredentialKey, CredentialKind, Credentials, EventChanges, EventSeries, Intent, Kind,
-    LiveUsage, Named, NewCredential, Page, PageQuery, Settlement, ShownCredential, Store,
-    StoreError, StoreFigures, StoredObject, StoredOperator, StoredSecret, TenantRow, UsagePage,
-    audit, credentials, events, figures, history, journal, lookup, migrations, objects, operators,
-    pages, rows, secrets, usage,
+    Changes, CredentialKey, CredentialKind, CredentialStore, Credentials, EventChanges,
+    EventSeries, Intent, Kind, LiveUsage, Named, NewCredential, Page, PageQuery, Settlement,
+    ShownCredential, Store, StoreError, StoreFigures, StoredObject, StoredOperator, StoredSecret,
+    TenantRow, UsagePage, audit, credentials, events, figures, history, journal, lookup,
+    migrations, objects, operators, pages, rows, secrets, usage,
 };
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
@@ -324,7 +324,9 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         self.writer.write(move |connection| usage::put(connection, &facts, deleted_since)).await
     }
+}
 
+impl CredentialStore for SqliteStore {
     async fn credentials(&self, kind: CredentialKind) -> Result<Credentials, StoreError> {
         self.read(move |connection| credentials::list(connection, kind)).await
     }

@@ -26,7 +26,7 @@ impl Resolution<'_> {
         class: Option<&TokensSpec>,
     ) -> Vec<ResolvedToken> {
         let entries =
-            |spec: Option<&TokensSpec>| spec.map_or(Vec::new(), |spec| spec.deploy.clone());
+            |spec: Option<&TokensSpec>| spec.map(|spec| spec.deploy.clone()).unwrap_or_default();
         let (own, class) = (entries(own), entries(class));
         let tokens = merged(&own, &class, |token| &token.name);
         if self.app_is_shared

@@ -55,7 +55,7 @@ async fn no_other_answer_event_or_file_holds_a_token() {
     let stage = minted().await;
     stage.mint_and_wait().await;
     for path in
-        [acme(), format!("{TENANTS}"), "/api/v1/events".to_owned(), format!("{}/plan", acme())]
+        [acme(), TENANTS.to_owned(), "/api/v1/events".to_owned(), format!("{}/plan", acme())]
     {
         let (_, answer) = stage.ask(Method::GET, &path, Value::Null).await;
         assert!(!answer.to_string().contains("fm2_"), "{path}: {answer}");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::identity::SealedFor;
-use crate::store::{CredentialKind, CredentialState};
+use crate::store::{CredentialKind, CredentialState, CredentialStore};
 use crate::testing::not_sent;
 use crate::tokens::LOOK_VALID_MS;
 use secrecy::ExposeSecret;
@@ -60,7 +60,7 @@ impl Stage {
             .tokens
             .iter()
             .filter(|token| !token.revoked && token.expires_at.is_none_or(|end| now < end));
-        let n = |name: &str| name.rsplit_once('/').unwrap().1.to_owned();
+        let n = |name: &str| name.rsplit_once('/').map_or(name, |(_, n)| n).to_owned();
         open.map(|token| (token.id.clone(), n(&token.name))).collect()
     }
 
@@ -204,7 +204,8 @@ async fn a_lost_database_means_new_tokens_and_the_old_ones_go() {
     let (platform, clock) = (Arc::clone(&lost.platform), lost.clock.clone());
     // Somebody else's, and another controller's, are left alone.
     let mut foreign = platform.world().tokens[0].clone();
-    ("lat_x".clone_into(&mut foreign.id), "ci".clone_into(&mut foreign.name));
+    "lat_x".clone_into(&mut foreign.id);
+    "ci".clone_into(&mut foreign.name);
     let mut strange = foreign.clone();
     "lat_y".clone_into(&mut strange.id);
     strange.name = "vault/00000000-0000-5000-8000-000000000000/1".to_owned();
