@@ -44,6 +44,10 @@ pub struct Args {
     /// https://api.machines.dev]
     #[arg(long, value_name = "URL", env = "FLY_LOGS_URL")]
     logs_url: Option<String>,
+    /// Address of the GraphQL API, for deploy tokens [default: https://api.fly.io, or PLATFORM-URL if
+    /// that is not Fly's]
+    #[arg(long, value_name = "URL", env = "FLY_API_BASE_URL")]
+    graphql_url: Option<String>,
     /// Organization of tenants that name none [default: the only one that the token sees]
     #[arg(long, value_name = "SLUG")]
     org: Option<String>,
@@ -117,6 +121,7 @@ impl Args {
             token,
             oidc_issuer,
             logs_url,
+            graphql_url,
             org,
             manifests,
             prune,
@@ -143,6 +148,7 @@ impl Args {
             platform_token: token,
             oidc_issuer,
             logs_url,
+            graphql_url,
             organization: org,
             manifests,
             prune,

@@ -10,6 +10,7 @@
 //! whether it may be used is for the planner to decide, once it is in the lists.
 
 mod apply;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::metrics::WorkQueue;
 use crate::platform::Platform;
 use crate::store::{Intent, IntentState, Settlement, Store, StoreError, StoredSecret};
 use apply::{Applied, Created, Made, apply};
+use tokens::AboutToken;
 
 /// How many tenants are served at once. At 150 ms a call this is about a hundred calls a second;
 /// Fly's limits are per app and per machine, so more would only load our own side.
@@ -42,6 +44,8 @@ pub struct Turn {
     pub done: Vec<Done>,
     /// The one that did not.
     pub failure: Option<Failure>,
+    /// What kind that was.
+    pub failed: Option<ActionKind>,
 }
 
 /// An action that worked.
@@ -51,6 +55,8 @@ pub struct Done {
     pub kind: ActionKind,
     /// The name of the resource.
     pub name: String,
+    /// Its id, if that was known before.
+    pub id: Option<String>,
 }
 
 /// Why a tenant's turn ended early.
@@ -175,11 +181,15 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             })
             .collect();
         self.store.plan_intents(intents).await?;
-        let mut turn = Turn { tenant, done: Vec::new(), failure: None };
+        let mut turn = Turn { tenant, done: Vec::new(), failure: None, failed: None };
         let mut made = Made::default();
         for (place, action) in actions.into_iter().enumerate() {
             let target = action.target();
-            let done = Done { kind: action.action.kind(), name: action.external_name().to_owned() };
+            let done = Done {
+                kind: action.action.kind(),
+                name: action.external_name().to_owned(),
+                id: known_id(&action.action).map(str::to_owned),
+            };
             let rest = &ids[place + 1..];
             let left_behind = left_behind(&action.action);
             match self.act(ids[place], action, &mut made).await? {
@@ -210,6 +220,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                     let message = format!("{} of {target} failed: {}", done.kind, failure.message);
                     self.tell_warning(&turn.tenant, done.kind, &message);
                     turn.failure = Some(Failure { message, ..failure });
+                    turn.failed = Some(done.kind);
                     self.abandon(rest, "an earlier action of the tenant failed").await?;
                     break;
                 }
@@ -225,6 +236,11 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         action: PlannedAction,
         made: &mut Made,
     ) -> Result<Acted, StoreError> {
+        match AboutToken::of(&action.action) {
+            Some(AboutToken::Mint(token)) => return self.mint(id, action, token).await,
+            Some(AboutToken::Revoke(token)) => return self.revoke(id, action, token).await,
+            None => {}
+        }
         let app = action.app.clone();
         if matches!(action.action, Action::CreateApp) {
             // A new app has no secrets, whatever is known of an earlier one of its name.
@@ -265,7 +281,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         made: &mut Made,
     ) -> Result<(), StoreError> {
         match created {
-            Created::App(_) | Created::Machine(_) => {}
+            Created::App(_) | Created::Machine(_) | Created::Token(_) => {}
             Created::Volume { name, id } => drop(made.volumes.insert(name.clone(), id.clone())),
             Created::NoSecret { name, version } => {
                 made.secrets_version = *version;
@@ -338,6 +354,8 @@ fn known_id(action: &Action) -> Option<&str> {
         | Action::RemoveSecret(_)
         | Action::CreateVolume(_)
         | Action::CreateMachine(_) => None,
+        Action::MintToken(_) => None,
+        Action::RevokeToken(token) => Some(&token.id),
     }
 }
 

@@ -41,6 +41,7 @@ mod roles;
 mod secrets;
 mod status;
 mod tenant_status;
+mod token;
 mod usage;
 mod watching;
 mod writes;
@@ -130,6 +131,7 @@ pub fn router<P: Platform, S: ApiStore, C: Clock>(app: Arc<App<P, S, C>>) -> Rou
             get(plan::current::<P, S, C>).post(plan::hypothetical::<P, S, C>),
         )
         .route("/apis/vaultctl.dev/v1/tenants/{name}/connect", post(connect::create::<P, S, C>))
+        .route("/apis/vaultctl.dev/v1/tenants/{name}/token", post(token::fetch::<P, S, C>))
         .merge(discovery_routes())
         .merge(core_routes::<P, S, C>())
         .route(

@@ -3,12 +3,14 @@
 //! ```text
 //!   master.key (32 random bytes, mode 0600) ──HKDF-SHA256──┬─▶ controller id (16 bytes)
 //!                                                          ├─▶ operator token
-//!                                                          └─▶ tenants' secrets, and a key of hashes
+//!                                                          ├─▶ tenants' secrets, and a key of hashes
+//!                                                          └─▶ key of sealed values
 //! ```
 //!
 //! Who keeps the key keeps the identity: a controller with the key and an empty database finds all
 //! that it made. Who loses it has a new controller, to which the old machines are foreign.
 
+mod seal;
 mod secret_sources;
 mod tenant_secrets;
 
@@ -25,6 +27,7 @@ use thiserror::Error;
 use vault_plan::identity::ControllerId;
 use zeroize::Zeroizing;
 
+pub use seal::{SealError, SealedFor, Sealer};
 pub use secret_sources::{SecretError, SecretSources, VALUE_BYTES_MAX};
 pub use tenant_secrets::{TENANT_SECRET, TenantSecrets};
 

@@ -32,6 +32,7 @@ pub mod setback;
 pub mod settle;
 mod snapshots;
 pub mod status;
+pub mod tokens;
 pub mod usage;
 
 pub mod agents;

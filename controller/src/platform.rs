@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -9,6 +10,7 @@ use vault_cloud::error::CallError;
 use vault_cloud::logs::Tail;
 use vault_cloud::machines::Exit;
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
+use vault_plan::time::UnixMillis;
 
 mod fly;
 
@@ -67,6 +69,48 @@ pub struct SecretSet {
     pub digest: Option<String>,
     /// The version of the app's secrets, which grows with every write, if the platform says.
     pub version: Option<u64>,
+}
+
+/// The deploy tokens of one organization, without their values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenList {
+    /// Whosesoever they are.
+    pub tokens: Vec<DeployToken>,
+    /// How many rows could not be read.
+    pub unreadable: usize,
+}
+
+/// A deploy token, without its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployToken {
+    /// The platform's id.
+    pub id: String,
+    /// Not unique.
+    pub name: String,
+    /// When it ends, if the platform says.
+    pub expires_at: Option<UnixMillis>,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}
+
+/// A deploy token to be minted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDeployToken {
+    /// Derived; the platform would mint a second one of that name.
+    pub name: String,
+    /// How long it is good.
+    pub lifetime: Duration,
+}
+
+/// A deploy token that was minted: the only time that its value is shown.
+#[derive(Clone, Debug)]
+pub struct MintedToken {
+    /// The platform's id.
+    pub id: String,
+    /// As `FLY_API_TOKEN` takes it.
+    pub value: SecretString,
+    /// When it ends, if the platform says.
+    pub expires_at: Option<UnixMillis>,
 }
 
 /// Whose an app is.
@@ -285,6 +329,22 @@ pub trait Platform: Send + Sync + 'static {
         count: usize,
     ) -> impl Future<Output = Result<Tail, CallError>> + Send;
 
+    /// The deploy tokens of an organization, all pages.
+    fn tokens(
+        &self,
+        organization: &str,
+    ) -> impl Future<Output = Result<TokenList, CallError>> + Send;
+
+    /// Mints a deploy token of an app. Never repeated: each call mints another one.
+    fn mint_token(
+        &self,
+        app: &str,
+        token: NewDeployToken,
+    ) -> impl Future<Output = Result<MintedToken, CallError>> + Send;
+
+    /// Revokes a deploy token.
+    fn revoke_token(&self, id: &str) -> impl Future<Output = Result<(), CallError>> + Send;
+
     /// How many calls were made so far.
     fn calls(&self) -> Calls;
 }
@@ -294,7 +354,8 @@ pub trait Platform: Send + Sync + 'static {
 pub struct Calls {
     /// Calls that only look, but for the next.
     pub reads: u64,
-    /// Looks at the secrets of single apps: no list shows them, so they are made a few at a time.
+    /// Looks that are made now and then: at the secrets of single apps, which no list shows, and at
+    /// deploy tokens.
     pub secret_reads: u64,
     /// Calls that may change something.
     pub writes: u64,

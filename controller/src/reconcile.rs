@@ -4,6 +4,7 @@ mod agents;
 mod objects;
 mod publish;
 mod secrets;
+mod tokens;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -34,6 +35,7 @@ use crate::setback::Setbacks;
 use crate::settle::settle;
 use crate::snapshots;
 use crate::store::{Kind, LiveUsage, Store, StoreError};
+use crate::tokens::Looks;
 use objects::KnownIds;
 pub use objects::{Objects, TenantObject};
 pub(crate) use publish::DELETED;
@@ -130,6 +132,8 @@ struct Memory {
     gone: BTreeSet<String>,
     strays: Vec<Stray>,
     looks: SecretLooks,
+    token_looks: Looks,
+    token_setbacks: Setbacks,
 }
 
 /// A plan, and all that it was made from.
@@ -191,7 +195,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             objects.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
         let mut memory = self.memory();
         memory.setbacks.keep_only(|tenant| names.contains(tenant), now);
-        pass.held_until = memory.setbacks.next_until(now);
+        memory.token_setbacks.keep_only(|tenant| names.contains(tenant), now);
+        let held = [memory.setbacks.next_until(now), memory.token_setbacks.next_until(now)];
+        pass.held_until = held.into_iter().flatten().min();
         drop(memory);
         let calls = self.platform.calls();
         pass.calls = Calls {
@@ -248,6 +254,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
         let mut holds = self.memory().setbacks.holds(revisions, now);
         merge_holds(&mut holds, settled.holds);
+        let tokens = self.look_at_tokens(&desired, objects, settle_mode).await?;
         let mut observed = Observed {
             organizations: look.organizations,
             holds,
@@ -255,6 +262,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             snapshots: BTreeMap::new(),
             last_used: BTreeMap::new(),
             replacing: std::mem::take(&mut objects.replacing),
+            tokens,
         };
         let choosing = vault_plan::needs_history(&desired, &observed);
         observed.last_used = self.last_used(&choosing).await?;
@@ -314,7 +322,6 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// Notes what worked and what did not; how many failed.
     fn remember(&self, objects: &Objects, turns: &[Turn]) -> usize {
         let now = self.clock.now();
-        let mut memory = self.memory();
         let revisions: HashMap<&str, i64> = objects
             .tenants
             .iter()
@@ -322,7 +329,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             .collect();
         for turn in turns {
             let revision = revisions.get(turn.tenant.as_str()).copied().unwrap_or(0);
-            match &turn.failure {
+            let is_about_tokens = self.remember_tokens(turn, revision, now);
+            let mut memory = self.memory();
+            match turn.failure.as_ref().filter(|_| !is_about_tokens) {
                 Some(failure) => memory.setbacks.failed(
                     &turn.tenant,
                     revision,

@@ -72,6 +72,9 @@ pub struct ControllerConfig {
     /// Where machines' logs are; the log API of Fly if absent, or the platform's own address if the
     /// platform is not Fly's public one.
     pub logs_url: Option<String>,
+    /// Where deploy tokens are minted; Fly's GraphQL if absent, or the platform's own address if the
+    /// platform is not Fly's.
+    pub graphql_url: Option<String>,
     /// The organization of tenants that name none; the only one that the token sees if absent.
     pub organization: Option<String>,
     /// The folder to watch; none if absent.
@@ -203,7 +206,9 @@ impl Controller {
         let logs_url = config.logs_url.clone().unwrap_or_else(|| logs_url(&config.platform_url));
         let metrics = Arc::new(Metrics::default());
         client.observer = Some(Arc::clone(&metrics) as _);
-        let platform = Arc::new(FlyPlatform::new(client, logs_url)?);
+        let graphql_url =
+            config.graphql_url.clone().unwrap_or_else(|| graphql_url(&config.platform_url));
+        let platform = Arc::new(FlyPlatform::new(client, logs_url, graphql_url)?);
         let listener = listen(config.listen)?;
         let address = listener
             .local_addr()
@@ -388,6 +393,15 @@ fn logs_url(platform_url: &str) -> String {
     }
 }
 
+/// Where deploy tokens are minted: Fly serves GraphQL from one host, wherever its Machines API was
+/// reached; whoever stands in for Fly serves it beside it. The token is shown to nobody else.
+fn graphql_url(platform_url: &str) -> String {
+    match platform_url.trim_end_matches('/') {
+        "https://api.machines.dev" | "http://_api.internal:4280" => "https://api.fly.io".to_owned(),
+        elsewhere => elsewhere.to_owned(),
+    }
+}
+
 /// Three intervals without a pass, and at least half a minute: one slow pass is no outage.
 fn stale_after_ms(interval: Duration) -> i64 {
     i64::try_from((interval * 3).as_millis()).unwrap_or(i64::MAX).max(30_000)
@@ -413,6 +427,18 @@ mod tests {
             ("https://api.machines.dev.example", "https://api.machines.dev.example"),
         ] {
             assert_eq!(logs_url(platform), logs);
+        }
+    }
+
+    #[test]
+    fn tokens_are_minted_at_fly_only_if_the_platform_is_flys() {
+        for (platform, graphql) in [
+            ("https://api.machines.dev/", "https://api.fly.io"),
+            ("http://_api.internal:4280", "https://api.fly.io"),
+            ("http://127.0.0.1:4280", "http://127.0.0.1:4280"),
+            ("https://api.machines.dev.example", "https://api.machines.dev.example"),
+        ] {
+            assert_eq!(graphql_url(platform), graphql);
         }
     }
 

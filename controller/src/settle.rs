@@ -56,6 +56,10 @@ pub fn settle(
         _ => organizations.iter().map(|(slug, seen)| (slug.as_str(), Lists::new(seen))).collect(),
     };
     for intent in intents {
+        if intent.kind == ActionKind::MintToken {
+            mint(&mut settled, intent, wait_ms, now);
+            continue;
+        }
         if is_harmless_twice(intent.kind) {
             settled.settlements.push(by_its_answer(intent));
             continue;
@@ -89,6 +93,22 @@ pub fn settle(
     settled
 }
 
+/// A token's question stays open in the store, by its number, until the list of tokens answers it;
+/// the tenant is not held for it. The intent is closed when no call can act any more.
+fn mint(settled: &mut Settled, intent: &Intent, wait_ms: i64, now: UnixMillis) {
+    let until = intent.sent_at.unwrap_or(intent.planned_at).plus_ms(wait_ms);
+    if intent.state == IntentState::Sent && now < until {
+        settled.open.insert(intent.tenant.clone());
+        return;
+    }
+    let mut settlement = by_its_answer(intent);
+    if intent.state == IntentState::Sent {
+        let outcome = "no answer came; what it made, if anything, is revoked by its name";
+        settlement.outcome = Some(outcome.to_owned());
+    }
+    settled.settlements.push(settlement);
+}
+
 /// Whether doing it twice leaves what doing it once does, or at worst a snapshot too many.
 fn is_harmless_twice(kind: ActionKind) -> bool {
     matches!(
@@ -97,6 +117,7 @@ fn is_harmless_twice(kind: ActionKind) -> bool {
             | ActionKind::RemoveSecret
             | ActionKind::ExtendVolume
             | ActionKind::SnapshotVolume
+            | ActionKind::RevokeToken
     )
 }
 
@@ -128,6 +149,7 @@ fn may_double(intent: &Intent) -> bool {
         | ActionKind::StopMachine
         | ActionKind::SuspendMachine
         | ActionKind::DeleteMachine => false,
+        ActionKind::MintToken | ActionKind::RevokeToken => false,
     }
 }
 
@@ -175,6 +197,7 @@ impl<'a> Lists<'a> {
             | ActionKind::RemoveSecret
             | ActionKind::ExtendVolume
             | ActionKind::SnapshotVolume => None,
+            ActionKind::MintToken | ActionKind::RevokeToken => None,
             ActionKind::CreateApp => self.apps.contains(&*intent.app).then(|| intent.app.clone()),
             ActionKind::CreateVolume => {
                 let volumes = self.volumes.get(&named)?.iter();

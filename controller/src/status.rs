@@ -1,5 +1,7 @@
 //! From desired, observed and report to the status that people read: a pure fold.
 
+mod tokens;
+
 use vault_api::object::{Condition, ConditionStatus};
 use vault_api::status::{MachineStatus, TenantStatus, VolumeStatus, condition};
 use vault_plan::desired::{DesiredMachine, DesiredTenant};
@@ -55,6 +57,7 @@ pub fn fold(facts: &Facts<'_>, now: UnixMillis) -> TenantStatus {
         app_id: app_id(facts),
         machines,
         volumes,
+        tokens: tokens::tokens(facts),
     }
 }
 

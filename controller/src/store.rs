@@ -10,6 +10,7 @@
 
 mod api;
 mod audit;
+mod credentials;
 mod events;
 mod figures;
 mod history;
@@ -37,6 +38,10 @@ use vault_plan::time::UnixMillis;
 use crate::source::Source;
 use crate::usage::UsageFact;
 pub use api::ApiStore;
+pub use credentials::{
+    CredentialKey, CredentialKind, CredentialState, CredentialStore, Credentials, NewCredential,
+    ShownCredential, StoredCredential,
+};
 pub use events::{EventChanges, EventSeries};
 pub use figures::StoreFigures;
 pub use history::{Change, Changes};
@@ -44,6 +49,7 @@ pub use lookup::Named;
 pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
 pub use rows::TenantRow;
+use rows::unreadable;
 pub use sqlite::SqliteStore;
 pub use usage::{LiveUsage, UsagePage};
 
@@ -251,7 +257,7 @@ pub struct StoredSecret {
 
 /// The seam behind which the database stands: what a pass needs of it. Each verb is one transaction;
 /// verbs that change something have reached the disk when they return.
-pub trait Store: Clone + Send + Sync + 'static {
+pub trait Store: CredentialStore + Clone + Send + Sync + 'static {
     /// All objects of one kind, in the order of their names.
     fn objects(
         &self,
@@ -351,6 +357,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// The usage facts of all machines that are not deleted.
     fn live_usage(&self) -> impl Future<Output = Result<LiveUsage, StoreError>> + Send;
 
+    /// One page of usage facts, in the order of the machines' ids.
+    fn usage_page(
+        &self,
+        page: UsagePage,
+    ) -> impl Future<Output = Result<Vec<UsageFact>, StoreError>> + Send;
+
     /// The usage facts of these machines, as far as there are any, deleted or not.
     fn usage_of(
         &self,
@@ -364,13 +376,4 @@ pub trait Store: Clone + Send + Sync + 'static {
         facts: Vec<UsageFact>,
         deleted_since: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-}
-
-/// A stored word that this version does not know.
-fn unreadable(column: usize, value: &str) -> StoreError {
-    StoreError::Sqlite(rusqlite::Error::FromSqlConversionFailure(
-        column,
-        rusqlite::types::Type::Text,
-        format!("unknown value {value:?}").into(),
-    ))
 }

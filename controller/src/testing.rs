@@ -25,8 +25,8 @@ use crate::accept::{Decision, Writer, decide};
 use crate::clock::Clock;
 use crate::identity::{MasterKey, TenantSecrets};
 use crate::platform::{
-    AppList, AppOwner, Calls, MachineList, MachineUpdate, NewMachine, NewVolume, Platform,
-    SecretList, SecretSet, VolumeList,
+    AppList, AppOwner, Calls, DeployToken, MachineList, MachineUpdate, MintedToken, NewDeployToken,
+    NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
 };
 use crate::source::Source;
 use crate::store::{IntentState, SqliteStore, Store, StoredObject};
@@ -185,6 +185,12 @@ pub(crate) struct World {
     pub(crate) logs: HashMap<String, Vec<LogLine>>,
     /// The log API takes requests and answers none.
     pub(crate) silent_logs: bool,
+    /// Deploy tokens, revoked and ended ones too. The value of one is `FlyV1 fm2_ID`.
+    pub(crate) tokens: Vec<DeployToken>,
+    /// The list of tokens shows none, as lists have done.
+    pub(crate) hides_tokens: bool,
+    /// The next write of this verb never ends; whether it acts all the same.
+    pub(crate) hang: Option<(&'static str, bool)>,
     /// Errors that the next calls of a verb meet; the bool says whether the call acts all the same.
     failures: HashMap<&'static str, VecDeque<(CallError, bool)>>,
     /// Every call, as `verb name`.
@@ -224,6 +230,8 @@ pub(crate) struct FakePlatform {
     reads: AtomicU64,
     secret_reads: AtomicU64,
     writes: AtomicU64,
+    /// Told when a write hangs.
+    pub(crate) hung: tokio::sync::Notify,
 }
 
 impl FakePlatform {
@@ -243,7 +251,8 @@ impl FakePlatform {
 
     fn read(&self, call: String) -> Result<MutexGuard<'_, World>, CallError> {
         let verb = call.split(' ').next().unwrap_or_default().to_owned();
-        let counter = if verb == "secrets" { &self.secret_reads } else { &self.reads };
+        let is_amortised = matches!(verb.as_str(), "secrets" | "tokens");
+        let counter = if is_amortised { &self.secret_reads } else { &self.reads };
         counter.fetch_add(1, Ordering::SeqCst);
         let mut world = self.world();
         world.calls.push(call);
@@ -264,6 +273,15 @@ impl FakePlatform {
             Some(store) => store.open_intents().await.unwrap(),
             None => Vec::new(),
         };
+        let hangs = self.world().hang.take_if(|(hanging, _)| *hanging == verb);
+        if let Some((_, acts)) = hangs {
+            if acts {
+                act(&mut self.world());
+            }
+            self.hung.notify_one();
+            std::future::pending::<()>().await;
+            unreachable!("what is pending never ends");
+        }
         let mut world = self.world();
         world.journal.push(open.iter().map(|intent| (intent.kind, intent.state)).collect());
         world.calls.push(format!("{verb} {name}"));
@@ -488,6 +506,38 @@ impl Platform for FakePlatform {
             world.machines.retain(|machine| machine.id != id);
             for volume in &mut world.volumes {
                 volume.attached_machine.take_if(|holder| holder == id);
+            }
+        })
+        .await
+    }
+
+    async fn tokens(&self, organization: &str) -> Result<TokenList, CallError> {
+        let world = self.read(format!("tokens {organization}"))?;
+        let tokens = if world.hides_tokens { Vec::new() } else { world.tokens.clone() };
+        Ok(TokenList { tokens, unreadable: 0 })
+    }
+
+    async fn mint_token(&self, app: &str, new: NewDeployToken) -> Result<MintedToken, CallError> {
+        if !self.world().apps.iter().any(|known| known == app) {
+            return Err(rejected(404, "Could not find App"));
+        }
+        let name = new.name.clone();
+        self.write("mint_token", &name, |world| {
+            let id = format!("lat_{}", world.tokens.len() + 1);
+            let life = i64::try_from(new.lifetime.as_millis()).unwrap();
+            let expires_at = Some(world.now().plus_ms(life));
+            let token = DeployToken { id: id.clone(), name: new.name, expires_at, revoked: false };
+            world.tokens.push(token);
+            let value = SecretString::from(format!("FlyV1 fm2_{id}"));
+            MintedToken { id, value, expires_at }
+        })
+        .await
+    }
+
+    async fn revoke_token(&self, id: &str) -> Result<(), CallError> {
+        self.write("revoke_token", id, |world| {
+            for token in world.tokens.iter_mut().filter(|token| token.id == id) {
+                token.revoked = true;
             }
         })
         .await

@@ -14,6 +14,7 @@ mod config;
 mod secrets;
 mod semantics;
 mod structure;
+mod tokens;
 mod unknown;
 mod unsupported;
 pub(crate) mod words;

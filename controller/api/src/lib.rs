@@ -27,11 +27,13 @@ pub mod diagnosis;
 pub mod fleet;
 pub mod operator;
 pub mod plan;
+pub mod tokens;
 pub mod usage;
 
 // What may be written, piece by piece.
 pub mod problem;
 
+pub mod duration;
 pub mod names;
 pub mod regions;
 pub mod selector;

@@ -10,6 +10,7 @@
 
 mod shared;
 mod suspend;
+mod tokens;
 mod vars;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use crate::check::at::At;
 use crate::check::words::shorten;
 use crate::names::{DNS_LABEL_LENGTH_MAX, did_you_mean};
 use crate::problem::{FieldPath, Problem};
+pub use tokens::ResolvedToken;
+
 use crate::tenant::{
     AppSetting, DeletionPolicy, MachineGroup, MachineState, Relocate, SecretEntry, TenantClassSpec,
     TenantSpec, VolumeTemplate,
@@ -37,6 +40,8 @@ pub struct ResolvedSpec {
     /// The app secrets, besides those that the controller sets by itself: the tenant's, or else the
     /// class's.
     pub secrets: Vec<SecretEntry>,
+    /// The deploy tokens, in the same order as machine groups.
+    pub tokens: Vec<ResolvedToken>,
     /// The machine groups: the class's first, then the tenant's new ones.
     pub machines: Vec<ResolvedGroup>,
     /// The volume templates, in the same order.
@@ -119,13 +124,14 @@ pub fn resolve(
         .iter()
         .filter_map(|group| resolution.resolve_group(group))
         .collect();
+    let tokens = resolution.resolve_tokens(spec.tokens.as_ref(), class_spec.tokens.as_ref());
     if !resolution.problems.is_empty() {
         return Err(resolution.problems);
     }
     let org = spec.org.clone().or_else(|| class_spec.org.clone());
     let secrets = if spec.secrets.is_empty() { &class_spec.secrets } else { &spec.secrets };
     let secrets = secrets.clone();
-    Ok(ResolvedSpec { org, app: app.cloned(), vars, secrets, machines, volumes })
+    Ok(ResolvedSpec { org, app: app.cloned(), vars, secrets, tokens, machines, volumes })
 }
 
 /// The app that a tenant names, itself or by its class.
@@ -390,10 +396,10 @@ impl<'a> Resolution<'a> {
         let root = At::ROOT;
         let spec = root.field("spec");
         if let (true, Some(index)) = (is_own, place.own) {
-            let path =
-                fields.iter().fold(spec.field(place.list).index(index).path(), |path, field| {
-                    field.parse().map_or_else(|_| path.field(field), |index| path.index(index))
-                });
+            let entry = list_path(place.list).index(index);
+            let path = fields.iter().fold(entry, |path, field| {
+                field.parse().map_or_else(|_| path.field(field), |index| path.index(index))
+            });
             return Problem::invalid(path, message);
         }
         let Some(class) = self.class else {
@@ -404,6 +410,12 @@ impl<'a> Resolution<'a> {
         let message = format!("{message} (in class `{class}`, spec.{list}[].{field})");
         spec.field("class").invalid(message)
     }
+}
+
+/// The path of a list of a spec, which may lie deeper, as `tokens.deploy` does.
+fn list_path(list: &str) -> FieldPath {
+    let spec = FieldPath::default().field("spec");
+    list.split('.').fold(spec, |path, field| path.field(field))
 }
 
 /// An entry of one of the lists of a spec; `own` is its index in the tenant's document.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::object::Condition;
+use crate::tokens::TokenStatus;
 
 /// The types of condition that the controller sets; all of them from a tenant's first pass on.
 pub mod condition {
@@ -55,6 +56,9 @@ pub struct TenantStatus {
     /// The volumes, in the order of their machines.
     #[serde(default)]
     pub volumes: Vec<VolumeStatus>,
+    /// The deploy tokens, in the order of the manifest; never their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<TokenStatus>,
 }
 
 /// One machine, as last observed.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::object::ObjectMeta;
 use crate::status::TenantStatus;
+use crate::tokens::TokensSpec;
 
 /// Most machine groups, and most volume templates, of one document: a tenant has a handful, and
 /// the merge with its class compares each with each.
@@ -88,6 +89,10 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = SECRETS_MAX))]
     pub secrets: Vec<SecretEntry>,
+    /// Tokens that the controller mints, keeps sealed and replaces before they end, merged into the
+    /// class's by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokensSpec>,
     /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relocate: Option<Relocate>,
@@ -123,6 +128,9 @@ pub struct TenantClassSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = SECRETS_MAX))]
     pub secrets: Vec<SecretEntry>,
+    /// Tokens that the controller mints for each tenant, keeps sealed and replaces before they end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokensSpec>,
     /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relocate: Option<Relocate>,

@@ -70,8 +70,8 @@ impl CallCounts {
         self.reads.load(Ordering::SeqCst)
     }
 
-    /// Attempts at reading an app's secrets. They are counted apart because there is no list of
-    /// them: they cost a call per app, and are made a few at a time.
+    /// Attempts at looks that are made now and then: at an app's secrets, of which there is no list,
+    /// and at deploy tokens.
     #[must_use]
     pub fn secret_reads(&self) -> u64 {
         self.secret_reads.load(Ordering::SeqCst)
@@ -90,7 +90,9 @@ impl CallObserver for CallCounts {
             return;
         }
         let counter = match attempt.operation {
-            Operation::ListSecrets => &self.secret_reads,
+            Operation::ListSecrets | Operation::ListTokens | Operation::ReadTokenApp => {
+                &self.secret_reads
+            }
             operation if operation.method() == Method::GET => &self.reads,
             _ => &self.writes,
         };

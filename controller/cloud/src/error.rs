@@ -72,6 +72,9 @@ pub enum NotSentReason {
     /// The arguments make no request, such as an app whose name is empty or `..`.
     #[error("{0:?} cannot be part of a path")]
     Segment(String),
+    /// What had to be looked up first could not be.
+    #[error("what it needs could not be looked up")]
+    Look(#[source] BoxError),
     /// The arguments make no request that the HTTP library accepts.
     #[error("the request cannot be built")]
     Build(#[source] BoxError),

@@ -30,8 +30,10 @@ pub mod counts;
 pub mod limit;
 pub mod sleep;
 
+mod graphql;
 mod http;
 mod text;
 
 pub mod logs;
 pub mod machines;
+pub mod tokens;

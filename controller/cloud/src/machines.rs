@@ -25,7 +25,7 @@ use crate::error::CallError;
 use crate::http::Request;
 use crate::operation::Operation;
 pub(crate) use call::Caller;
-pub(crate) use paging::Page;
+pub(crate) use paging::{Page, Walk};
 use wire::{
     App, AppSecret, CreateApp, CreateMachine, CreateVolume, CreatedApp, CurrentTokens, Machine,
     MachineEvent, SecretSet, SetSecret, UpdateMachine, Volume, Wait, WaitAnswer,

@@ -63,6 +63,14 @@ pub enum Operation {
     CreateSnapshot,
     /// `DELETE /v1/apps/{app}/secrets/{name}`
     DeleteSecret,
+    /// `POST /graphql`: the deploy tokens of an organization
+    ListTokens,
+    /// `POST /graphql`: the ids by which a token names its app
+    ReadTokenApp,
+    /// `POST /graphql`: `createLimitedAccessToken`
+    MintToken,
+    /// `POST /graphql`: `deleteLimitedAccessToken`
+    RevokeToken,
 }
 
 /// What the platform allows for every action that has no limit of its own.
@@ -106,10 +114,14 @@ impl Operation {
             Self::ListSnapshots => "list_snapshots",
             Self::CreateSnapshot => "create_snapshot",
             Self::DeleteSecret => "delete_secret",
+            Self::ListTokens => "list_tokens",
+            Self::ReadTokenApp => "read_token_app",
+            Self::MintToken => "mint_token",
+            Self::RevokeToken => "revoke_token",
         }
     }
 
-    /// The HTTP method; `GET` and nothing else reads.
+    /// The HTTP method; `GET` reads, and so do the questions that GraphQL takes by `POST`.
     #[must_use]
     pub const fn method(self) -> Method {
         match self {
@@ -135,7 +147,11 @@ impl Operation {
             | Self::SetSecret
             | Self::SuspendMachine
             | Self::SetMetadata
-            | Self::CreateSnapshot => Method::POST,
+            | Self::CreateSnapshot
+            | Self::ListTokens
+            | Self::ReadTokenApp
+            | Self::MintToken
+            | Self::RevokeToken => Method::POST,
             Self::ExtendVolume => Method::PUT,
             Self::DeleteApp | Self::DeleteMachine | Self::DeleteSecret => Method::DELETE,
         }
@@ -145,6 +161,7 @@ impl Operation {
     pub(crate) const fn root(self) -> &'static [&'static str] {
         match self {
             Self::ReadLogs => &["api", "v1"],
+            Self::ListTokens | Self::ReadTokenApp | Self::MintToken | Self::RevokeToken => &[],
             _ => &["v1"],
         }
     }
@@ -153,14 +170,17 @@ impl Operation {
     /// or an entry of metadata to the same value.
     #[must_use]
     pub fn may_be_repeated(self) -> bool {
-        matches!(self, Self::SetSecret | Self::SetMetadata) || self.method() == Method::GET
+        matches!(self, Self::SetSecret | Self::SetMetadata | Self::ListTokens | Self::ReadTokenApp)
+            || self.method() == Method::GET
     }
 
     /// The documented limit per identifier, or `None` for what is listed per organization.
     #[must_use]
     pub const fn rate(self) -> Option<Rate> {
         match self {
-            Self::ListApps | Self::ListOrgMachines | Self::ListOrgVolumes => None,
+            Self::ListApps | Self::ListOrgMachines | Self::ListOrgVolumes | Self::ListTokens => {
+                None
+            }
             Self::ReadMachine => Some(READ_MACHINE),
             Self::DeleteApp => Some(DELETE_APP),
             _ => Some(COMMON),

@@ -13,6 +13,7 @@ use crate::desired::DesiredSecret;
 use crate::identity::TenantUid;
 use crate::metadata::{self, OwnMarks};
 use crate::report::Report;
+pub use crate::token::{MintToken, RevokeToken};
 
 /// What to do, in order, and what is left undone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,6 +82,10 @@ pub enum Action {
     SuspendMachine(MachineRef),
     /// Destroy a machine. Its volume stays.
     DeleteMachine(MachineRef),
+    /// Mint a deploy token, whose value is shown once.
+    MintToken(MintToken),
+    /// Revoke a deploy token.
+    RevokeToken(RevokeToken),
 }
 
 /// An app secret to be set. The value is derived when the call is made.
@@ -327,6 +332,8 @@ impl Action {
             Self::StopMachine(_) => ActionKind::StopMachine,
             Self::SuspendMachine(_) => ActionKind::SuspendMachine,
             Self::DeleteMachine(_) => ActionKind::DeleteMachine,
+            Self::MintToken(_) => ActionKind::MintToken,
+            Self::RevokeToken(_) => ActionKind::RevokeToken,
         }
     }
 }
@@ -348,6 +355,8 @@ impl PlannedAction {
             Action::SnapshotVolume(volume) => {
                 format!("snapshot of volume {} of {}", volume.name, volume.machine)
             }
+            Action::MintToken(token) => token.target(),
+            Action::RevokeToken(token) => token.target(),
             _ => format!("machine {}", self.external_name()),
         }
     }
@@ -368,6 +377,8 @@ impl PlannedAction {
             | Action::StopMachine(machine)
             | Action::SuspendMachine(machine)
             | Action::DeleteMachine(machine) => &machine.name,
+            Action::MintToken(token) => &token.platform_name,
+            Action::RevokeToken(token) => &token.platform_name,
         }
     }
 }
@@ -399,11 +410,15 @@ pub enum ActionKind {
     SuspendMachine,
     /// [`Action::DeleteMachine`]
     DeleteMachine,
+    /// [`Action::MintToken`]
+    MintToken,
+    /// [`Action::RevokeToken`]
+    RevokeToken,
 }
 
 impl ActionKind {
     /// All kinds, in the order in which they stand above.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::CreateApp,
         Self::SetSecret,
         Self::RemoveSecret,
@@ -416,6 +431,8 @@ impl ActionKind {
         Self::StopMachine,
         Self::SuspendMachine,
         Self::DeleteMachine,
+        Self::MintToken,
+        Self::RevokeToken,
     ];
 
     /// The kind's name: the inverse of [`ActionKind::read`].
@@ -434,6 +451,8 @@ impl ActionKind {
             Self::StopMachine => "StopMachine",
             Self::SuspendMachine => "SuspendMachine",
             Self::DeleteMachine => "DeleteMachine",
+            Self::MintToken => "MintToken",
+            Self::RevokeToken => "RevokeToken",
         }
     }
 
@@ -457,6 +476,8 @@ impl ActionKind {
             Self::StopMachine => "stopped",
             Self::SuspendMachine => "suspended",
             Self::DeleteMachine => "deleted",
+            Self::MintToken => "minted",
+            Self::RevokeToken => "revoked",
         }
     }
 }

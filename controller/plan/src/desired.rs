@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use vault_api::problem::{FieldPath, Problem};
-use vault_api::resolve::{ResolvedSpec, app_of, resolve};
+use vault_api::resolve::{ResolvedSpec, ResolvedToken, app_of, resolve};
 use vault_api::tenant::{
     AppSetting, MachineState, ReconcileMode, SecretEntry, SecretFrom, TenantClassSpec, TenantSpec,
 };
@@ -18,6 +18,7 @@ use vault_api::tenant::{
 use crate::config::{ConfigTemplate, SpecHash};
 use crate::identity::{ControllerId, TenantUid, machine_name};
 use crate::metadata::SECRET_HASH_SEPARATOR;
+use crate::token::DesiredToken;
 
 /// Fly's limit for the names of machines is that of a DNS label.
 const MACHINE_NAME_LENGTH_MAX: usize = 63;
@@ -60,6 +61,8 @@ pub struct DesiredTenant {
     pub paused: bool,
     /// The app secrets that should be set, in the order of their names.
     pub secrets: Vec<DesiredSecret>,
+    /// The deploy tokens that should exist; none if it cannot be said what should.
+    pub tokens: Arc<[DesiredToken]>,
     /// What should exist, or why that cannot be said.
     pub machines: Result<Vec<DesiredMachine>, Vec<Problem>>,
 }
@@ -201,6 +204,7 @@ impl Desired {
 struct CompiledSpec {
     organization: Option<Arc<str>>,
     secrets: Vec<SecretEntry>,
+    tokens: Arc<[DesiredToken]>,
     groups: Vec<CompiledGroup>,
 }
 
@@ -240,6 +244,7 @@ impl<'a> Resolver<'a> {
         let organization = organization.unwrap_or_else(|| Arc::clone(&self.organization));
         let place = SecretPlace { tenant: uid, app: &app, shared: app_is_shared };
         let mut secrets = self.secrets.of(place);
+        let tokens = compiled.as_ref().map(|spec| Arc::clone(&spec.tokens)).unwrap_or_default();
         let machines = compiled.and_then(|spec| {
             secrets.extend(self.manifest_secrets(place, &spec.secrets)?);
             machines_of(&spec, tenant.name, uid)
@@ -255,6 +260,7 @@ impl<'a> Resolver<'a> {
             deleting: tenant.deleting,
             paused: self.is_paused(tenant.spec),
             secrets,
+            tokens,
             machines,
         }
     }
@@ -265,6 +271,7 @@ impl<'a> Resolver<'a> {
             && spec.vars.is_empty()
             && spec.relocate.is_none()
             && spec.secrets.is_empty()
+            && spec.tokens.is_none()
             && spec.machines.is_empty()
             && spec.volumes.is_empty();
         match &spec.class {
@@ -331,7 +338,7 @@ impl<'a> Resolver<'a> {
 }
 
 fn compile(spec: ResolvedSpec) -> CompiledSpec {
-    let ResolvedSpec { org, app: _, vars, secrets, machines, volumes } = spec;
+    let ResolvedSpec { org, app: _, vars, secrets, tokens, machines, volumes } = spec;
     let groups = machines
         .into_iter()
         .map(|group| CompiledGroup {
@@ -347,7 +354,17 @@ fn compile(spec: ResolvedSpec) -> CompiledSpec {
             config: Arc::new(ConfigTemplate::compile(group.config, vars.clone())),
         })
         .collect();
-    CompiledSpec { organization: org.map(Into::into), secrets, groups }
+    let tokens = tokens.into_iter().map(desired_token).collect();
+    CompiledSpec { organization: org.map(Into::into), secrets, tokens, groups }
+}
+
+fn desired_token(token: ResolvedToken) -> DesiredToken {
+    let milliseconds = |span: u64| i64::try_from(span).unwrap_or(i64::MAX);
+    DesiredToken {
+        name: token.name.into(),
+        ttl_ms: milliseconds(token.ttl_ms),
+        rotate_before_ms: milliseconds(token.rotate_before_ms),
+    }
 }
 
 fn machines_of(

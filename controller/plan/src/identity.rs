@@ -68,10 +68,16 @@ impl std::fmt::Display for ControllerId {
 }
 
 /// The identity of one tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantUid(pub Uuid);
 
 impl TenantUid {
+    /// Reads a uid in the one form in which it is written.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self).filter(|uid| uid.to_string() == text)
+    }
+
     /// The name of the tenant's app, where its manifest names none.
     #[must_use]
     pub fn app_name(&self, tenant: &str) -> String {

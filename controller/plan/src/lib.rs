@@ -19,6 +19,7 @@ pub mod config;
 pub mod desired;
 pub mod observed;
 pub mod policy;
+pub mod token;
 
 pub mod action;
 pub mod report;

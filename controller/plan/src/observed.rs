@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::history::LastUsed;
 use crate::time::UnixMillis;
+use crate::token::ObservedTokens;
 
 /// Everything that one look at the platform, and the memory of earlier looks, yielded.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,9 @@ pub struct Observed {
     /// Machines that were taken down in order to be made anew and are not ready yet, by tenant and
     /// name. Without this memory, one that is gone for a moment would not count as down.
     pub replacing: BTreeSet<(String, String)>,
+    /// What is known of deploy tokens. It comes from memory, and from lists that are read only now
+    /// and then.
+    pub tokens: ObservedTokens,
 }
 
 /// What is known of the secrets of one app.

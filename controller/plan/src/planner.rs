@@ -12,6 +12,7 @@ mod budget;
 mod draft;
 mod index;
 mod shared;
+mod tokens;
 mod unwanted;
 mod wanted;
 
@@ -78,6 +79,7 @@ impl<'a> Planner<'a> {
                 app_exists: false,
                 notes: vec![Note::new(NoteReason::Unobserved, message)],
                 machines: Vec::new(),
+                tokens: Vec::new(),
                 gone: false,
             };
         };
@@ -114,6 +116,7 @@ impl<'a> Planner<'a> {
             draft.machines.push(report);
         }
         self.surplus(draft, machines);
+        self.tokens(draft);
     }
 
     /// Whether all machines of the tenant are in the app that its manifest names.

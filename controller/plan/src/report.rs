@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::token::TokenReport;
+
 /// The explanation of a [`crate::action::Plan`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "a report that nobody reads explains nothing"]
@@ -23,6 +25,8 @@ pub struct TenantReport {
     pub notes: Vec<Note>,
     /// One entry per wanted machine.
     pub machines: Vec<MachineReport>,
+    /// One entry per wanted deploy token; none where nothing was decided about them.
+    pub tokens: Vec<TokenReport>,
     /// A deleted tenant has nothing left that has to go.
     pub gone: bool,
 }

@@ -17,6 +17,7 @@ use vault_plan::metadata::{self, Marks};
 use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization};
 use vault_plan::policy::Policy;
 use vault_plan::time::UnixMillis;
+use vault_plan::token::ObservedTokens;
 
 const ORGANIZATION: &str = "local";
 const TENANTS: [&str; 7] = ["acme", "bob", "globex", "named", "one", "one-more", "two"];
@@ -298,6 +299,7 @@ impl Simulation {
             snapshots: BTreeMap::new(),
             last_used: BTreeMap::new(),
             replacing: self.replacing.clone(),
+            tokens: ObservedTokens::default(),
         };
         if !vault_plan::needs_history(&desired, &observed).is_empty() {
             observed.last_used = self.ran.iter().map(|(id, (_, at))| (id.clone(), *at)).collect();

@@ -23,6 +23,7 @@ use vault_plan::observed::{
 };
 use vault_plan::policy::Policy;
 use vault_plan::report::NoteReason;
+use vault_plan::token::ObservedTokens;
 
 const ACME: &str = include_str!("scenarios/acme.yaml");
 const CLASS: &str = include_str!("scenarios/class.yaml");
@@ -101,6 +102,7 @@ impl Scenario {
             snapshots: self.world.snapshots_of_all(),
             last_used: BTreeMap::new(),
             replacing: BTreeSet::new(),
+            tokens: ObservedTokens::default(),
         };
         vault_plan::plan(&desired, &observed, &Policy::default(), self.world.now)
     }

@@ -35,6 +35,14 @@ pub enum Write {
     RemoveSecrets,
     /// Usage facts.
     PutUsage,
+    /// A credential's number, before it is asked for.
+    BeginCredential,
+    /// A credential that was shown.
+    KeepCredential,
+    /// The lost answer to the creation of a credential.
+    DoubtCredential,
+    /// Credentials that are no more.
+    RemoveCredentials,
 }
 
 /// What a controller is about.

@@ -154,6 +154,10 @@ impl Oracles {
         }
     }
 
+    pub(crate) fn made_token(&mut self, call: &Call, id: &str) {
+        self.foreign.own(id, call.controller);
+    }
+
     pub(crate) fn destroyed(&mut self, call: &Call) {
         self.of(call.controller).destroyed += 1;
     }
@@ -161,7 +165,7 @@ impl Oracles {
     /// A call touches what its path names: a machine, a volume, or else an app.
     pub(crate) fn touches_subject(&mut self, now_ms: i64, call: &Call) {
         let is_id = call.verb.names_machine()
-            || matches!(call.verb, Verb::ExtendVolume | Verb::CreateSnapshot);
+            || matches!(call.verb, Verb::ExtendVolume | Verb::CreateSnapshot | Verb::RevokeToken);
         let touched = if is_id { &call.subject } else { &call.app };
         self.touches(now_ms, call, touched);
     }

@@ -11,6 +11,7 @@
 
 mod effects;
 mod reads;
+mod tokens;
 
 use std::future::pending;
 
@@ -20,8 +21,8 @@ use vault_cloud::error::CallError;
 use vault_cloud::logs::Tail;
 use vault_cloud::machines::Exit;
 use vault_controller::platform::{
-    AppList, AppOwner, Calls, MachineList, MachineUpdate, NewMachine, NewVolume, Platform,
-    SecretList, SecretSet, VolumeList,
+    AppList, AppOwner, Calls, MachineList, MachineUpdate, MintedToken, NewDeployToken, NewMachine,
+    NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
 };
 use vault_emulator::world::Refusal;
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
@@ -149,7 +150,7 @@ impl SimPlatform {
         universe.trace.call(verb, fate);
         let calls = &mut universe.controllers[self.controller].calls;
         match verb {
-            Verb::Secrets => calls.secret_reads += 1,
+            Verb::Secrets | Verb::Tokens => calls.secret_reads += 1,
             verb if verb.is_write() => calls.writes += 1,
             _ => calls.reads += 1,
         }
@@ -409,6 +410,20 @@ impl Platform for SimPlatform {
     async fn log_tail(&self, app: &str, id: &str, _: &str, _: usize) -> Result<Tail, CallError> {
         // Nothing runs here, and so nothing is printed.
         self.in_app(Verb::LogTail, app, id, |_, _| Ok(Tail::default())).await
+    }
+
+    async fn tokens(&self, organization: &str) -> Result<TokenList, CallError> {
+        self.in_organization(Verb::Tokens, organization, tokens::list).await
+    }
+
+    async fn mint_token(&self, app: &str, token: NewDeployToken) -> Result<MintedToken, CallError> {
+        let name = token.name.clone();
+        let mint = move |universe: &mut Universe, call: &Call| tokens::mint(universe, call, &token);
+        self.in_app(Verb::MintToken, app, &name, mint).await
+    }
+
+    async fn revoke_token(&self, id: &str) -> Result<(), CallError> {
+        self.in_app(Verb::RevokeToken, "", id, tokens::revoke).await
     }
 
     fn calls(&self) -> Calls {

@@ -5,6 +5,7 @@
 //!     │ dies: lost        │ dies: lost or kept   │ dies: kept, and the next process finds it
 //! ```
 
+mod credentials;
 mod database;
 
 use std::future::pending;
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 use ulid::Ulid;
 use vault_controller::store::{
     Intent, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject, StoredSecret, TenantRow,
+    UsagePage,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
@@ -203,6 +205,10 @@ impl Store for SimStore {
 
     async fn live_usage(&self) -> Result<LiveUsage, StoreError> {
         self.read(Database::live_usage).await
+    }
+
+    async fn usage_page(&self, page: UsagePage) -> Result<Vec<UsageFact>, StoreError> {
+        self.read(move |disk| disk.usage_page(&page)).await
     }
 
     async fn usage_of(&self, machines: Vec<String>) -> Result<Vec<UsageFact>, StoreError> {

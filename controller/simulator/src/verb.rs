@@ -58,10 +58,16 @@ pub enum Verb {
     CreateSnapshot,
     /// Destroy a machine.
     DeleteMachine,
+    /// The deploy tokens of an organization.
+    Tokens,
+    /// Mint a deploy token.
+    MintToken,
+    /// Revoke a deploy token.
+    RevokeToken,
 }
 
 /// The calls that passes make.
-pub const IN_PASSES: [Verb; 22] = [
+pub const IN_PASSES: [Verb; 25] = [
     Verb::Apps,
     Verb::Machines,
     Verb::Volumes,
@@ -84,11 +90,14 @@ pub const IN_PASSES: [Verb; 22] = [
     Verb::ExtendVolume,
     Verb::CreateSnapshot,
     Verb::DeleteMachine,
+    Verb::Tokens,
+    Verb::MintToken,
+    Verb::RevokeToken,
 ];
 
 impl Verb {
     /// The calls that may change something.
-    pub const WRITES: [Self; 13] = [
+    pub const WRITES: [Self; 15] = [
         Self::SetSecret,
         Self::DeleteSecret,
         Self::CreateApp,
@@ -102,6 +111,8 @@ impl Verb {
         Self::ExtendVolume,
         Self::CreateSnapshot,
         Self::DeleteMachine,
+        Self::MintToken,
+        Self::RevokeToken,
     ];
 
     /// The method and the path of its request, with names for what differs.
@@ -133,6 +144,9 @@ impl Verb {
             Self::ExtendVolume => (Method::PUT, "/v1/apps/{app}/volumes/{volume}/extend"),
             Self::CreateSnapshot => (Method::POST, "/v1/apps/{app}/volumes/{volume}/snapshots"),
             Self::DeleteMachine => (Method::DELETE, "/v1/apps/{app}/machines/{machine}"),
+            Self::Tokens => (Method::POST, "/graphql limitedAccessTokens"),
+            Self::MintToken => (Method::POST, "/graphql createLimitedAccessToken"),
+            Self::RevokeToken => (Method::POST, "/graphql deleteLimitedAccessToken"),
         }
     }
 
@@ -171,6 +185,8 @@ impl Verb {
             Self::SetMetadata | Self::ExtendVolume => ActionKind::ExtendVolume,
             Self::CreateSnapshot => ActionKind::SnapshotVolume,
             Self::DeleteMachine => ActionKind::DeleteMachine,
+            Self::MintToken => ActionKind::MintToken,
+            Self::RevokeToken => ActionKind::RevokeToken,
             _ => return None,
         })
     }

@@ -1,18 +1,22 @@
 //! One arm per action, one call per arm: the only code that changes the outside world.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use vault_cloud::error::CallError;
 use vault_plan::action::{
-    Action, ExtendVolume, MachineConfig, PlannedAction, SetSecret, VolumeSource,
+    Action, ExtendVolume, MachineConfig, MintToken, PlannedAction, SetSecret, VolumeSource,
 };
 use vault_plan::metadata::VOLUME_GB;
 use vault_plan::observed::HoldKind;
 
 use super::Failure;
+use super::tokens::NewToken;
 use crate::chain::chain;
 use crate::identity::TenantSecrets;
-use crate::platform::{AppOwner, MachineUpdate, NewMachine, NewVolume, Platform, SecretSet};
+use crate::platform::{
+    AppOwner, MachineUpdate, NewDeployToken, NewMachine, NewVolume, Platform, SecretSet,
+};
 
 /// What earlier actions of a turn made that later ones need.
 #[derive(Debug, Default)]
@@ -57,6 +61,8 @@ pub(super) enum Created {
         /// What the platform said of it.
         told: SecretSet,
     },
+    /// A deploy token, with its value.
+    Token(NewToken),
     /// A secret that is no more.
     NoSecret {
         /// Its name.
@@ -71,6 +77,7 @@ impl Created {
     pub(super) fn into_id(self) -> Option<String> {
         match self {
             Self::App(id) | Self::Volume { id, .. } | Self::Machine(id) => Some(id),
+            Self::Token(token) => Some(token.id),
             Self::Secret { .. } | Self::NoSecret { .. } => None,
         }
     }
@@ -141,11 +148,36 @@ pub(super) async fn apply<P: Platform>(
         Action::SuspendMachine(machine) => {
             settle(platform.suspend_machine(&app, &machine.id).await.map(|()| None))
         }
-        Action::DeleteMachine(machine) => match platform.delete_machine(&app, &machine.id).await {
-            Err(error) if error.is_not_found() => Applied::Done(None),
-            deleted => settle(deleted.map(|()| None)),
-        },
+        Action::DeleteMachine(machine) => delete_machine(platform, &app, &machine.id).await,
+        Action::MintToken(token) => mint_token(platform, &app, token).await,
+        Action::RevokeToken(token) => revoke_token(platform, &token.id).await,
     }
+}
+
+/// One that is gone already is as good as destroyed.
+async fn delete_machine<P: Platform>(platform: &P, app: &str, id: &str) -> Applied {
+    match platform.delete_machine(app, id).await {
+        Err(error) if error.is_not_found() => Applied::Done(None),
+        deleted => settle(deleted.map(|()| None)),
+    }
+}
+
+/// One that is gone already is as good as revoked.
+async fn revoke_token<P: Platform>(platform: &P, id: &str) -> Applied {
+    match platform.revoke_token(id).await {
+        Err(error) if error.is_not_found() => Applied::Done(None),
+        revoked => settle(revoked.map(|()| None)),
+    }
+}
+
+async fn mint_token<P: Platform>(platform: &P, app: &str, token: MintToken) -> Applied {
+    let lifetime = Duration::from_millis(u64::try_from(token.ttl_ms).unwrap_or(0));
+    let new = NewDeployToken { name: token.platform_name, lifetime };
+    let minted = platform.mint_token(app, new).await.map(|minted| {
+        let (id, value, expires_at) = (minted.id, minted.value, minted.expires_at);
+        Some(Created::Token(NewToken { id, value, expires_at }))
+    });
+    settle(minted)
 }
 
 /// Whether the machine has to start anew is known only from the answer; it is written on the machine

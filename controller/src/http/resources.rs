@@ -62,6 +62,7 @@ pub(super) static TENANTS: Resource = Resource {
         Subresource { name: "connect", kind: "ConnectRequest", verbs: &["create"] },
         Subresource { name: "plan", kind: "TenantPlan", verbs: &["create", "get"] },
         Subresource { name: "status", kind: "Tenant", verbs: &["get", "patch", "update"] },
+        Subresource { name: "token", kind: "DeployToken", verbs: &["create"] },
     ],
     columns: columns::TENANT,
     row: columns::tenant,

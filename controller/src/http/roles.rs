@@ -91,6 +91,8 @@ pub(super) const RULES: &[Rule] = &[
     look("/apis/vaultctl.dev/v1/tenants/{name}/diagnosis", GET, Role::Read, Scope::Tenant),
     // Changes nothing here; a credential is given out, and each command asks for one.
     look("/apis/vaultctl.dev/v1/tenants/{name}/connect", POST, Role::Operate, Scope::Tenant),
+    // Changes nothing here either; but what is given out opens the platform, so each is recorded.
+    write("/apis/vaultctl.dev/v1/tenants/{name}/token", POST, Role::Operate, Scope::Tenant),
     look("/apis/vaultctl.dev/v1/tenantclasses", GET, Role::Read, Scope::Common),
     write("/apis/vaultctl.dev/v1/tenantclasses", POST, Role::Admin, Scope::Fleet),
     look("/apis/vaultctl.dev/v1/tenantclasses/{name}", GET, Role::Read, Scope::Common),

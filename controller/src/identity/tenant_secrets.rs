@@ -27,7 +27,7 @@ use vault_plan::identity::TenantUid;
 use vault_protocol::key::TenantSecret;
 use zeroize::Zeroizing;
 
-use super::{KEY_BYTES, SecretSources};
+use super::{KEY_BYTES, Sealer, SecretSources};
 use crate::chain::chain;
 
 /// The app secret, and so the environment variable in the machines, that holds a tenant's secret.
@@ -45,6 +45,7 @@ pub struct TenantSecrets {
     hash_key: Zeroizing<[u8; KEY_BYTES]>,
     variable: Arc<str>,
     sources: SecretSources,
+    sealer: Sealer,
 }
 
 impl TenantSecrets {
@@ -52,7 +53,8 @@ impl TenantSecrets {
         let (extracted, _) = Hkdf::<Sha256>::extract(None, master_key);
         let extracted = Zeroizing::new(extracted.into());
         let sources = SecretSources::default();
-        Self { extracted, hash_key, variable: TENANT_SECRET.into(), sources }
+        let sealer = Sealer::new(master_key);
+        Self { extracted, hash_key, variable: TENANT_SECRET.into(), sources, sealer }
     }
 
     /// With the places that manifests may name in `spec.secrets`.
@@ -60,6 +62,12 @@ impl TenantSecrets {
     pub fn with_sources(mut self, sources: SecretSources) -> Self {
         self.sources = sources;
         self
+    }
+
+    /// What seals values that cannot be derived.
+    #[must_use]
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
     }
 
     /// The secrets for one pass.

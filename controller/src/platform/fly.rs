@@ -14,12 +14,13 @@ use vault_cloud::machines::wire::{
     CreateApp, CreateMachine, CreateVolume, Machine, MachineRow, UpdateMachine, Volume,
 };
 use vault_cloud::machines::{ClientConfig, ClientError, Exit, MachinesClient};
+use vault_cloud::tokens::{NewToken, TokensClient};
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume, PlatformState};
 use vault_plan::time::UnixMillis;
 
 use super::{
-    AppList, AppOwner, Calls, MachineList, MachineUpdate, NewMachine, NewVolume, Platform,
-    SecretList, SecretSet, VolumeList,
+    AppList, AppOwner, Calls, DeployToken, MachineList, MachineUpdate, MintedToken, NewDeployToken,
+    NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
 };
 
 /// States of a volume that is on its way out: it counts as gone.
@@ -39,22 +40,30 @@ const LOGS_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct FlyPlatform {
     client: MachinesClient,
     logs: LogsClient,
+    tokens: TokensClient,
     counts: Arc<CallCounts>,
 }
 
 impl FlyPlatform {
-    /// Makes the clients, the second one for machines' logs at `logs_url`; nothing is sent yet. An
-    /// observer in `config` is told of the calls of both.
+    /// Makes the clients, the second one for machines' logs at `logs_url`, the third one for deploy
+    /// tokens at `graphql_url`; nothing is sent yet. An observer in `config` is told of the calls of
+    /// all.
     ///
     /// # Errors
     /// If the address or the token cannot be used.
-    pub fn new(mut config: ClientConfig, logs_url: String) -> Result<Self, ClientError> {
+    pub fn new(
+        mut config: ClientConfig,
+        logs_url: String,
+        graphql_url: String,
+    ) -> Result<Self, ClientError> {
         let counts = Arc::new(CallCounts::default());
         let also = config.observer.take();
         config.observer = Some(Arc::new(Told { counts: Arc::clone(&counts), also }));
         let logs = ClientConfig { base_url: logs_url, timeout: LOGS_TIMEOUT, ..config.clone() };
-        let (client, logs) = (MachinesClient::new(config)?, LogsClient::new(logs)?);
-        Ok(Self { client, logs, counts })
+        let tokens = ClientConfig { base_url: graphql_url, ..config.clone() };
+        let (logs, tokens) = (LogsClient::new(logs)?, TokensClient::new(tokens)?);
+        let client = MachinesClient::new(config)?;
+        Ok(Self { client, logs, tokens, counts })
     }
 }
 
@@ -262,6 +271,28 @@ impl Platform for FlyPlatform {
         count: usize,
     ) -> Result<Tail, CallError> {
         self.logs.tail(app, id, region, count).await
+    }
+
+    async fn tokens(&self, organization: &str) -> Result<TokenList, CallError> {
+        let list = self.tokens.list(organization).await?;
+        let tokens = list.tokens.into_iter().map(|token| DeployToken {
+            id: token.id,
+            name: token.name,
+            expires_at: token.expires_at.map(millis),
+            revoked: token.revoked,
+        });
+        Ok(TokenList { tokens: tokens.collect(), unreadable: list.undecodable })
+    }
+
+    async fn mint_token(&self, app: &str, new: NewDeployToken) -> Result<MintedToken, CallError> {
+        let new = NewToken { name: new.name, lifetime: new.lifetime };
+        let minted = self.tokens.mint(app, &new).await?;
+        let expires_at = minted.expires_at.map(millis);
+        Ok(MintedToken { id: minted.id, value: minted.value, expires_at })
+    }
+
+    async fn revoke_token(&self, id: &str) -> Result<(), CallError> {
+        self.tokens.revoke(id).await
     }
 
     fn calls(&self) -> Calls {

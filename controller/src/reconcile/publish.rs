@@ -39,7 +39,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let now = self.clock.now();
         let mut pass = Pass { tenants: objects.tenants.len(), ..Pass::default() };
         let mut actions: HashMap<&str, usize> = HashMap::new();
-        for action in &planned.plan.actions {
+        let disturbs = planned.plan.actions.iter().filter(|action| !action.action.keeps_ready());
+        for action in disturbs {
             *actions.entry(&action.tenant).or_default() += 1;
         }
         let mut rows = Rows::new(&self.store);

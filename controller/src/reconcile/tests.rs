@@ -1,3 +1,4 @@
+mod tokens;
 mod usage;
 
 use serde_json::json;
@@ -42,6 +43,17 @@ impl Stage {
     fn with(platform: Arc<FakePlatform>, clock: ManualClock, secrets: Arc<TenantSecrets>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
+        Self::over(folder, store, platform, clock, secrets)
+    }
+
+    /// A controller that was started on a database as it is.
+    fn over(
+        folder: TempDir,
+        store: SqliteStore,
+        platform: Arc<FakePlatform>,
+        clock: ManualClock,
+        secrets: Arc<TenantSecrets>,
+    ) -> Self {
         let told: Arc<Mutex<Vec<Event>>> = Arc::default();
         let keep = Arc::clone(&told);
         let (agents, requests) = Agents::new();

@@ -70,7 +70,9 @@ fn lists(kind: ActionKind, seen: bool) -> ObservedOrganization {
             ActionKind::SetSecret
             | ActionKind::RemoveSecret
             | ActionKind::ExtendVolume
-            | ActionKind::SnapshotVolume,
+            | ActionKind::SnapshotVolume
+            | ActionKind::MintToken
+            | ActionKind::RevokeToken,
             _,
         )
         | (ActionKind::DeleteMachine, true) => {}
@@ -115,12 +117,13 @@ fn an_older_volume_of_the_name_is_not_the_one_that_was_asked_for() {
 
 #[test]
 fn every_kind_in_every_state() {
-    use ActionKind::{CreateApp, CreateMachine, CreateVolume, UpdateMachine};
+    use ActionKind::{CreateApp, CreateMachine, CreateVolume, MintToken, UpdateMachine};
     let harmless = [
         ActionKind::SetSecret,
         ActionKind::RemoveSecret,
         ActionKind::ExtendVolume,
         ActionKind::SnapshotVolume,
+        ActionKind::RevokeToken,
     ];
     let (before, after) = (NOW.plus_ms(9_999), NOW.plus_ms(10_000));
     for kind in ActionKind::ALL {
@@ -131,6 +134,10 @@ fn every_kind_in_every_state() {
                         (IntentState::Planned, _) => Verdict::Aborted,
                         (IntentState::Acked, _) if harmless.contains(&kind) => Verdict::Verified,
                         (_, _) if harmless.contains(&kind) => Verdict::Aborted,
+                        // Lists of machines say nothing of tokens.
+                        (IntentState::Acked, _) if kind == MintToken => Verdict::Verified,
+                        (_, true) if kind == MintToken && now == before => Verdict::Open,
+                        (_, _) if kind == MintToken && now == after => Verdict::Aborted,
                         (_, true) => Verdict::Verified,
                         (_, false) if now == after => Verdict::Aborted,
                         (IntentState::Sent, false) => match kind {

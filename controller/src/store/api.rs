@@ -8,11 +8,10 @@ use vault_plan::time::UnixMillis;
 
 use super::{
     Changes, EventChanges, EventSeries, Kind, Named, Page, PageQuery, Store, StoreError,
-    StoreFigures, StoredObject, StoredOperator, UsagePage,
+    StoreFigures, StoredObject, StoredOperator,
 };
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
-use crate::usage::UsageFact;
 
 /// A store that serves requests too. As with [`Store`], each verb is one transaction.
 pub trait ApiStore: Store {
@@ -132,10 +131,4 @@ pub trait ApiStore: Store {
 
     /// What is in the store, counted.
     fn figures(&self) -> impl Future<Output = Result<StoreFigures, StoreError>> + Send;
-
-    /// One page of usage facts, in the order of the machines' ids.
-    fn usage_page(
-        &self,
-        page: UsagePage,
-    ) -> impl Future<Output = Result<Vec<UsageFact>, StoreError>> + Send;
 }

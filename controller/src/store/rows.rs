@@ -83,3 +83,12 @@ pub(super) fn page(
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+/// A stored word that this version does not know.
+pub(super) fn unreadable(column: usize, value: &str) -> StoreError {
+    StoreError::Sqlite(rusqlite::Error::FromSqlConversionFailure(
+        column,
+        rusqlite::types::Type::Text,
+        format!("unknown value {value:?}").into(),
+    ))
+}

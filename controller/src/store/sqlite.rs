@@ -16,8 +16,9 @@ use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    Intent, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject, StoredSecret, TenantRow,
-    journal, migrations, objects, rows, secrets, usage,
+    CredentialKey, CredentialKind, CredentialStore, Credentials, Intent, Kind, LiveUsage,
+    NewCredential, Settlement, ShownCredential, Store, StoreError, StoredObject, StoredSecret,
+    TenantRow, UsagePage, credentials, journal, migrations, objects, rows, secrets, usage,
 };
 use crate::usage::UsageFact;
 
@@ -190,6 +191,10 @@ impl Store for SqliteStore {
         self.read(usage::live).await
     }
 
+    async fn usage_page(&self, page: UsagePage) -> Result<Vec<UsageFact>, StoreError> {
+        self.read(move |connection| usage::page(connection, &page)).await
+    }
+
     async fn usage_of(&self, machines: Vec<String>) -> Result<Vec<UsageFact>, StoreError> {
         self.read(move |connection| usage::of_machines(connection, &machines)).await
     }
@@ -200,6 +205,56 @@ impl Store for SqliteStore {
         deleted_since: UnixMillis,
     ) -> Result<(), StoreError> {
         self.writer.write(move |connection| usage::put(connection, &facts, deleted_since)).await
+    }
+}
+
+impl CredentialStore for SqliteStore {
+    async fn credentials(&self, kind: CredentialKind) -> Result<Credentials, StoreError> {
+        self.read(move |connection| credentials::list(connection, kind)).await
+    }
+
+    async fn sealed_credential(&self, key: CredentialKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(move |connection| credentials::sealed(connection, key)).await
+    }
+
+    async fn begin_credential(
+        &self,
+        new: NewCredential,
+        intent: Ulid,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.writer.write(move |connection| credentials::begin(connection, &new, intent, now)).await
+    }
+
+    async fn keep_credential(
+        &self,
+        shown: ShownCredential,
+        settlement: Settlement,
+    ) -> Result<(), StoreError> {
+        self.writer.write(move |connection| credentials::keep(connection, &shown, settlement)).await
+    }
+
+    async fn doubt_credential(
+        &self,
+        key: CredentialKey,
+        intent: Ulid,
+        now: UnixMillis,
+        outcome: String,
+    ) -> Result<(), StoreError> {
+        let verb = move |connection: &Connection| {
+            credentials::doubt(connection, key, intent, now, &outcome)
+        };
+        self.writer.write(verb).await
+    }
+
+    async fn remove_credentials(
+        &self,
+        keys: Vec<CredentialKey>,
+        settlements: Vec<Settlement>,
+    ) -> Result<(), StoreError> {
+        let verb =
+            move |connection: &Connection| credentials::remove(connection, &keys, &settlements);
+        self.writer.write(verb).await
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::at::At;
 use super::words::shorten;
-use super::{DocumentKind, Placed, config, secrets};
+use super::{DocumentKind, Placed, config, secrets, tokens};
 use crate::names::{
     check_app_name, check_group_name, check_label_key, check_label_value, check_object_name,
     check_org_slug, check_var_name, check_volume_name,
@@ -79,6 +79,7 @@ fn check_spec(kind: DocumentKind, at: &At<'_>, spec: &Members, problems: &mut Ve
     check_vars(&at.field("vars"), spec, problems);
     secrets::check(&at.field("secrets"), entries(spec, "secrets"), problems);
     check_unique(&at.field("secrets"), entries(spec, "secrets"), "secret", problems);
+    check_tokens(&at.field("tokens"), spec, problems);
     let machines = entries(spec, "machines");
     let machines_at = at.field("machines");
     for (index, machine) in machines.iter().enumerate() {
@@ -138,6 +139,15 @@ fn check_vars(at: &At<'_>, spec: &Members, problems: &mut Vec<Placed>) {
             problems.push(at.field(name).invalid(message).into());
         }
     }
+}
+
+fn check_tokens(at: &At<'_>, spec: &Members, problems: &mut Vec<Placed>) {
+    let Some(Value::Object(of)) = spec.get("tokens") else {
+        return;
+    };
+    let (at, deploy) = (at.field("deploy"), entries(of, "deploy"));
+    tokens::check(&at, deploy, problems);
+    check_unique(&at, deploy, "deploy token", problems);
 }
 
 fn entries<'a>(spec: &'a Members, list: &str) -> &'a [Value] {

@@ -10,7 +10,7 @@ use super::at::At;
 use crate::problem::{Problem, Step};
 
 /// Fields of `spec`, of tenants and classes alike.
-const SPEC_FIELDS: [&str; 3] = ["rootfs", "storage", "tokens"];
+const SPEC_FIELDS: [&str; 2] = ["rootfs", "storage"];
 /// Values of `spec.volumes[].deletionPolicy`.
 const DELETION_POLICIES: [&str; 2] = ["Snapshot", "Delete"];
 

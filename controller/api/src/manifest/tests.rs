@@ -195,7 +195,39 @@ fn what_is_not_supported_yet_is_said_to_be_so() {
             "secrets: [ { name: A, value: x, from: { file: a } } ]",
             "5:25: unknown field `value`; known here are from, name",
         ),
-        ("tokens: {}", "5:3: `tokens` is not supported yet"),
+        ("tokens: { deplyo: [] }", "5:13: unknown field `deplyo`; did you mean `deploy`?"),
+        (
+            "tokens: { deploy: [ { name: ci, ttl: 24 } ] }",
+            "5:40: expected text, found the number 24; quote it: \"24\"",
+        ),
+        (
+            "tokens: { deploy: [ { name: ci, ttl: 1d } ] }",
+            "5:40: `1d` is no duration such as `24h`, `90m` or `1h30m`",
+        ),
+        (
+            "tokens: { deploy: [ { name: ci, ttl: 59s } ] }",
+            "5:40: a token lives from 1 minute to 20 years (`175200h`)",
+        ),
+        (
+            "tokens: { deploy: [ { name: ci, ttl: 175200h1s } ] }",
+            "5:40: a token lives from 1 minute to 20 years (`175200h`)",
+        ),
+        (
+            "tokens: { deploy: [ { name: ci, ttl: 1h, rotateBefore: 60m } ] }",
+            "5:58: expected less than `ttl`: the next token is minted before this one ends",
+        ),
+        (
+            "tokens: { deploy: [ { name: ci, ttl: 1h, rotateBefore: 0s } ] }",
+            "5:58: the next token is minted before this one ends: more than `0s`",
+        ),
+        (
+            "tokens: { deploy: [ { name: CI, ttl: 1h } ] }",
+            "5:31: the token's name `CI` must not contain 'C': only lower-case letters, digits and dashes are allowed",
+        ),
+        (
+            "tokens: { deploy: [ { name: a, ttl: 1h }, { name: a, ttl: 1h } ] }",
+            "5:53: two deploy tokens are named `a`: the first is spec.tokens.deploy[0]",
+        ),
         (
             "reconcile: paused",
             "5:14: expected `Active` or `Paused`, found `paused`; did you mean `Paused`?",

@@ -111,7 +111,7 @@ impl Caller {
     }
 
     /// Adds a body to a request.
-    pub(super) fn with_body(
+    pub(crate) fn with_body(
         &self,
         request: Request,
         body: &impl Serialize,

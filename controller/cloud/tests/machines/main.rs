@@ -2,6 +2,7 @@
 
 mod diagnosis;
 mod platform;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use crate::desired::DesiredTenant;
 use crate::observed::{Hold, HoldKind, Observed, ObservedMachine, ObservedOrganization};
 use crate::report::{MachineReport, Note, NoteReason, TenantReport};
 use crate::time::UnixMillis;
+use crate::token::TokenReport;
 use crate::volume::AppLists;
 
 /// What was found of a tenant, and what has been decided about it so far.
@@ -29,6 +30,7 @@ pub(super) struct Draft<'a> {
     /// A volume that was not there before is asked for.
     pub(super) wants_volume: bool,
     pub(super) machines: Vec<MachineReport>,
+    pub(super) tokens: Vec<TokenReport>,
     actions: Vec<PlannedAction>,
     notes: Vec<Note>,
 }
@@ -63,6 +65,7 @@ impl<'a> Draft<'a> {
             secrets_version: None,
             wants_volume: false,
             machines: Vec::new(),
+            tokens: Vec::new(),
             actions: Vec::new(),
             notes: Vec::new(),
         })
@@ -135,6 +138,7 @@ impl<'a> Draft<'a> {
             app_exists: self.app_exists,
             notes: self.notes,
             machines: self.machines,
+            tokens: self.tokens,
             gone,
         }
     }
@@ -152,7 +156,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn hold_reason(hold: &Hold) -> NoteReason {
+/// What a hold is called in a note.
+pub(super) fn hold_reason(hold: &Hold) -> NoteReason {
     match hold.kind {
         HoldKind::BackOff => NoteReason::BackOff,
         HoldKind::Unsettled => NoteReason::Unsettled,

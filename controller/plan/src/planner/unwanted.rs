@@ -50,6 +50,7 @@ impl<'a> Planner<'a> {
         for &owned in draft.owned {
             self.remove(draft, owned, "the tenant is being deleted", Asked::ByName);
         }
+        let tokens_left = self.tokens(draft);
         let tenant = draft.tenant;
         let kept = draft.lists.volumes_in_app.len();
         if kept > 0 && tenant.app_is_shared {
@@ -78,7 +79,7 @@ impl<'a> Planner<'a> {
         // A call that is still to take effect may make a machine yet.
         let is_empty = draft.owned.is_empty() && draft.hold.is_none();
         // Its machines may read the secrets until they are gone.
-        is_empty && !self.forget_secrets(draft)
+        is_empty && !self.forget_secrets(draft) && !tokens_left
     }
 
     fn remove(&mut self, draft: &mut Draft<'a>, owned: Owned<'a>, reason: &str, asked: Asked) {

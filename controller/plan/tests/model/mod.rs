@@ -359,6 +359,9 @@ impl World {
                 }
                 self.set(&machine.id, PlatformState::Destroying, Next::Gone);
             }
+            Action::MintToken(_) | Action::RevokeToken(_) => {
+                panic!("no manifest of this model asks for tokens")
+            }
         }
         Ok(())
     }

@@ -25,7 +25,9 @@ impl JournalOracle {
                         || intent.external_id.as_deref() == Some(subject)
                 }
             };
-            intent.kind == kind && intent.app == app && named
+            // A token is revoked by its id alone.
+            let in_place = verb == Verb::RevokeToken || intent.app == app;
+            intent.kind == kind && in_place && named
         };
         let found: Vec<&Intent> = disk.open_intents().filter(covers).collect();
         if found.iter().any(|intent| intent.state == IntentState::Sent) {

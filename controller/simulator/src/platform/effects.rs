@@ -183,7 +183,7 @@ fn touches_machine(universe: &mut Universe, call: &Call) -> Result<(), Refusal> 
 }
 
 /// Tells the oracles what a call is about to change.
-fn touches(universe: &mut Universe, call: &Call) {
+pub(super) fn touches(universe: &mut Universe, call: &Call) {
     let now_ms = universe.now_ms();
     if universe.world.app(&call.app, |_| true).is_ok() {
         universe.oracles.touches_subject(now_ms, call);

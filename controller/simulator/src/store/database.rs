@@ -6,11 +6,12 @@ use serde_json::Value;
 use ulid::Ulid;
 use vault_controller::store::{
     Intent, IntentState, Kind, LiveUsage, Settlement, StoreError, StoredObject, StoredSecret,
-    TenantRow,
+    TenantRow, UsagePage,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
 
+use super::credentials::Shelf;
 use crate::universe::BEGIN_MS;
 
 /// A disk.
@@ -25,6 +26,7 @@ pub struct Database {
     closed: BTreeMap<Ulid, IntentState>,
     secrets: BTreeMap<(String, String), StoredSecret>,
     usage: BTreeMap<String, UsageFact>,
+    pub(super) credentials: Shelf,
 }
 
 /// A tenant, and the texts that are kept of it.
@@ -61,6 +63,7 @@ impl Database {
             closed: BTreeMap::new(),
             secrets: BTreeMap::new(),
             usage: BTreeMap::new(),
+            credentials: Shelf::default(),
         }
     }
 
@@ -219,6 +222,17 @@ impl Database {
         let live = self.usage.values().filter(|fact| fact.deleted_at.is_none());
         let oldest = self.usage.values().filter_map(|fact| fact.deleted_at).min();
         LiveUsage { facts: live.cloned().collect(), oldest_deleted_at: oldest }
+    }
+
+    pub(super) fn usage_page(&self, page: &UsagePage) -> Vec<UsageFact> {
+        let beyond = (std::ops::Bound::Excluded(page.after.as_str()), std::ops::Bound::Unbounded);
+        let facts = self.usage.range::<str, _>(beyond).map(|(_, fact)| fact);
+        facts
+            .filter(|fact| page.tenant.as_ref().is_none_or(|tenant| *tenant == fact.tenant))
+            .filter(|fact| fact.deleted_at.is_none_or(|at| at >= page.deleted_since))
+            .take(page.limit as usize)
+            .cloned()
+            .collect()
     }
 
     pub(super) fn usage_of(&self, machines: &[String]) -> Vec<UsageFact> {

@@ -9,10 +9,9 @@ use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
 use crate::store::{
     ApiStore, Changes, EventChanges, EventSeries, Kind, Named, Page, PageQuery, StoreError,
-    StoreFigures, StoredObject, StoredOperator, UsagePage, audit, events, figures, history, lookup,
-    objects, operators, pages, usage,
+    StoreFigures, StoredObject, StoredOperator, audit, events, figures, history, lookup,
+    objects, operators, pages,
 };
-use crate::usage::UsageFact;
 
 impl ApiStore for SqliteStore {
     async fn page(&self, kind: Kind, query: PageQuery) -> Result<Page, StoreError> {
@@ -135,9 +134,5 @@ impl ApiStore for SqliteStore {
 
     async fn figures(&self) -> Result<StoreFigures, StoreError> {
         self.read(figures::figures).await
-    }
-
-    async fn usage_page(&self, page: UsagePage) -> Result<Vec<UsageFact>, StoreError> {
-        self.read(move |connection| usage::page(connection, &page)).await
     }
 }

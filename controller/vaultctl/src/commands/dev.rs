@@ -185,6 +185,7 @@ async fn start_controller(
         platform_token: SecretString::from(emulator.operator_token()),
         oidc_issuer: None,
         logs_url: None,
+        graphql_url: None,
         organization: None,
         manifests: Some(args.manifests.clone()),
         prune: args.prune,

@@ -1,5 +1,7 @@
 //! `vaultctl token`
 
+mod deploy;
+
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 use vault_api::object::API_VERSION;
@@ -17,9 +19,11 @@ use crate::output::{Output, json, yaml};
 
 const COLUMNS: &[&str] = &["NAME", "ROLE", "SELECTOR", "AGE", "LAST USED", "EXPIRES"];
 
-/// Make, list and revoke tokens
+/// Fetch deploy tokens of tenants; make, list and revoke tokens for the controller
 ///
 /// EXAMPLES:
+///   FLY_API_TOKEN=$(vaultctl token get acme ci) fly deploy
+///   vaultctl token list acme
 ///   vaultctl token operator create ci --role operate -l tier=pro --ttl 720h
 ///   vaultctl token operator list
 ///   vaultctl token operator revoke ci
@@ -32,6 +36,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Of {
+    Get(deploy::Get),
+    List(deploy::List),
     Operator(OperatorArgs),
 }
 
@@ -143,8 +149,12 @@ pub(crate) async fn run(
     globals: &Globals,
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
-    let Of::Operator(OperatorArgs { verb }) = args.of;
     let client = globals.client()?;
+    let verb = match args.of {
+        Of::Get(get) => return deploy::get(&get, &client, output).await,
+        Of::List(list) => return deploy::list(&list, &client, output).await,
+        Of::Operator(OperatorArgs { verb }) => verb,
+    };
     match verb {
         Verb::Create(create) => make(create, &client, output).await,
         Verb::List(list) => show(&list, &client, output).await,

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use vault_api::object::Condition;
 use vault_api::status::{AgentStatus, MachineStatus, TenantStatus, VolumeStatus};
+use vault_api::tokens::TokenStatus;
 
 use super::events::last_seen;
 use super::table::{clean, render};
@@ -33,6 +34,7 @@ const VALUES_AT: usize = 15;
 
 const CONDITION: &[&str] = &["TYPE", "STATUS", "REASON", "AGE", "MESSAGE"];
 const MACHINE: &[&str] = &["NAME", "STATE", "READY", "ID", "REGION", "ADDRESS", "VERSION", "AGENT"];
+const TOKEN: &[&str] = &["NAME", "N", "EXPIRES", "NEXT ROTATION"];
 const VOLUME: &[&str] = &["NAME", "TEMPLATE", "MACHINE", "SIZE", "STATE", "ID"];
 const MACHINE_TEMPLATE: &[&str] = &["NAME", "REGION", "COUNT", "STATE", "IMAGE"];
 const VOLUME_TEMPLATE: &[&str] = &["NAME", "SIZE", "REGION", "DELETION POLICY"];
@@ -88,7 +90,15 @@ fn tenant(text: &mut String, object: &Object, now: Timestamp) {
     let status = object.tenant_status();
     let is_readable = status.is_some() || object.0.get("status").is_none_or(Value::is_null);
     let TenantStatus {
-        observed_generation, conditions, source, org, app, machines, volumes, ..
+        observed_generation,
+        conditions,
+        source,
+        org,
+        app,
+        machines,
+        volumes,
+        tokens,
+        ..
     } = status.unwrap_or_default();
     let of_spec = |pointer: &str| object.text(pointer).map(str::to_owned);
     let mut fields = common(object, Some(observed_generation), now);
@@ -110,6 +120,9 @@ fn tenant(text: &mut String, object: &Object, now: Timestamp) {
     section(text, "Conditions", CONDITION, conditions.collect());
     section(text, "Machines", MACHINE, machines.iter().map(machine_row).collect());
     section(text, "Volumes", VOLUME, volumes.iter().map(volume_row).collect());
+    if !tokens.is_empty() {
+        section(text, "Tokens", TOKEN, tokens.iter().map(token_row).collect());
+    }
 }
 
 fn event(text: &mut String, object: &Object, now: Timestamp) {
@@ -230,6 +243,12 @@ fn agent(status: &AgentStatus) -> String {
         text.push_str(message);
     }
     text
+}
+
+fn token_row(token: &TokenStatus) -> Vec<String> {
+    let shown = |text: &Option<String>| text.clone().unwrap_or_default();
+    let n = token.n.map(|n| n.to_string()).unwrap_or_default();
+    vec![token.name.clone(), n, shown(&token.expires_at), shown(&token.next_rotation)]
 }
 
 fn volume_row(volume: &VolumeStatus) -> Vec<String> {

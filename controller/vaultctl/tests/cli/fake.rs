@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) diagnosis: Option<Value>,
     /// How many patches are refused as invalid, though they are not.
     pub(crate) refused_patches: u32,
+    /// Deploy tokens by tenant and name.
+    pub(crate) tokens: BTreeMap<(String, String), String>,
     asked: Arc<Condvar>,
     log: Log,
     version: u64,
@@ -244,6 +246,7 @@ fn router(world: Shared) -> Router {
             get(read).put(replace).patch(patches::patch).delete(remove),
         )
         .route(&format!("{base}/{{name}}/diagnosis"), get(diagnosis))
+        .route(&format!("{base}/{{name}}/token"), axum::routing::post(deploy_token))
         .route(&format!("{base}/{{name}}/plan"), get(plan).post(plan_with))
         .layer(middleware::from_fn(authenticate))
         .with_state(world)
@@ -394,6 +397,20 @@ async fn diagnosis(State(world): State<Shared>) -> Answer {
     diagnosis
         .map(|diagnosis| Json(diagnosis).into_response())
         .ok_or_else(|| status(404, "NotFound", "the server could not find the resource", &[]))
+}
+
+async fn deploy_token(
+    State(world): State<Shared>,
+    UrlPath((_, tenant)): UrlPath<(String, String)>,
+    Json(body): Json<Value>,
+) -> Answer {
+    let name = body["name"].as_str().unwrap().to_owned();
+    let known = world.lock().unwrap().tokens.get(&(tenant, name.clone())).cloned();
+    let answer =
+        |token| json!({ "token": token, "name": name, "expiresAt": "2026-01-02T00:00:00Z" });
+    known
+        .map(|token| Json(answer(token)).into_response())
+        .ok_or_else(|| status(404, "NotFound", "it has no deploy token of that name", &[]))
 }
 
 async fn plan(UrlPath((_, name)): UrlPath<(String, String)>) -> Response {

@@ -11,6 +11,7 @@ mod fake;
 mod plugging;
 mod pruning;
 mod reading;
+mod tokens;
 mod usage;
 mod watching;
 mod writing;

@@ -1,0 +1,179 @@
+//! A deploy token through the journal: its number is used up before it is asked for, and its value is
+//! sealed and stored with the acknowledgement, or never.
+//!
+//! ```text
+//!   begin: number, intent sent ─▶ call ─┬─ a token ──▶ keep: sealed value, intent acked
+//!                                       ├─ refused ──▶ remove: intent aborted, the number stays used
+//!                                       └─ unknown ──▶ doubt: the list will show it, or never
+//! ```
+
+use secrecy::SecretString;
+use ulid::Ulid;
+use vault_plan::action::{Action, MintToken, PlannedAction, RevokeToken};
+use vault_plan::observed::HoldKind;
+use vault_plan::time::UnixMillis;
+
+use super::apply::{Applied, Created, Made, apply};
+use super::{Acted, Executor, Failure};
+use crate::clock::Clock;
+use crate::identity::SealedFor;
+use crate::platform::Platform;
+use crate::store::{
+    CredentialKey, CredentialKind, IntentState, NewCredential, Settlement, ShownCredential, Store,
+    StoreError,
+};
+
+/// A token that was minted, with its value.
+pub(super) struct NewToken {
+    /// The platform's id.
+    pub(super) id: String,
+    /// Shown once.
+    pub(super) value: SecretString,
+    /// When it ends, if the platform said.
+    pub(super) expires_at: Option<UnixMillis>,
+}
+
+impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
+    /// Mints a token.
+    pub(super) async fn mint(
+        &self,
+        intent: Ulid,
+        action: PlannedAction,
+        token: MintToken,
+    ) -> Result<Acted, StoreError> {
+        let key = key(&token.tenant_uid, token.n);
+        let new = NewCredential {
+            key,
+            tenant: action.tenant.to_string(),
+            name: token.name.to_string(),
+            organization: action.organization.to_string(),
+            app: action.app.clone(),
+        };
+        self.store.begin_credential(new, intent, self.clock.now()).await?;
+        let applied = self.call(intent, action).await;
+        let now = self.clock.now();
+        match applied {
+            Applied::Done(Some(Created::Token(made))) => {
+                let of = SealedFor {
+                    tenant: token.tenant_uid,
+                    kind: key.kind.word(),
+                    name: &token.name,
+                    n: token.n,
+                };
+                let sealed = match self.secrets.sealer().seal(of, &made.value) {
+                    Ok(sealed) => sealed,
+                    // It is there, and nobody will ever have its value: it goes like one whose
+                    // answer was lost.
+                    Err(error) => {
+                        return self.doubt(key, intent, now, failure(error.to_string())).await;
+                    }
+                };
+                // An end that is over already says more about somebody's clock than about the token.
+                let told = made.expires_at.filter(|end| *end > now);
+                let expires_at = Some(told.unwrap_or_else(|| now.plus_ms(token.ttl_ms)));
+                let id = made.id.clone();
+                let shown = ShownCredential { key, id, live_at: now, expires_at, sealed };
+                let settled = settlement(intent, IntentState::Acked, Some(made.id), None);
+                self.store.keep_credential(shown, settled).await?;
+                Ok(Acted::Worked)
+            }
+            Applied::Done(_) | Applied::WasThere(_) => {
+                let message = "the platform said yes and showed no token".to_owned();
+                self.doubt(key, intent, now, failure(message)).await
+            }
+            Applied::NotDone(failure) => {
+                let outcome = Some(failure.message.clone());
+                let settled = settlement(intent, IntentState::Aborted, None, outcome);
+                self.store.remove_credentials(vec![key], vec![settled]).await?;
+                Ok(Acted::Failed(failure))
+            }
+            Applied::Unknown(failure) => self.doubt(key, intent, now, failure).await,
+        }
+    }
+
+    /// Revokes a token, and forgets it if we knew it.
+    pub(super) async fn revoke(
+        &self,
+        intent: Ulid,
+        action: PlannedAction,
+        token: RevokeToken,
+    ) -> Result<Acted, StoreError> {
+        self.store.send_intent(intent, self.clock.now()).await?;
+        match self.call(intent, action).await {
+            Applied::Done(_) | Applied::WasThere(_) => {
+                let known = token.n.map(|n| key(&token.tenant_uid, n));
+                let settled = settlement(intent, IntentState::Acked, Some(token.id.clone()), None);
+                let stored = self.store.credentials(CredentialKind::DeployToken).await?;
+                // One of a live one's name that nobody has the value of leaves the live one alone.
+                let is_it = |key: &CredentialKey| {
+                    let row = stored.rows.iter().find(|row| row.of.key == *key);
+                    row.is_some_and(|row| row.may_be(&token.id))
+                };
+                let keys = known.filter(is_it).into_iter().collect();
+                self.store.remove_credentials(keys, vec![settled]).await?;
+                Ok(Acted::Worked)
+            }
+            Applied::NotDone(failure) => {
+                let outcome = Some(failure.message.clone());
+                let settled = settlement(intent, IntentState::Aborted, None, outcome);
+                self.store.settle_intents(vec![settled]).await?;
+                Ok(Acted::Failed(failure))
+            }
+            Applied::Unknown(failure) => {
+                let outcome = failure.message.clone();
+                self.store.doubt_intent(intent, self.clock.now(), outcome).await?;
+                Ok(Acted::Failed(failure))
+            }
+        }
+    }
+
+    async fn call(&self, intent: Ulid, action: PlannedAction) -> Applied {
+        let made = Made::default();
+        apply(&*self.platform, &self.secrets, action, &intent.to_string(), &made).await
+    }
+
+    /// Whether there is a token is not known, or its value is lost: the next passes look.
+    async fn doubt(
+        &self,
+        key: CredentialKey,
+        intent: Ulid,
+        now: UnixMillis,
+        failure: Failure,
+    ) -> Result<Acted, StoreError> {
+        self.store.doubt_credential(key, intent, now, failure.message.clone()).await?;
+        Ok(Acted::Failed(failure))
+    }
+}
+
+/// What an action is about, if it is about a token.
+pub(super) enum AboutToken {
+    Mint(MintToken),
+    Revoke(RevokeToken),
+}
+
+impl AboutToken {
+    pub(super) fn of(action: &Action) -> Option<Self> {
+        match action {
+            Action::MintToken(token) => Some(Self::Mint(token.clone())),
+            Action::RevokeToken(token) => Some(Self::Revoke(token.clone())),
+            _ => None,
+        }
+    }
+}
+
+fn key(tenant_uid: &vault_plan::identity::TenantUid, n: u64) -> CredentialKey {
+    CredentialKey { kind: CredentialKind::DeployToken, tenant_uid: *tenant_uid, n }
+}
+
+fn failure(message: String) -> Failure {
+    Failure { hold: HoldKind::BackOff, message }
+}
+
+fn settlement(
+    id: Ulid,
+    state: IntentState,
+    external_id: Option<String>,
+    outcome: Option<String>,
+) -> Settlement {
+    Settlement { id, state, external_id, outcome }
+}
