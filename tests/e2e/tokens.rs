@@ -118,7 +118,8 @@ async fn a_lost_database_means_a_new_token_and_the_old_one_goes() -> anyhow::Res
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_every_answer_one_token_is_left_and_its_value_is_there() -> anyhow::Result<()> {
-    let options = || WorldOptions { interval: Duration::from_millis(100), ..WorldOptions::default() };
+    let options =
+        || WorldOptions { interval: Duration::from_millis(100), ..WorldOptions::default() };
     // More answers than a first convergence has: the last runs end without a crash.
     for answers in 1..=16 {
         for moment in [Moment::Answered, Moment::Requested] {
