@@ -19,7 +19,7 @@ use crate::output::{Output, json, yaml};
 
 const COLUMNS: &[&str] = &["NAME", "ROLE", "SELECTOR", "AGE", "LAST USED", "EXPIRES"];
 
-/// Fetch deploy tokens of tenants; make, list and revoke tokens for the controller
+/// Fetch deploy tokens; make, list and revoke operator tokens
 ///
 /// EXAMPLES:
 ///   FLY_API_TOKEN=$(vaultctl token get acme ci) fly deploy
