@@ -1,6 +1,8 @@
 use vault_plan::desired::DesiredTenant;
 use vault_plan::token::DesiredToken;
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::platform::DeployToken;
 use crate::store::{CredentialKind, NewCredential};
@@ -58,7 +60,12 @@ fn desired(with_tokens: bool) -> Desired {
         machines: Ok(Vec::new()),
     };
     let controller = controller();
-    Desired { controller, controller_mark: controller.to_string(), tenants: vec![tenant] }
+    Desired {
+        controller,
+        controller_mark: controller.to_string(),
+        tenants: vec![tenant],
+        contested: BTreeMap::new(),
+    }
 }
 
 #[test]

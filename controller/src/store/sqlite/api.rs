@@ -9,8 +9,8 @@ use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
 use crate::store::{
     ApiStore, Changes, EventChanges, EventSeries, Kind, Named, Page, PageQuery, StoreError,
-    StoreFigures, StoredObject, StoredOperator, audit, events, figures, history, lookup,
-    objects, operators, pages,
+    StoreFigures, StoredObject, StoredOperator, audit, events, figures, history, lookup, objects,
+    operators, pages,
 };
 
 impl ApiStore for SqliteStore {
