@@ -1,3 +1,4 @@
+mod apps;
 mod usage;
 
 use serde_json::json;

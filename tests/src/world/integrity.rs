@@ -67,10 +67,12 @@ mod tests {
         database
             .execute_batch("CREATE TABLE words (word TEXT); CREATE INDEX by_word ON words (word)")
             .expect("a table");
+        database.execute_batch("BEGIN").expect("one commit for all rows");
         for number in 0..1_000 {
             let word = format!("a word that is long enough, of number {number}");
             database.execute("INSERT INTO words VALUES (?1)", [word]).expect("a row");
         }
+        database.execute_batch("COMMIT").expect("the commit");
         check(&database).expect("all is well");
         drop(database);
 
