@@ -8,6 +8,7 @@ mod answers;
 mod changes;
 mod fleet;
 mod lists;
+mod proxy;
 mod random;
 mod writes;
 
