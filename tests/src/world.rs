@@ -44,12 +44,12 @@ pub struct WorldOptions {
     pub settle_after: Duration,
     /// `--prune` of the controller.
     pub prune: bool,
+    /// The controller reaches the platform through a proxy, which counts and loses answers.
+    pub proxied: bool,
     /// The controller's master key, for worlds that are to give things the same names.
     pub master_key: Option<Vec<u8>>,
     /// Variables of the controller's environment.
     pub environment: Vec<(String, String)>,
-    /// The controller reaches the platform through a proxy, which counts and loses answers.
-    pub proxied: bool,
 }
 
 impl Default for WorldOptions {
@@ -60,9 +60,9 @@ impl Default for WorldOptions {
             interval: Duration::from_millis(200),
             settle_after: Duration::from_millis(200),
             prune: false,
+            proxied: false,
             master_key: None,
             environment: Vec::new(),
-            proxied: false,
         }
     }
 }
