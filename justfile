@@ -11,6 +11,11 @@ dev *ARGS:
 test:
     cargo test --release --workspace
 
+# Kill real controllers after every answer, and at random for so many seconds
+kills SECONDS="600":
+    VAULT_KILLS=all VAULT_KILLS_SECONDS={{SECONDS}} \
+        cargo test --release --workspace --test e2e kills:: -- --nocapture
+
 # What CI runs
 ci:
     .ci/run

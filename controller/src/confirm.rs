@@ -9,6 +9,8 @@
 //! database nothing is known by id: a list that is wrongly empty would cost a tenant its data. Two
 //! more witnesses are heard before that: the app's own list, and the count in the list of apps.
 
+mod apps;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
@@ -17,6 +19,8 @@ use vault_plan::observed::{ObservedOrganization, VolumeGap};
 
 use crate::chain::chain;
 use crate::platform::Platform;
+
+pub(crate) use apps::confirm_apps;
 
 /// How many apps are asked in one pass, side by side. Those beyond wait for their turn.
 const LOOKS_MAX: usize = 64;

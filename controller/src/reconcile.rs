@@ -22,7 +22,7 @@ use vault_plan::time::UnixMillis;
 
 use crate::agents::Agents;
 use crate::clock::Clock;
-use crate::confirm::confirm;
+use crate::confirm::{confirm, confirm_apps};
 use crate::events::Event;
 use crate::execute::{Turn, execute};
 use crate::fleet::Fleet;
@@ -270,6 +270,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         observed.snapshots = snapshots::look(&*self.platform, needed).await;
         let policy = &self.config.policy;
         let mut plan = vault_plan::plan(&desired, &observed, policy, now);
+        if confirm_apps(&*self.platform, &plan.actions, &mut observed, now).await {
+            plan = vault_plan::plan(&desired, &observed, policy, now);
+        }
         if confirm(&*self.platform, &plan.to_confirm, &mut observed.organizations).await {
             plan = vault_plan::plan(&desired, &observed, policy, now);
         }

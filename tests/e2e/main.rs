@@ -9,6 +9,7 @@ mod exec;
 mod faults;
 mod http;
 mod isolation;
+mod kills;
 mod lifecycle;
 mod platform;
 mod repair;

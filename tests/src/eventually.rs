@@ -41,3 +41,8 @@ pub async fn within<T>(
         tokio::time::sleep(TICK).await;
     }
 }
+
+/// Lets a span of time go by: for what is to happen at a random moment, never to wait for something.
+pub async fn elapse(span: Duration) {
+    tokio::time::sleep(span).await;
+}

@@ -73,6 +73,15 @@ impl Lists {
         Inventory { apps: sorted(apps), machines: sorted(machines), volumes: sorted(volumes) }
     }
 
+    /// `MACHINE IMAGE` of each machine, sorted.
+    #[must_use]
+    pub fn images(&self) -> Vec<String> {
+        let images = self.machines.iter().map(|machine| {
+            format!("{} {}", text(machine, "name"), text(&machine["config"], "image"))
+        });
+        sorted(images)
+    }
+
     /// The ids of the machines, sorted.
     #[must_use]
     pub fn machine_ids(&self) -> Vec<String> {

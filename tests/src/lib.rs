@@ -5,6 +5,7 @@
 //!         ├─ vaultctl ───▶ (child process) ──https──▲                            ▼
 //!         ├─ Client ──────────────────────────https─┘      Emulator (in process, hooks count)
 //!         ├─ crash ──────▶ SIGKILL from a hook, at a chosen answer          │
+//!         ├─ proxy ──────▶ (if asked for) between the two: loses answers    │
 //!         └─ processes ──▶ /proc ◀── machines as processes ◀────────────────┘
 //! ```
 //!
@@ -22,3 +23,4 @@ pub mod dev;
 pub mod inventory;
 pub mod manifests;
 pub mod processes;
+pub mod proxy;

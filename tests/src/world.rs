@@ -3,6 +3,7 @@
 pub mod calls;
 pub mod controller;
 pub mod faults;
+pub mod integrity;
 pub mod looks;
 
 use std::fs;
@@ -23,8 +24,9 @@ use crate::client::Client;
 use crate::eventually::eventually;
 use crate::inventory::Lists;
 use crate::program::{self, Output};
+use crate::proxy::Proxy;
 use calls::Calls;
-use controller::{ControllerProcess, Crash};
+use controller::{ControllerProcess, Crash, Moment};
 
 /// How many worlds exist at once: more would only make each other miss deadlines.
 const WORLDS_MAX: usize = 6;
@@ -42,6 +44,8 @@ pub struct WorldOptions {
     pub settle_after: Duration,
     /// `--prune` of the controller.
     pub prune: bool,
+    /// The controller reaches the platform through a proxy, which counts and loses answers.
+    pub proxied: bool,
     /// The controller's master key, for worlds that are to give things the same names.
     pub master_key: Option<Vec<u8>>,
     /// Variables of the controller's environment.
@@ -56,6 +60,7 @@ impl Default for WorldOptions {
             interval: Duration::from_millis(200),
             settle_after: Duration::from_millis(200),
             prune: false,
+            proxied: false,
             master_key: None,
             environment: Vec::new(),
         }
@@ -69,6 +74,7 @@ pub struct World {
     options: WorldOptions,
     address: SocketAddr,
     emulator: Option<Emulator>,
+    proxy: Option<Proxy>,
     controller: Arc<ControllerProcess>,
     calls: Arc<Calls>,
     tokens: Tokens,
@@ -115,6 +121,7 @@ impl World {
             options,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             emulator: None,
+            proxy: None,
             controller: Arc::new(controller),
             calls: Arc::default(),
             tokens: Tokens { operator: String::new(), local: String::new() },
@@ -139,14 +146,19 @@ impl World {
                 agent: Some(AgentCommand { program: binaries()?.agent.clone(), args: Vec::new() }),
             },
         };
-        let (calls, controller) = (Arc::clone(&self.calls), Arc::clone(&self.controller));
+        // Of two that count, only the one beside the controller may kill it.
+        let direct = (!self.options.proxied).then(|| Arc::clone(&self.controller));
+        let (calls, controller) = (Arc::clone(&self.calls), direct.clone());
         let on_answer = Arc::new(move |answer: &vault_emulator::AnswerInfo| {
-            controller.answered(answer.sequence);
+            if let Some(controller) = &controller {
+                controller.crash_at(Moment::Answered, answer.sequence);
+            }
             calls.add(answer);
         });
-        let controller = Arc::clone(&self.controller);
         let on_request = Arc::new(move |request: &vault_emulator::RequestInfo| {
-            controller.requested(request.answers);
+            if let Some(controller) = &direct {
+                controller.crash_at(Moment::Requested, request.answers);
+            }
         });
         let emulator = Emulator::start(EmulatorConfig {
             listen: self.address,
@@ -167,6 +179,11 @@ impl World {
         let local = emulator.org_token(DEFAULT_ORG).context("the organization has a token")?;
         self.tokens = Tokens { operator: emulator.operator_token(), local };
         self.emulator = Some(emulator);
+        if self.options.proxied && self.proxy.is_none() {
+            let controller = Arc::clone(&self.controller);
+            let hook = Arc::new(move |moment, answers| controller.crash_at(moment, answers));
+            self.proxy = Some(Proxy::start(self.address, hook).await?);
+        }
         Ok(())
     }
 
@@ -183,6 +200,14 @@ impl World {
     /// If it does not run.
     pub fn platform(&self) -> anyhow::Result<&Emulator> {
         self.emulator.as_ref().context("the platform does not run")
+    }
+
+    /// What stands between controller and platform.
+    ///
+    /// # Errors
+    /// If the world's options asked for none.
+    pub fn proxy(&self) -> anyhow::Result<&Proxy> {
+        self.proxy.as_ref().context("this world has no proxy")
     }
 
     /// The answers of the platform so far.
@@ -235,10 +260,12 @@ impl World {
             // Else the address of an earlier run would be taken for that of this one.
             remove_if_there(&data_dir.join(file))?;
         }
+        let direct = || format!("http://{}", self.address);
+        let platform = self.proxy.as_ref().map_or_else(direct, Proxy::url);
         let span = |span: Duration| format!("{}ms", span.as_millis());
         let mut command = std::process::Command::new(&binaries()?.controller);
         command
-            .args(["--platform-url", &format!("http://{}", self.address)])
+            .args(["--platform-url", &platform])
             .args(["--listen", "127.0.0.1:0"])
             .args(["--interval", &span(self.options.interval)])
             .args(["--settle-after", &span(self.options.settle_after)])

@@ -65,4 +65,5 @@ impl Coverage {
 
 const _: () = assert!(Place::Known as usize + 1 == PLACES);
 const _: () = assert!(Fate::Unreadable as usize + 1 == FATES);
-const _: () = assert!(Write::RemoveCredentials as usize + 1 + Verb::RevokeToken as usize + 1 == OPERATIONS);
+const _: () =
+    assert!(Write::RemoveCredentials as usize + 1 + Verb::RevokeToken as usize + 1 == OPERATIONS);

@@ -1,3 +1,4 @@
+mod apps;
 mod tokens;
 mod usage;
 

@@ -10,7 +10,8 @@ use anyhow::{Context, ensure};
 /// When to kill a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crash {
-    /// The number of answers that the platform has produced by then.
+    /// The number of answers that the platform has produced by then: all of them, or in a world
+    /// with a proxy those to the controller.
     pub answers: u64,
     /// Which side of the wire they are on.
     pub moment: Moment,
@@ -23,6 +24,8 @@ pub enum Moment {
     Answered,
     /// The next request has arrived, and the platform has not acted on it.
     Requested,
+    /// The last answer is on the wire to the controller; known in a world with a proxy alone.
+    Delivered,
 }
 
 /// A slot for one controller.
@@ -79,15 +82,7 @@ impl ControllerProcess {
         }
     }
 
-    pub(super) fn answered(&self, sequence: u64) {
-        self.crash_at(Moment::Answered, sequence);
-    }
-
-    pub(super) fn requested(&self, answers: u64) {
-        self.crash_at(Moment::Requested, answers);
-    }
-
-    fn crash_at(&self, moment: Moment, answers: u64) {
+    pub(super) fn crash_at(&self, moment: Moment, answers: u64) {
         let mut state = self.state();
         let hit = |crash: &Crash| crash.moment == moment && answers >= crash.answers;
         if state.armed.as_ref().is_some_and(hit) {

@@ -56,6 +56,25 @@ impl World {
         self.ever("volumes").await
     }
 
+    /// `APP/NAME` of every secret of these apps, sorted.
+    ///
+    /// # Errors
+    /// If the platform does not answer, or one of the apps is not there.
+    pub async fn secrets(&self, apps: &[String]) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for app in apps {
+            let path = format!("/v1/apps/{app}/secrets");
+            let answer = self.platform_call(Method::GET, &path, None).await?;
+            let secrets = answer.body["secrets"].as_array().with_context(|| {
+                format!("no list of the secrets of {app}: {} {:#}", answer.status, answer.body)
+            })?;
+            let names = secrets.iter().filter_map(|secret| secret["name"].as_str());
+            found.extend(names.map(|name| format!("{app}/{name}")));
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Asks the platform as its operator, who meets no faults.
     ///
     /// # Errors

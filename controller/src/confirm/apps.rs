@@ -1,0 +1,78 @@
+//! A last look before an app is made that was there before.
+//!
+//! ```text
+//!   plan ─▶ CreateApp of an app that has secrets of ours ─▶ asked by name ─▶ there: added, plan again
+//!                                                             │           └▶ not there: made
+//!                                                             └▶ no answer, or too many: its tenant waits
+//! ```
+//!
+//! A list of apps that is wrongly empty is all that says so where no machine and no volume is listed
+//! in the app: the tenant has none, or its region is left out. The platform refuses a second app of
+//! one name, but to make an app is to forget the secrets of the one before: they would be set again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use vault_plan::action::{Action, AppPlace, PlannedAction};
+use vault_plan::observed::{Hold, HoldKind, Observed};
+use vault_plan::time::UnixMillis;
+
+use super::LOOKS_MAX;
+use crate::chain::chain;
+use crate::platform::{AppOwner, Platform};
+
+/// Asks for the apps that these actions would make although we have set secrets in them, and adds
+/// those that are there. What cannot be learned now holds its tenant until the next pass. Whether
+/// there was anything to ask.
+pub(crate) async fn confirm_apps<P: Platform>(
+    platform: &P,
+    actions: &[PlannedAction],
+    observed: &mut Observed,
+    now: UnixMillis,
+) -> bool {
+    let doubted = doubted(actions, observed);
+    let looks = doubted.keys().take(LOOKS_MAX).map(|place| async move {
+        let owner = platform.app_owner(&place.app).await.map_err(|error| chain(&error));
+        (place, owner)
+    });
+    let mut waits: Vec<(&AppPlace, String)> = Vec::new();
+    for (place, owner) in join_all(looks).await {
+        match owner {
+            Ok(AppOwner::Organization(owner)) if owner == *place.organization => {
+                if let Some(organization) = observed.organizations.get_mut(&owner) {
+                    organization.apps.push(place.app.clone());
+                }
+            }
+            // It is gone, or somebody took its name: the plan says what comes of that.
+            Ok(AppOwner::Organization(_) | AppOwner::SomebodyElse | AppOwner::Nobody) => {}
+            Err(why) => waits.push((place, format!("asking for it did not help: {why}"))),
+        }
+    }
+    let others = doubted.keys().skip(LOOKS_MAX);
+    waits.extend(others.map(|place| (place, "other apps are asked for first".to_owned())));
+    for (place, why) in waits {
+        let message = format!("app {} was there and is not listed, and {why}", place.app);
+        // Past as soon as the next pass plans; an earlier reason to wait may last longer.
+        let hold = Hold { until: now.plus_ms(1), message, kind: HoldKind::BackOff };
+        let entry = observed.holds.entry(doubted[place].to_string());
+        let entry = entry.or_insert_with(|| hold.clone());
+        if entry.until < hold.until {
+            *entry = hold;
+        }
+    }
+    !doubted.is_empty()
+}
+
+/// The apps that are to be made and have secrets of ours, with the tenants that would make them.
+fn doubted(actions: &[PlannedAction], observed: &Observed) -> BTreeMap<AppPlace, Arc<str>> {
+    let made = actions.iter().filter(|planned| matches!(planned.action, Action::CreateApp));
+    let known = made.filter(|planned| observed.secrets.contains_key(&planned.app));
+    known
+        .map(|planned| {
+            let organization = Arc::clone(&planned.organization);
+            let place = AppPlace { organization, app: planned.app.clone() };
+            (place, Arc::clone(&planned.tenant))
+        })
+        .collect()
+}
