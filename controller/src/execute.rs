@@ -333,7 +333,9 @@ fn known_id(action: &Action) -> Option<&str> {
         | Action::StopMachine(machine)
         | Action::SuspendMachine(machine)
         | Action::DeleteMachine(machine) => Some(&machine.id),
+        Action::DeleteVolume(volume) => Some(&volume.id),
         Action::CreateApp
+        | Action::DeleteApp
         | Action::SetSecret(_)
         | Action::RemoveSecret(_)
         | Action::CreateVolume(_)

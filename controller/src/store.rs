@@ -21,6 +21,7 @@ mod pages;
 mod rows;
 mod secrets;
 mod sqlite;
+mod tombstones;
 mod usage;
 mod writer;
 
@@ -33,6 +34,7 @@ use ulid::Ulid;
 use vault_plan::action::ActionKind;
 use vault_plan::observed::SecretState;
 use vault_plan::time::UnixMillis;
+use vault_plan::tombstone::Tombstone;
 
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
@@ -46,6 +48,7 @@ pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
 pub use rows::TenantRow;
 pub use sqlite::SqliteStore;
+pub use tombstones::{Doomed, Owner, Undelete};
 pub use usage::{LiveUsage, UsagePage};
 
 /// Why the store did not do what it was asked.
@@ -488,6 +491,33 @@ pub trait Store: Clone + Send + Sync + 'static {
         facts: Vec<UsageFact>,
         deleted_since: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// All tombstones, in the order of their tenants. A tenant that is removed gets one.
+    fn tombstones(&self) -> impl Future<Output = Result<Vec<Tombstone>, StoreError>> + Send;
+
+    /// Keeps tombstones as they are now, and forgets those that no longer stand.
+    fn change_tombstones(
+        &self,
+        written: Vec<Tombstone>,
+        cleared: Vec<Tombstone>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Marks tombstones as acting: from now on it is too late to take back what they name. Answers
+    /// for each whether it was marked: not if it no longer stands, or its tenant was written since
+    /// the pass looked.
+    fn act_on_tombstones(
+        &self,
+        doomed: Vec<Doomed>,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// Brings a deleted tenant back as it was, clears its tombstones and keeps the record of the
+    /// request, or changes nothing and says why. With `api_owned` the API owns it from then on.
+    fn undelete(
+        &self,
+        name: &str,
+        api_owned: bool,
+        record: AuditRecord,
+    ) -> impl Future<Output = Result<Undelete, StoreError>> + Send;
 }
 
 /// A stored word that this version does not know.

@@ -55,6 +55,47 @@ pub struct TenantStatus {
     /// The volumes, in the order of their machines.
     #[serde(default)]
     pub volumes: Vec<VolumeStatus>,
+    /// How far the deletion has come. Set only while the tenant is being deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<DeletionStatus>,
+}
+
+/// How far a tenant's deletion has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionStatus {
+    /// Which step it is at.
+    pub stage: DeletionStage,
+    /// The same as a sentence, with what is waited for.
+    pub message: String,
+}
+
+/// The steps of a tenant's deletion, in their order.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum DeletionStage {
+    /// Machines still run: they are stopped, with time for their programs to end.
+    StoppingMachines,
+    /// Snapshots of volumes whose policy asks for one are made.
+    Snapshotting,
+    /// Machines are destroyed.
+    RemovingMachines,
+    /// Nothing is left but what is kept or has a tombstone.
+    Tombstoned,
+}
+
+impl DeletionStage {
+    /// The CamelCase word for programs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::StoppingMachines => "StoppingMachines",
+            Self::Snapshotting => "Snapshotting",
+            Self::RemovingMachines => "RemovingMachines",
+            Self::Tombstoned => "Tombstoned",
+        }
+    }
 }
 
 /// One machine, as last observed.

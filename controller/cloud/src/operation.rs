@@ -63,6 +63,14 @@ pub enum Operation {
     CreateSnapshot,
     /// `DELETE /v1/apps/{app}/secrets/{name}`
     DeleteSecret,
+    /// `DELETE /v1/apps/{app}/volumes/{id}`
+    DeleteVolume,
+    /// `GET /v1/apps/{app}/machines`
+    ListAppMachines,
+    /// `GET /v1/apps/{app}/certificates`
+    ListCertificates,
+    /// `GET /v1/apps/{app}/ip_assignments`
+    ListAddresses,
 }
 
 /// What the platform allows for every action that has no limit of its own.
@@ -106,6 +114,10 @@ impl Operation {
             Self::ListSnapshots => "list_snapshots",
             Self::CreateSnapshot => "create_snapshot",
             Self::DeleteSecret => "delete_secret",
+            Self::DeleteVolume => "delete_volume",
+            Self::ListAppMachines => "list_app_machines",
+            Self::ListCertificates => "list_certificates",
+            Self::ListAddresses => "list_addresses",
         }
     }
 
@@ -125,7 +137,10 @@ impl Operation {
             | Self::ListSecrets
             | Self::ListMachineEvents
             | Self::ReadLogs
-            | Self::ListSnapshots => Method::GET,
+            | Self::ListSnapshots
+            | Self::ListAppMachines
+            | Self::ListCertificates
+            | Self::ListAddresses => Method::GET,
             Self::CreateApp
             | Self::CreateMachine
             | Self::UpdateMachine
@@ -137,7 +152,9 @@ impl Operation {
             | Self::SetMetadata
             | Self::CreateSnapshot => Method::POST,
             Self::ExtendVolume => Method::PUT,
-            Self::DeleteApp | Self::DeleteMachine | Self::DeleteSecret => Method::DELETE,
+            Self::DeleteApp | Self::DeleteMachine | Self::DeleteSecret | Self::DeleteVolume => {
+                Method::DELETE
+            }
         }
     }
 

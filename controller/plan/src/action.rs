@@ -13,6 +13,7 @@ use crate::desired::DesiredSecret;
 use crate::identity::TenantUid;
 use crate::metadata::{self, OwnMarks};
 use crate::report::Report;
+use crate::tombstone::TombstoneChanges;
 
 /// What to do, in order, and what is left undone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Plan {
     pub to_confirm: BTreeSet<AppPlace>,
     /// Why each tenant is not there yet.
     pub report: Report,
+    /// What is to be written of tombstones, durably, before any action is carried out.
+    pub tombstones: TombstoneChanges,
 }
 
 /// An app, and where it is.
@@ -81,6 +84,19 @@ pub enum Action {
     SuspendMachine(MachineRef),
     /// Destroy a machine. Its volume stays.
     DeleteMachine(MachineRef),
+    /// Delete a volume whose tombstone has matured.
+    DeleteVolume(DeleteVolume),
+    /// Delete an app that holds nothing, and whose tenant's tombstone has matured.
+    DeleteApp,
+}
+
+/// A volume to be deleted for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteVolume {
+    /// Fly's id.
+    pub id: String,
+    /// The derived name, which it must still have.
+    pub name: String,
 }
 
 /// An app secret to be set. The value is derived when the call is made.
@@ -327,6 +343,8 @@ impl Action {
             Self::StopMachine(_) => ActionKind::StopMachine,
             Self::SuspendMachine(_) => ActionKind::SuspendMachine,
             Self::DeleteMachine(_) => ActionKind::DeleteMachine,
+            Self::DeleteVolume(_) => ActionKind::DeleteVolume,
+            Self::DeleteApp => ActionKind::DeleteApp,
         }
     }
 }
@@ -336,7 +354,8 @@ impl PlannedAction {
     #[must_use]
     pub fn target(&self) -> String {
         match &self.action {
-            Action::CreateApp => format!("app {}", self.app),
+            Action::CreateApp | Action::DeleteApp => format!("app {}", self.app),
+            Action::DeleteVolume(volume) => format!("volume {} ({})", volume.name, volume.id),
             Action::SetSecret(secret) => format!("secret {} of app {}", secret.name, self.app),
             Action::RemoveSecret(secret) => format!("secret {} of app {}", secret.name, self.app),
             Action::CreateVolume(volume) => {
@@ -356,7 +375,8 @@ impl PlannedAction {
     #[must_use]
     pub fn external_name(&self) -> &str {
         match &self.action {
-            Action::CreateApp => &self.app,
+            Action::CreateApp | Action::DeleteApp => &self.app,
+            Action::DeleteVolume(volume) => &volume.name,
             Action::SetSecret(secret) => &secret.name,
             Action::RemoveSecret(secret) => &secret.name,
             Action::CreateVolume(volume) => &volume.name,
@@ -399,11 +419,15 @@ pub enum ActionKind {
     SuspendMachine,
     /// [`Action::DeleteMachine`]
     DeleteMachine,
+    /// [`Action::DeleteVolume`]
+    DeleteVolume,
+    /// [`Action::DeleteApp`]
+    DeleteApp,
 }
 
 impl ActionKind {
     /// All kinds, in the order in which they stand above.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::CreateApp,
         Self::SetSecret,
         Self::RemoveSecret,
@@ -416,6 +440,8 @@ impl ActionKind {
         Self::StopMachine,
         Self::SuspendMachine,
         Self::DeleteMachine,
+        Self::DeleteVolume,
+        Self::DeleteApp,
     ];
 
     /// The kind's name: the inverse of [`ActionKind::read`].
@@ -434,6 +460,8 @@ impl ActionKind {
             Self::StopMachine => "StopMachine",
             Self::SuspendMachine => "SuspendMachine",
             Self::DeleteMachine => "DeleteMachine",
+            Self::DeleteVolume => "DeleteVolume",
+            Self::DeleteApp => "DeleteApp",
         }
     }
 
@@ -456,7 +484,7 @@ impl ActionKind {
             Self::StartMachine => "started",
             Self::StopMachine => "stopped",
             Self::SuspendMachine => "suspended",
-            Self::DeleteMachine => "deleted",
+            Self::DeleteMachine | Self::DeleteVolume | Self::DeleteApp => "deleted",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! plan, because what it already has would then look like it belonged to nobody.
 
 mod sharing;
+mod slots;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +19,8 @@ use vault_api::tenant::{
 use crate::config::{ConfigTemplate, SpecHash};
 use crate::identity::{ControllerId, TenantUid, machine_name};
 use crate::metadata::SECRET_HASH_SEPARATOR;
+pub(crate) use slots::group_and_index;
+pub use slots::{Slot, Slots};
 
 /// Fly's limit for the names of machines is that of a DNS label.
 const MACHINE_NAME_LENGTH_MAX: usize = 63;
@@ -56,6 +59,9 @@ pub struct DesiredTenant {
     pub secrets: Vec<DesiredSecret>,
     /// What should exist, or why that cannot be said.
     pub machines: Result<Vec<DesiredMachine>, Vec<Problem>>,
+    /// The groups and volume templates that the names of its volumes are derived from; empty if the
+    /// spec cannot be resolved.
+    pub slots: Arc<Slots>,
 }
 
 impl DesiredTenant {
@@ -195,6 +201,7 @@ struct CompiledSpec {
     organization: Option<Arc<str>>,
     secrets: Vec<SecretEntry>,
     groups: Vec<CompiledGroup>,
+    slots: Arc<Slots>,
 }
 
 struct CompiledGroup {
@@ -233,6 +240,7 @@ impl<'a> Resolver<'a> {
         let organization = organization.unwrap_or_else(|| Arc::clone(&self.organization));
         let place = SecretPlace { tenant: uid, app: &app, shared: app_is_shared };
         let mut secrets = self.secrets.of(place);
+        let slots = compiled.as_ref().map(|spec| Arc::clone(&spec.slots)).unwrap_or_default();
         let machines = compiled.and_then(|spec| {
             secrets.extend(self.manifest_secrets(place, &spec.secrets)?);
             machines_of(&spec, tenant.name, uid)
@@ -249,6 +257,7 @@ impl<'a> Resolver<'a> {
             paused: self.is_paused(tenant.spec),
             secrets,
             machines,
+            slots,
         }
     }
 
@@ -325,6 +334,13 @@ impl<'a> Resolver<'a> {
 
 fn compile(spec: ResolvedSpec) -> CompiledSpec {
     let ResolvedSpec { org, app: _, vars, secrets, machines, volumes } = spec;
+    let slots = Slots {
+        groups: machines.iter().map(|group| (group.name.as_str().into(), group.count)).collect(),
+        templates: volumes
+            .iter()
+            .map(|volume| (volume.name.as_str().into(), volume.deletion_policy))
+            .collect(),
+    };
     let groups = machines
         .into_iter()
         .map(|group| CompiledGroup {
@@ -340,7 +356,8 @@ fn compile(spec: ResolvedSpec) -> CompiledSpec {
             config: Arc::new(ConfigTemplate::compile(group.config, vars.clone())),
         })
         .collect();
-    CompiledSpec { organization: org.map(Into::into), secrets, groups }
+    let (organization, slots) = (org.map(Into::into), Arc::new(slots));
+    CompiledSpec { organization, secrets, groups, slots }
 }
 
 fn machines_of(

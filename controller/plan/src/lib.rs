@@ -19,6 +19,7 @@ pub mod config;
 pub mod desired;
 pub mod observed;
 pub mod policy;
+pub mod tombstone;
 
 pub mod action;
 pub mod report;

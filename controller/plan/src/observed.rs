@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use crate::time::UnixMillis;
+use crate::tombstone::Tombstone;
 
 /// Everything that one look at the platform, and the memory of earlier looks, yielded.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +27,9 @@ pub struct Observed {
     /// Machines that were taken down in order to be made anew and are not ready yet, by tenant and
     /// name. Without this memory, one that is gone for a moment would not count as down.
     pub replacing: BTreeSet<(String, String)>,
+    /// The tombstones that stand, and those that ended lately. What is missing here is kept: nothing
+    /// is deleted without one.
+    pub tombstones: Vec<Tombstone>,
 }
 
 /// What is known of the secrets of one app.

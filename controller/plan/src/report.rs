@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use vault_api::status::DeletionStage;
+
 /// The explanation of a [`crate::action::Plan`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "a report that nobody reads explains nothing"]
@@ -25,6 +27,8 @@ pub struct TenantReport {
     pub machines: Vec<MachineReport>,
     /// A deleted tenant has nothing left that has to go.
     pub gone: bool,
+    /// How far its deletion has come, while it is being deleted.
+    pub deletion: Option<DeletionStage>,
 }
 
 impl TenantReport {

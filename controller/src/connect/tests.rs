@@ -44,6 +44,7 @@ fn tenant(machines: Vec<DesiredMachine>) -> DesiredTenant {
         deleting: false,
         paused: false,
         secrets: Vec::new(),
+        slots: Arc::default(),
         machines: Ok(machines),
     }
 }

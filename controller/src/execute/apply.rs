@@ -1,5 +1,7 @@
 //! One arm per action, one call per arm: the only code that changes the outside world.
 
+mod deletion;
+
 use std::collections::BTreeMap;
 
 use vault_cloud::error::CallError;
@@ -145,6 +147,8 @@ pub(super) async fn apply<P: Platform>(
             Err(error) if error.is_not_found() => Applied::Done(None),
             deleted => settle(deleted.map(|()| None)),
         },
+        Action::DeleteVolume(volume) => deletion::volume(platform, &app, &volume).await,
+        Action::DeleteApp => deletion::app(platform, &planned.organization, &app).await,
     }
 }
 

@@ -26,6 +26,7 @@ fn tenant(name: &str) -> DesiredTenant {
         deleting: false,
         paused: false,
         secrets: vec![secret(NAME, HASH)],
+        slots: Arc::default(),
         machines: Ok(Vec::new()),
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use ulid::Ulid;
 use vault_plan::time::UnixMillis;
+use vault_plan::tombstone::Tombstone;
 
 use super::writer::Writer;
 use super::{
@@ -20,6 +21,7 @@ use super::{
     TenantRow, UsagePage, audit, events, figures, history, journal, lookup, migrations, objects,
     operators, pages, rows, secrets, usage,
 };
+use super::{Doomed, Undelete, tombstones};
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
 use crate::usage::UsageFact;
@@ -322,6 +324,47 @@ impl Store for SqliteStore {
         deleted_since: UnixMillis,
     ) -> Result<(), StoreError> {
         self.writer.write(move |connection| usage::put(connection, &facts, deleted_since)).await
+    }
+
+    async fn tombstones(&self) -> Result<Vec<Tombstone>, StoreError> {
+        self.read(tombstones::list).await
+    }
+
+    async fn change_tombstones(
+        &self,
+        written: Vec<Tombstone>,
+        cleared: Vec<Tombstone>,
+    ) -> Result<(), StoreError> {
+        if written.is_empty() && cleared.is_empty() {
+            return Ok(());
+        }
+        self.writer
+            .write(move |connection| tombstones::change(connection, &written, &cleared))
+            .await
+    }
+
+    async fn act_on_tombstones(&self, doomed: Vec<Doomed>) -> Result<Vec<bool>, StoreError> {
+        if doomed.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.write(move |connection| tombstones::act(connection, &doomed)).await
+    }
+
+    async fn undelete(
+        &self,
+        name: &str,
+        api_owned: bool,
+        record: AuditRecord,
+    ) -> Result<Undelete, StoreError> {
+        let name = name.to_owned();
+        let verb = move |connection: &Connection| {
+            let undeleted = tombstones::undelete(connection, &name, api_owned)?;
+            if matches!(undeleted, Undelete::Done(..)) {
+                audit::append(connection, &record)?;
+            }
+            Ok(undeleted)
+        };
+        self.writer.change(verb).await
     }
 }
 

@@ -202,10 +202,6 @@ fn what_is_not_supported_yet_is_said_to_be_so() {
         ),
         ("app: { name: x, share: true }", "5:19: unknown field `share`; did you mean `shared`?"),
         (
-            "volumes: [ { name: d, deletionPolicy: Snapshot } ]",
-            "5:41: `deletionPolicy: Snapshot` is not supported yet",
-        ),
-        (
             "volumes: [ { name: d, deletionPolicy: Retian } ]",
             "5:41: expected `Retain`, found `Retian`; did you mean `Retain`?",
         ),
