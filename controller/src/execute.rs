@@ -226,8 +226,9 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         made: &mut Made,
     ) -> Result<Acted, StoreError> {
         let app = action.app.clone();
-        if matches!(action.action, Action::CreateApp) {
-            // A new app has no secrets, whatever is known of an earlier one of its name.
+        if matches!(action.action, Action::CreateApp | Action::DeleteApp) {
+            // A new app has no secrets, whatever is known of an earlier one of its name, and one
+            // that goes takes its own along.
             self.store.remove_secrets(vec![app.clone()]).await?;
         }
         self.store.send_intent(id, self.clock.now()).await?;

@@ -225,10 +225,8 @@ impl Tombstone {
 
     /// Whether the grace is over and the chain is whole.
     #[must_use]
-    pub(crate) fn has_matured(&self, policy: &Policy, now: UnixMillis) -> bool {
-        self.sightings >= SIGHTINGS
-            && now >= self.due_at
-            && now.since_ms(self.made_at) >= policy.deletion_grace_ms
+    pub(crate) fn has_matured(&self, now: UnixMillis) -> bool {
+        self.sightings >= SIGHTINGS && now >= self.due_at
     }
 
     /// When the next pass has something to say of it.

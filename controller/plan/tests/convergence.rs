@@ -9,13 +9,15 @@ use model::secrets::{Key, OneSecret};
 use model::{Fate, STEP_MS, World};
 use proptest::prelude::*;
 use serde_json::json;
-use vault_api::tenant::{MachineState, TenantClassSpec, TenantSpec};
-use vault_plan::action::{Plan, VolumeSource};
+use vault_api::tenant::{DeletionPolicy, MachineState, TenantClassSpec, TenantSpec};
+use vault_plan::action::{Action, Plan, VolumeSource};
 use vault_plan::desired::{Desired, DesiredSecrets, SecretPlace, TenantInput};
 use vault_plan::identity::ControllerId;
 use vault_plan::metadata::{self, Marks};
 use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization};
 use vault_plan::policy::Policy;
+use vault_plan::time::UnixMillis;
+use vault_plan::tombstone::{Cause, Tombstone, TombstoneKind, TombstoneState};
 
 const ORGANIZATION: &str = "local";
 const TENANTS: [&str; 7] = ["acme", "bob", "globex", "named", "one", "one-more", "two"];
@@ -27,6 +29,11 @@ const SHARED_APP: &str = "shared-app";
 const STEPS_MAX: usize = 150;
 /// Looks that must find nothing of a deleted tenant before it is forgotten.
 const ABSENT_LOOKS: u32 = 2;
+/// How long tombstones stand: some steps.
+const GRACE_MS: i64 = 6 * STEP_MS;
+/// How long what has a tombstone needs to be gone at most: a snapshot of a volume that nobody holds
+/// waits for two minutes, and no more than a share goes within an hour.
+const STEPS_TO_GO: usize = 60;
 
 /// What the manifest says of one tenant.
 #[derive(Clone, Debug)]
@@ -39,6 +46,8 @@ struct Shape {
     /// Suspended rather than stopped.
     suspended: bool,
     mounts: bool,
+    /// What happens to volumes: kept, copied and deleted, or deleted.
+    policy: &'static str,
     /// In another region than it first was, with leave to move its volumes.
     moved: bool,
     size_gb: u32,
@@ -48,9 +57,17 @@ struct Shape {
 type Manifest = Vec<Option<Shape>>;
 
 fn shape() -> impl Strategy<Value = Shape> {
-    let places = (any::<bool>(), prop::bool::weighted(0.8), any::<bool>(), 1..3_u32);
+    let policy = prop::sample::select(vec!["Retain", "Snapshot", "Delete"]);
+    let places = (any::<bool>(), prop::bool::weighted(0.8), any::<bool>(), 1..3_u32, policy);
     (0..3_u8, 0..4_u32, prop::bool::weighted(0.2), any::<bool>(), any::<bool>(), places).prop_map(
-        |(image, count, stopped, second_group, of_class, (suspended, mounts, moved, size_gb))| {
+        |(
+            image,
+            count,
+            stopped,
+            second_group,
+            of_class,
+            (suspended, mounts, moved, size_gb, policy),
+        )| {
             Shape {
                 image,
                 count,
@@ -59,6 +76,7 @@ fn shape() -> impl Strategy<Value = Shape> {
                 of_class,
                 suspended,
                 mounts,
+                policy,
                 moved,
                 size_gb,
             }
@@ -70,6 +88,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 fn traceless(mut manifest: Manifest) -> Manifest {
     for shape in manifest.iter_mut().flatten() {
         (shape.mounts, shape.moved, shape.size_gb) = (true, false, 1);
+        shape.policy = "Retain";
     }
     manifest
 }
@@ -108,7 +127,7 @@ fn spec(place: usize, shape: &Shape) -> TenantSpec {
             _ => json!(null),
         },
         "machines": machines,
-        "volumes": [{"name": "data", "sizeGb": shape.size_gb}],
+        "volumes": [{"name": "data", "sizeGb": shape.size_gb, "deletionPolicy": shape.policy}],
     }))
     .unwrap()
 }
@@ -169,6 +188,8 @@ struct Simulation {
     holds: BTreeMap<String, Hold>,
     /// Machines that were taken down in order to be made anew, as statuses remember them.
     replacing: BTreeSet<(String, String)>,
+    /// The tombstones, as the store keeps them.
+    tombstones: Vec<Tombstone>,
     /// The tenants for which something was sent in the last step.
     sent: BTreeSet<String>,
     /// The lists as they were a step ago.
@@ -196,8 +217,13 @@ impl Simulation {
             absent: BTreeMap::new(),
             holds: BTreeMap::new(),
             replacing: BTreeSet::new(),
+            tombstones: Vec::new(),
             sent: BTreeSet::new(),
-            policy: Policy { disruption_percent: percent, ..Policy::default() },
+            policy: Policy {
+                disruption_percent: percent,
+                deletion_grace_ms: GRACE_MS,
+                ..Policy::default()
+            },
             classes: classes(),
         }
     }
@@ -244,6 +270,7 @@ impl Simulation {
             secrets: self.world.secrets.observed(),
             snapshots: BTreeMap::new(),
             replacing: self.replacing.clone(),
+            tombstones: self.tombstones.clone(),
         };
         let needed = vault_plan::needs_snapshots(&desired, &observed);
         observed.snapshots = self.world.snapshots_of_all();
@@ -279,6 +306,7 @@ impl Simulation {
                 holds.clear();
                 self.world.secrets.forget();
                 self.replacing.clear();
+                self.tombstones.clear();
                 self.world.forget_what_is_gone(&BTreeSet::new());
             }
             7 => self.world.secrets.meddle(usize::from(fault / 32), fault & 16 == 0),
@@ -299,12 +327,65 @@ impl Simulation {
         let gone = self.replacing.iter().filter(|(_, name)| !listed(name)).count();
         let budget = self.policy.disruption_budget(owned(&lists) + gone);
         let (desired, plan) = self.plan(lists, holds);
+        self.keep_tombstones(&plan);
         self.remember_replacing(&desired, &plan);
         let is_empty = plan.actions.is_empty();
         self.forget_what_is_gone(&plan);
         self.carry_out(plan, budget, tape);
         self.world.step();
         is_empty
+    }
+
+    /// Keeps what a plan says of tombstones, before it is carried out. What goes by it has had its
+    /// whole grace, nobody wants it, and it is no more than a share.
+    fn keep_tombstones(&mut self, plan: &Plan) {
+        let same =
+            |one: &Tombstone, other: &Tombstone| one.kind == other.kind && one.id == other.id;
+        let changes = &plan.tombstones;
+        for cleared in &changes.cleared {
+            self.tombstones.retain(|known| !same(known, &cleared.tombstone));
+        }
+        for written in &changes.written {
+            self.tombstones.retain(|known| !same(known, written));
+            self.tombstones.push(written.clone());
+        }
+        let mut going = 0;
+        for planned in &plan.actions {
+            let (kind, id) = match &planned.action {
+                Action::DeleteVolume(delete) => (TombstoneKind::Volume, delete.id.clone()),
+                Action::DeleteApp => (TombstoneKind::Tenant, planned.tenant.to_string()),
+                _ => continue,
+            };
+            going += usize::from(kind == TombstoneKind::Volume);
+            let mut known = self.tombstones.iter_mut();
+            let tombstone = known.find(|known| known.kind == kind && known.id == id).unwrap();
+            assert!(self.world.now.since_ms(tombstone.made_at) >= GRACE_MS, "{tombstone:?}");
+            assert_ne!(tombstone.policy, DeletionPolicy::Retain);
+            let has_copy = tombstone.snapshot.is_some();
+            assert!(tombstone.policy != DeletionPolicy::Snapshot || has_copy, "{tombstone:?}");
+            let deleting = self.objects.get(&*planned.tenant).is_none_or(|(_, deleting)| *deleting);
+            assert!(kind == TombstoneKind::Volume || deleting, "{planned:?}");
+            tombstone.state = TombstoneState::Acting;
+        }
+        let share = self.policy.volume_deletions(self.world.volumes.len());
+        assert!(going <= share, "{going} volumes at once");
+    }
+
+    /// What has a tombstone is gone after a while, or is more than may go within the hour.
+    fn bury(&mut self) {
+        for _ in 0..STEPS_TO_GO {
+            self.pass(&mut Tape([].iter()));
+        }
+        let standing = self.tombstones.iter().filter(|known| {
+            known.kind == TombstoneKind::Volume && known.state == TombstoneState::Standing
+        });
+        let may_go = self.policy.volume_deletions(self.world.volumes.len());
+        let gone = self.world.deleted_volumes.len();
+        assert!(
+            standing.clone().count() == 0 || gone >= may_go.min(3),
+            "{standing:#?}",
+            standing = standing.collect::<Vec<_>>()
+        );
     }
 
     /// Keeps what the status of a machine says of its being made anew.
@@ -374,6 +455,10 @@ impl Simulation {
             *looks = if report.gone { *looks + 1 } else { 0 };
             if *looks >= ABSENT_LOOKS {
                 self.objects.remove(name);
+                self.tombstones
+                    .retain(|known| known.kind != TombstoneKind::Tenant || known.tenant != name);
+                let tombstone = tenant_tombstone(name, self.world.now);
+                self.tombstones.push(tombstone);
             }
         }
     }
@@ -496,6 +581,39 @@ impl Simulation {
     }
 }
 
+/// What the store keeps of a tenant whose object goes.
+fn tenant_tombstone(name: &str, now: UnixMillis) -> Tombstone {
+    let uid = controller().tenant_uid(name);
+    let app = match name {
+        "named" => "named-app".to_owned(),
+        name if TENANTS[SHARED].contains(&name) => SHARED_APP.to_owned(),
+        name => uid.app_name(name),
+    };
+    Tombstone {
+        kind: TombstoneKind::Tenant,
+        id: name.to_owned(),
+        tenant: name.to_owned(),
+        uid,
+        organization: ORGANIZATION.to_owned(),
+        name: app.clone(),
+        app,
+        region: String::new(),
+        size_gb: 0,
+        machine: String::new(),
+        template: String::new(),
+        policy: DeletionPolicy::Delete,
+        cause: Cause::Deleted,
+        snapshot: None,
+        made_at: now,
+        due_at: now,
+        sightings: 0,
+        seen_at: None,
+        state: TombstoneState::Standing,
+        ended_at: None,
+        outcome: None,
+    }
+}
+
 fn controller() -> ControllerId {
     ControllerId::from_bytes([7; 16])
 }
@@ -522,9 +640,14 @@ proptest! {
         while tape.0.len() > 0 {
             let volumes: BTreeSet<_> = simulation.world.volumes.keys().cloned().collect();
             simulation.pass(&mut tape);
-            prop_assert!(volumes.iter().all(|id| simulation.world.volumes.contains_key(id)));
+            let deleted = &simulation.world.deleted_volumes;
+            let is_left =
+                |id: &String| simulation.world.volumes.contains_key(id) || deleted.contains(id);
+            prop_assert!(volumes.iter().all(is_left));
         }
         simulation.settle();
+        simulation.check(&wanted);
+        simulation.bury();
         simulation.check(&wanted);
     }
 

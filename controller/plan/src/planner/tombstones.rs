@@ -206,10 +206,7 @@ impl<'a> Planner<'a> {
     }
 
     fn delete_volume(&mut self, tombstone: &Tombstone, left: &mut usize) {
-        if !tombstone.has_matured(self.policy, self.now)
-            || !self.is_derived(tombstone)
-            || *left == 0
-        {
+        if !tombstone.has_matured(self.now) || !self.is_derived(tombstone) || *left == 0 {
             return;
         }
         *left -= 1;
@@ -274,7 +271,7 @@ impl<'a> Planner<'a> {
         } else {
             tombstone.sight(self.policy, self.now);
             self.look_again(&tombstone);
-            if tombstone.has_matured(self.policy, self.now) && *left > 0 {
+            if tombstone.has_matured(self.now) && *left > 0 {
                 *left -= 1;
                 let reason = "its tenant was deleted, and it holds nothing";
                 self.act(&tombstone, Action::DeleteApp, reason);
