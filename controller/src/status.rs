@@ -281,6 +281,7 @@ fn volumes(facts: &Facts<'_>) -> Vec<VolumeStatus> {
                 state: seen.map(|volume| volume.state.clone()),
                 machine: machine.name.clone(),
                 size_gb: seen.map_or(volume.size_gb, |volume| volume.size_gb),
+                deletion_policy: facts.desired.slots.policy(&volume.template).unwrap_or_default(),
             }
         })
         .collect()

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::object::Condition;
+use crate::tenant::DeletionPolicy;
 
 /// The types of condition that the controller sets; all of them from a tenant's first pass on.
 pub mod condition {
@@ -169,4 +170,12 @@ pub struct VolumeStatus {
     pub machine: String,
     /// Size in gigabytes.
     pub size_gb: u32,
+    /// What happens to it when its machine goes for good; `Retain` if absent.
+    #[serde(default, skip_serializing_if = "is_retain")]
+    pub deletion_policy: DeletionPolicy,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_retain(policy: &DeletionPolicy) -> bool {
+    *policy == DeletionPolicy::Retain
 }

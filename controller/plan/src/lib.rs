@@ -21,6 +21,8 @@ pub mod observed;
 pub mod policy;
 pub mod tombstone;
 
+pub mod orphans;
+
 pub mod action;
 pub mod report;
 

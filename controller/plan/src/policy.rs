@@ -1,5 +1,7 @@
 //! The limits that the planner keeps, each with its reason.
 
+use std::time::Duration;
+
 /// What the planner may do at once, and how patient it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -40,6 +42,13 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The usual limits, but for how long tombstones stand.
+    #[must_use]
+    pub fn with_grace(grace: Duration) -> Self {
+        let deletion_grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        Self { deletion_grace_ms, ..Self::default() }
+    }
+
     /// How many of `machines` may be down by our doing at once.
     #[must_use]
     pub fn disruption_budget(&self, machines: usize) -> usize {

@@ -89,6 +89,7 @@ impl Stage {
             writing: Arc::default(),
             allow_api_secrets: false,
             watches_folder: true,
+            prunes_folder: false,
             feeds,
             usage_retention: std::time::Duration::from_secs(90 * 86_400),
             diagnoses: Semaphore::new(DIAGNOSES_MAX),

@@ -16,6 +16,7 @@ use super::Planner;
 use super::burial::Snapshot;
 use crate::action::{Action, DeleteVolume, PlannedAction, SnapshotVolume};
 use crate::desired::{DesiredTenant, group_and_index};
+use crate::identity::is_volume_name;
 use crate::observed::{ObservedMachine, ObservedOrganization, ObservedVolume};
 use crate::policy::DELETIONS_WINDOW_MS;
 use crate::relocation;
@@ -68,7 +69,7 @@ impl<'a> Planner<'a> {
             return 0;
         }
         let listed = self.observed.organizations.values().flat_map(|lists| &lists.volumes);
-        let ours = listed.filter(|volume| volume.name.starts_with("v_")).count();
+        let ours = listed.filter(|volume| is_volume_name(&volume.name)).count();
         self.policy.volume_deletions(ours + lately).saturating_sub(lately)
     }
 

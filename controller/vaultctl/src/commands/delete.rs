@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::ArgAction;
 use vault_api::status::VolumeStatus;
+use vault_api::tenant::DeletionPolicy;
 
 use crate::cli::Globals;
-use crate::client::{Client, Deletion};
-use crate::commands::{DryRun, failed, not_found};
+use crate::client::{CHUNK_SIZE, Client, Deletion, Selection};
+use crate::commands::{DryRun, failed, not_found, select};
 use crate::error::{Exit, Failure, Tally, describe};
 use crate::input;
 use crate::object::{Object, Reference, Resource};
@@ -18,17 +19,20 @@ use crate::reference::{self, Targets};
 
 /// Delete tenants or tenant classes
 ///
-/// A tenant's machines are removed. Its volumes are kept, and a tenant of the same name takes them
-/// back. A tenant whose manifest still lies in the controller's folder cannot be deleted: remove
-/// the file first.
+/// A tenant's machines are removed. What becomes of its volumes, its manifest says with
+/// deletionPolicy: they are kept, or go after a grace period, in which `vaultctl undelete` brings
+/// all of it back. A tenant whose manifest still lies in the controller's folder cannot be deleted:
+/// remove the file first.
 ///
-/// On a terminal you are asked first; elsewhere pass --yes.
+/// On a terminal you are asked first; elsewhere pass --yes. Where --all or a selector means more
+/// than three tenants and more than a fifth of them, pass --allow-mass-delete too.
 ///
 /// EXAMPLES:
 ///   vaultctl delete tenant acme
 ///   vaultctl delete tenant/acme tenant/umbra --yes --timeout=10m
 ///   vaultctl delete -f manifests/ --yes --ignore-not-found
 ///   vaultctl delete tenant acme --dry-run=server
+///   vaultctl delete tenants -l tier=trial --yes
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -39,6 +43,19 @@ pub(crate) struct Args {
     /// Delete what these manifests name: files, folders, or - for standard input
     #[arg(short = 'f', long = "filename", id = "files", value_name = "FILE", num_args = 1..)]
     files: Vec<PathBuf>,
+
+    /// Delete every object of the type
+    #[arg(long, conflicts_with = "files")]
+    all: bool,
+
+    /// Delete the objects with these labels: key=value, key!=value, key, !key, 'key in (a,b)'; all
+    /// of them must hold
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "files")]
+    selector: Option<String>,
+
+    /// Let --all or a selector delete more than three tenants and more than a fifth of them
+    #[arg(long)]
+    allow_mass_delete: bool,
 
     /// Say what would be deleted
     #[arg(
@@ -83,8 +100,9 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
     let mut tally = Tally::default();
-    let references = references(&args, output, &mut tally)?;
+    let targets = targets(&args, output, &mut tally)?;
     let client = globals.client()?;
+    let references = references(&args, targets, &client).await?;
     let mut present = Vec::new();
     for reference in references {
         match client.find(&reference).await? {
@@ -131,29 +149,56 @@ pub(crate) async fn run(
     Ok(tally.exit())
 }
 
-/// Tenants first, because a class that is in use cannot go.
-fn references(
+/// What the command line, or its files, name.
+fn targets(args: &Args, output: &mut Output, tally: &mut Tally) -> anyhow::Result<Targets> {
+    if args.files.is_empty() {
+        return Ok(reference::parse(&args.what)?);
+    }
+    let input = input::read(&args.files)?;
+    input.report(output, tally);
+    let references = input.documents.iter().map(|document| document.reference.clone());
+    Ok(Targets::Named(references.collect()))
+}
+
+/// The objects, tenants first, because a class that is in use cannot go.
+async fn references(
     args: &Args,
-    output: &mut Output,
-    tally: &mut Tally,
+    targets: Targets,
+    client: &Client,
 ) -> anyhow::Result<Vec<Reference>> {
-    let mut references = if args.files.is_empty() {
-        match reference::parse(&args.what)? {
-            Targets::Named(references) => references,
-            Targets::Every(_) => {
-                let failure = Failure::new(Exit::BadInput, "no object is named");
-                return Err(failure.hint("say TYPE NAME or TYPE/NAME").into());
-            }
-        }
-    } else {
-        let input = input::read(&args.files)?;
-        input.report(output, tally);
-        input.documents.iter().map(|document| document.reference.clone()).collect()
-    };
+    let is_chosen = matches!(targets, Targets::Every(_));
+    let mut references =
+        select::references(client, targets, args.all, args.selector.as_deref()).await?;
     references.sort_by_key(|reference| reference.resource != Resource::Tenant);
     let mut seen = std::collections::HashSet::new();
     references.retain(|reference| seen.insert(reference.clone()));
+    if is_chosen && !args.allow_mass_delete && args.dry_run == DryRun::None {
+        let is_tenant = |reference: &&Reference| reference.resource == Resource::Tenant;
+        refuse_mass(client, references.iter().filter(is_tenant).count()).await?;
+    }
     Ok(references)
+}
+
+/// So many tenants may be chosen together whatever their share is.
+const MASS_MIN: usize = 3;
+
+/// The share of all tenants that may be chosen together, in percent: as the controller's own limit
+/// for its folder.
+const MASS_PERCENT: usize = 20;
+
+/// A selector that means more than was thought is told from one that was meant.
+async fn refuse_mass(client: &Client, count: usize) -> anyhow::Result<()> {
+    if count <= MASS_MIN {
+        return Ok(());
+    }
+    let all = client.select(Resource::Tenant, &Selection::labelled(None), CHUNK_SIZE).await?;
+    let all = all.items.len();
+    if count <= all * MASS_PERCENT / 100 {
+        return Ok(());
+    }
+    let message = format!("{count} of {all} tenants would be deleted");
+    let failure = Failure::new(Exit::BadInput, message);
+    Err(failure.hint("pass --allow-mass-delete if that is meant; nothing was done").into())
 }
 
 fn confirm(present: &[(Reference, Object)], output: &mut Output) -> anyhow::Result<()> {
@@ -165,10 +210,16 @@ fn confirm(present: &[(Reference, Object)], output: &mut Output) -> anyhow::Resu
         let machines = object.tenant_status().map_or(0, |status| status.machines.len());
         output.note(&match reference.resource {
             Resource::Tenant => {
-                format!(
-                    "{reference}: {machines} machine(s) go, {} volume(s) stay",
-                    volumes(object).len()
-                )
+                let volumes = volumes(object);
+                let stays =
+                    |volume: &&VolumeStatus| volume.deletion_policy == DeletionPolicy::Retain;
+                let stay = volumes.iter().filter(stays).count();
+                let go = volumes.len() - stay;
+                let later = match go {
+                    0 => String::new(),
+                    go => format!(", {go} volume(s) go after their grace period"),
+                };
+                format!("{reference}: {machines} machine(s) go, {stay} volume(s) stay{later}")
             }
             Resource::TenantClass | Resource::Event => format!("{reference}"),
         });
@@ -220,7 +271,11 @@ async fn until_gone(
 }
 
 fn waiting_for(object: &Object) -> String {
-    let machines = object.tenant_status().map_or(0, |status| status.machines.len());
+    let status = object.tenant_status().unwrap_or_default();
+    if let Some(deletion) = status.deletion {
+        return deletion.message;
+    }
+    let machines = status.machines.len();
     match machines {
         0 => "it is still there".to_owned(),
         1 => "1 machine is still there".to_owned(),
@@ -236,10 +291,16 @@ fn deleted(
 ) -> anyhow::Result<()> {
     output.line(&format!("{reference} deleted{}", dry_run.suffix()))?;
     for volume in volumes(object) {
-        output.note(&format!(
-            "{reference} keeps volume {} ({}, {} GB, of {})",
-            volume.name, volume.template, volume.size_gb, volume.machine
-        ));
+        let VolumeStatus { name, template, size_gb, machine, .. } = &volume;
+        let what = format!("volume {name} ({template}, {size_gb} GB, of {machine})");
+        output.note(&match volume.deletion_policy {
+            DeletionPolicy::Retain => format!("{reference} keeps {what}"),
+            DeletionPolicy::Snapshot | DeletionPolicy::Delete => format!(
+                "{reference}: {what} goes after its grace period; `vaultctl undelete {}` takes it \
+                 back",
+                reference.name
+            ),
+        });
     }
     Ok(())
 }
