@@ -14,6 +14,7 @@ mod platform;
 mod repair;
 mod shared;
 mod support;
+mod tombstones;
 
 /// A story that is not in the list above would never run.
 #[test]

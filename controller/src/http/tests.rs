@@ -1,5 +1,6 @@
 mod attacks;
 mod connect;
+mod deletion;
 mod diagnosis;
 mod events;
 mod fleet;

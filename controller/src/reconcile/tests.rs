@@ -1,3 +1,4 @@
+mod tombstones;
 mod usage;
 
 use serde_json::json;

@@ -113,8 +113,12 @@ pub(super) fn bury(connection: &Connection, object: &StoredObject) -> Result<(),
     if object.kind != Kind::Tenant {
         return Ok(());
     }
-    let status: Option<TenantStatus> =
-        object.status.clone().map(serde_json::from_value).transpose()?;
+    // One whose uid is none was never ours, and has nothing that a tombstone could stand over.
+    let Ok(uid) = object.uid.parse() else { return Ok(()) };
+    // A status that this version cannot read tells no app: then none is deleted. The object has to
+    // be able to go all the same.
+    let status = object.status.clone().map(serde_json::from_value::<TenantStatus>);
+    let status = status.and_then(Result::ok);
     let (organization, app) = status.map(|status| (status.org, status.app)).unwrap_or_default();
     let app = app.unwrap_or_default();
     let made_at = object.deleted_at.unwrap_or(object.created_at);
@@ -122,7 +126,7 @@ pub(super) fn bury(connection: &Connection, object: &StoredObject) -> Result<(),
         kind: TombstoneKind::Tenant,
         id: object.name.clone(),
         tenant: object.name.clone(),
-        uid: TenantUid(object.uid.parse().map_err(|_| unreadable(1, &object.uid))?),
+        uid: TenantUid(uid),
         organization: organization.unwrap_or_default(),
         name: app.clone(),
         app,
