@@ -203,7 +203,7 @@ fn what_is_not_supported_yet_is_said_to_be_so() {
         ("app: { name: x, share: true }", "5:19: unknown field `share`; did you mean `shared`?"),
         (
             "volumes: [ { name: d, deletionPolicy: Retian } ]",
-            "5:41: expected `Retain`, found `Retian`; did you mean `Retain`?",
+            "5:41: expected `Retain`, `Snapshot` or `Delete`, found `Retian`; did you mean `Retain`?",
         ),
     ];
     for (line, expected) in table {
@@ -430,7 +430,7 @@ spec:
   volumes:
     - name: data
       sizeGb: 501
-      deletionPolicy: Delete
+      deletionPolicy: Remove
 ";
     let reading = read_manifest("manifests/acme.yaml", text.as_bytes());
     let shown: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
