@@ -3,6 +3,7 @@
 use vault_plan::tombstone::{TombstoneKind, TombstoneState};
 
 use super::*;
+use crate::store::StoredObject;
 
 fn undelete() -> String {
     format!("{}/undelete", acme())

@@ -1,5 +1,6 @@
 //! Deletion over whole passes: what goes, what stays, and what can be taken back when.
 
+use vault_api::operator::Role;
 use vault_plan::tombstone::{TombstoneKind, TombstoneState};
 
 use super::*;
@@ -53,7 +54,19 @@ impl Stage {
     }
 
     async fn undelete(&self) -> Undelete {
-        let record = AuditRecord::default();
+        let record = AuditRecord {
+            at: self.clock.now(),
+            who: "test".to_owned(),
+            role: Role::Admin,
+            source: String::new(),
+            verb: "create".to_owned(),
+            kind: "Tenant".to_owned(),
+            name: "acme".to_owned(),
+            subresource: "undelete".to_owned(),
+            dry_run: false,
+            code: 200,
+            message: String::new(),
+        };
         self.store.undelete("acme", false, record).await.unwrap()
     }
 
