@@ -169,7 +169,7 @@ impl<'a> Planner<'a> {
             return Snapshot::Done(done.id.clone());
         }
         let failed = |status: &str| matches!(status, "failed" | "error");
-        match fresh.iter().find(|one| !failed(&one.status)).or(fresh.first()) {
+        match fresh.iter().find(|one| !failed(&one.status)).or_else(|| fresh.first()) {
             None => Snapshot::Missing,
             Some(one) if failed(&one.status) => {
                 Snapshot::Stuck(format!("snapshot {} of volume {volume} failed", one.id))

@@ -173,7 +173,7 @@ impl<'a> Planner<'a> {
             && !lists.machines.iter().any(is_there)
             // A machine with the mark of a tenant that there is not: somebody lost it, and may be
             // about to find it again.
-            && !(owner_is_gone && !self.index.owned(&tombstone.tenant).is_empty())
+            && (!owner_is_gone || self.index.owned(&tombstone.tenant).is_empty())
     }
 
     fn is_held(&self, tenant: &str) -> bool {
