@@ -229,13 +229,12 @@ impl Tombstone {
         self.sightings >= SIGHTINGS && now >= self.due_at
     }
 
-    /// When the next pass has something to say of it.
-    pub(crate) fn next_look(&self, policy: &Policy) -> UnixMillis {
+    /// When, after `now`, a pass has something to say of it. What is held back although it has
+    /// matured is looked at as often as everything else.
+    pub(crate) fn next_look(&self, policy: &Policy, now: UnixMillis) -> Option<UnixMillis> {
         let next = self.seen_at.unwrap_or(self.made_at).plus_ms(step_ms(policy));
-        match self.sightings >= SIGHTINGS {
-            true => self.due_at.min(next),
-            false => next,
-        }
+        let due = (self.sightings >= SIGHTINGS).then_some(self.due_at);
+        due.into_iter().chain([next]).filter(|at| *at > now).min()
     }
 
     /// The same, ended at `now`.

@@ -295,9 +295,9 @@ impl<'a> Planner<'a> {
     }
 
     fn look_again(&mut self, tombstone: &Tombstone) {
-        let next = tombstone.next_look(self.policy);
-        let known = &mut self.tombstones.look_again_at;
-        *known = Some(known.map_or(next, |known| known.min(next)));
+        let next = tombstone.next_look(self.policy, self.now);
+        let known = self.tombstones.look_again_at;
+        self.tombstones.look_again_at = known.into_iter().chain(next).min();
     }
 
     fn act(&mut self, tombstone: &Tombstone, action: Action, reason: &str) {

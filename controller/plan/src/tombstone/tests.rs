@@ -95,6 +95,22 @@ fn whoever_was_away_for_long_waits_the_whole_grace_again() {
 }
 
 #[test]
+fn what_is_held_back_wakes_nobody_again_and_again() {
+    let policy = Policy::default();
+    let mut tombstone = tombstone();
+    for look in 0..SIGHTINGS {
+        tombstone.sight(&policy, MADE.plus_ms(i64::from(look) * 3 * HOUR_MS));
+    }
+    let seen = MADE.plus_ms(21 * HOUR_MS);
+    assert_eq!(tombstone.next_look(&policy, seen), Some(MADE.plus_ms(24 * HOUR_MS)));
+    let late = MADE.plus_ms(30 * HOUR_MS);
+    assert!(tombstone.has_matured(late));
+    assert_eq!(tombstone.next_look(&policy, late), None);
+    tombstone.sight(&policy, late);
+    assert_eq!(tombstone.next_look(&policy, late), Some(late.plus_ms(3 * HOUR_MS)));
+}
+
+#[test]
 fn a_volume_that_was_held_meanwhile_waits_the_whole_grace_again() {
     let policy = Policy::default();
     let mut tombstone = tombstone();
