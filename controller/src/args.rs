@@ -54,9 +54,17 @@ pub struct Args {
     /// Folder of manifests to watch
     #[arg(long, value_name = "DIR")]
     manifests: Option<PathBuf>,
-    /// Delete tenants whose manifest is gone (their volumes are kept)
+    /// Delete tenants whose manifest is gone (what becomes of their volumes, deletionPolicy says)
     #[arg(long, requires = "manifests")]
     prune: bool,
+    /// Let --prune delete more tenants at once than it does by itself, once: all of a folder that
+    /// is suddenly empty, or more than three and a fifth of them
+    #[arg(long, requires = "prune")]
+    allow_mass_delete: bool,
+    /// How long what is to be deleted can be taken back: volumes whose policy is Snapshot or
+    /// Delete, and the app and the object of a deleted tenant
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = days)]
+    deletion_grace: Duration,
     /// Folder that holds all state
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
@@ -125,6 +133,8 @@ impl Args {
             org,
             manifests,
             prune,
+            allow_mass_delete,
+            deletion_grace,
             data_dir,
             master_key,
             secrets_dir,
@@ -152,6 +162,7 @@ impl Args {
             organization: org,
             manifests,
             prune,
+            allow_mass_delete,
             data_dir,
             master_key,
             secrets_dir,
@@ -160,7 +171,7 @@ impl Args {
             tls,
             interval,
             settle_after,
-            policy: Policy::default(),
+            policy: Policy::with_grace(deletion_grace),
             usage_retention,
             metrics_tenants_max: metrics_tenants,
         }

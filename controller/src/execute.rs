@@ -242,8 +242,9 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             None => {}
         }
         let app = action.app.clone();
-        if matches!(action.action, Action::CreateApp) {
-            // A new app has no secrets, whatever is known of an earlier one of its name.
+        if matches!(action.action, Action::CreateApp | Action::DeleteApp) {
+            // A new app has no secrets, whatever is known of an earlier one of its name, and one
+            // that goes takes its own along.
             self.store.remove_secrets(vec![app.clone()]).await?;
         }
         self.store.send_intent(id, self.clock.now()).await?;
@@ -349,7 +350,9 @@ fn known_id(action: &Action) -> Option<&str> {
         | Action::StopMachine(machine)
         | Action::SuspendMachine(machine)
         | Action::DeleteMachine(machine) => Some(&machine.id),
+        Action::DeleteVolume(volume) => Some(&volume.id),
         Action::CreateApp
+        | Action::DeleteApp
         | Action::SetSecret(_)
         | Action::RemoveSecret(_)
         | Action::CreateVolume(_)

@@ -8,7 +8,10 @@
 //!
 //! A document with a problem changes nothing: what is stored under its name stays. A document that
 //! is gone deletes nothing, unless the controller runs with `--prune`; then it has to stay away for
-//! a while, because git and editors replace a file by removing it and writing it anew.
+//! a while, because git and editors replace a file by removing it and writing it anew, and no more
+//! than a share of the tenants goes at once ([`pruning`]).
+
+mod pruning;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -23,16 +26,15 @@ use vault_api::manifest::{MANIFEST_BYTES_MAX, ManifestReading, check_folder, rea
 use vault_plan::identity::ControllerId;
 use vault_plan::time::UnixMillis;
 
-use crate::accept::{Decision, Refusal, Writer, decide, finalizers, to_document};
+use crate::accept::{Decision, Refusal, Writer, decide, to_document};
 use crate::source::Source;
 use crate::store::{Kind, Store, StoreError, StoredObject};
+use pruning::Pruning;
 
 /// More files than this are no folder of manifests but a mistake in the path.
 const FILES_MAX: usize = 20_000;
 /// More bytes than this are no manifests either; ten thousand tenants take a few megabytes.
 const BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// How long a document must have been missing before its tenant is pruned.
-const PRUNE_AFTER_MS: i64 = 3_000;
 /// A file that changed less than this before it was read may change again without looking
 /// different: its time has the grain of the kernel's tick, which is 10 ms at most.
 const RACY_MS: i64 = 100;
@@ -84,7 +86,8 @@ pub struct FolderReport {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    prune: bool,
+    /// `None` if tenants outlive their documents.
+    pruning: Option<Pruning>,
     seen: Option<Fingerprint>,
     /// A refusal may pass by itself, so the folder is taken in again though no file changed.
     retry: bool,
@@ -128,12 +131,21 @@ impl Folder {
     pub fn new(path: PathBuf, prune: bool) -> Self {
         Self {
             path,
-            prune,
+            pruning: prune.then(Pruning::default),
             seen: None,
             retry: false,
             missing_since: BTreeMap::new(),
             report: FolderReport::default(),
         }
+    }
+
+    /// Lets more tenants go at once than may by themselves; used up by the first time.
+    #[must_use]
+    pub fn allow_mass_delete(mut self, allow: bool) -> Self {
+        if let Some(pruning) = &mut self.pruning {
+            pruning.allow_once = allow;
+        }
+        self
     }
 
     /// Whether it can be read at all; asked once at start, so that a wrong path is told at once.
@@ -153,7 +165,7 @@ impl Folder {
     /// Whether tenants are deleted when their documents stay away.
     #[must_use]
     pub fn prunes(&self) -> bool {
-        self.prune
+        self.pruning.is_some()
     }
 
     /// What was last found in it.
@@ -189,8 +201,8 @@ impl Folder {
         }
         let mut again =
             refused || fingerprint.values().any(|stamp| stamp.changed_at().plus_ms(RACY_MS) > now);
-        if self.prune {
-            let (pruned, later) = intake.prune(&files, &missing_since);
+        if let Some(pruning) = &mut self.pruning {
+            let (pruned, later) = intake.prune(&files, &missing_since, pruning);
             changes.extend(pruned);
             again |= later;
         }
@@ -309,47 +321,6 @@ impl Intake<'_> {
                 self.report.missing.insert((*kind, name.clone()));
             }
         }
-    }
-
-    /// Marks tenants for deletion that have been missing for a while; and whether there are some
-    /// that may be pruned later. A folder that is suddenly empty, or holds text that cannot be
-    /// read, deletes nothing: what is missing may stand there. Classes stay: they cost nothing, and
-    /// a tenant may come back.
-    fn prune(
-        &mut self,
-        files: &Files,
-        missing_since: &BTreeMap<(Kind, String), UnixMillis>,
-    ) -> (Vec<Change>, bool) {
-        let missing: Vec<(&StoredObject, UnixMillis)> = missing_since
-            .iter()
-            .filter(|((kind, _), _)| *kind == Kind::Tenant)
-            .filter_map(|(key, since)| Some((self.stored.0.get(key)?, *since)))
-            .filter(|(object, _)| object.deleted_at.is_none())
-            .collect();
-        if missing.is_empty() {
-            return (Vec::new(), false);
-        }
-        let obstacle = match files.readings.iter().any(|reading| !reading.problems.is_empty()) {
-            true => Some("the folder has problems"),
-            false if self.report.tenants.is_empty() => Some("the folder holds no tenant any more"),
-            false => None,
-        };
-        if let Some(obstacle) = obstacle {
-            self.report.problems.push(format!(
-                "{obstacle}; refusing to prune what is missing ({} tenants): delete them by name \
-                 if that is meant",
-                missing.len()
-            ));
-            return (Vec::new(), false);
-        }
-        let count = missing.len();
-        let due: Vec<Change> = missing
-            .into_iter()
-            .filter(|(_, since)| self.now.since_ms(*since) >= PRUNE_AFTER_MS)
-            .map(|(object, _)| (finalizers::deleted(object, self.now), "pruned"))
-            .collect();
-        let later = due.len() < count;
-        (due, later)
     }
 }
 

@@ -31,6 +31,7 @@ mod openapi;
 mod operator_tokens;
 mod operators;
 mod options;
+mod orphans;
 mod others;
 mod patch;
 mod plan;
@@ -42,6 +43,7 @@ mod secrets;
 mod status;
 mod tenant_status;
 mod token;
+mod undelete;
 mod usage;
 mod watching;
 mod writes;
@@ -99,6 +101,8 @@ pub struct App<P, S, C> {
     pub allow_api_secrets: bool,
     /// Whether objects may stand in a watched folder.
     pub watches_folder: bool,
+    /// Whether a tenant is deleted when its document stays away from that folder.
+    pub prunes_folder: bool,
     /// Tell watchers what happens.
     pub feeds: Feeds,
     /// How long deleted machines stay in the usage facts.
@@ -151,6 +155,8 @@ pub fn router<P: Platform, S: ApiStore, C: Clock>(app: Arc<App<P, S, C>>) -> Rou
             get(operator_tokens::read::<P, S, C>).delete(operator_tokens::delete::<P, S, C>),
         )
         .route("/apis/vaultctl.dev/v1/tenants/{name}/diagnosis", get(diagnosis::read::<P, S, C>))
+        .route("/apis/vaultctl.dev/v1/tenants/{name}/undelete", post(undelete::undelete::<P, S, C>))
+        .route("/orphans", get(orphans::list::<P, S, C>))
         .route("/audit-log", get(audit::list::<P, S, C>))
         .route("/metrics", get(metrics::read::<P, S, C>))
         .route("/usage-facts", get(usage::list::<P, S, C>))

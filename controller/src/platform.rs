@@ -124,6 +124,21 @@ pub enum AppOwner {
     Nobody,
 }
 
+/// What an app holds, counted: of several answers the largest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppContents {
+    /// The organization's slug.
+    pub organization: String,
+    /// Machines that are not destroyed.
+    pub machines: u64,
+    /// Volumes that are not being destroyed.
+    pub volumes: u64,
+    /// Certificates for hostnames.
+    pub certificates: u64,
+    /// IP addresses.
+    pub addresses: u64,
+}
+
 /// A machine to be created.
 #[derive(Clone, Debug)]
 pub struct NewMachine {
@@ -312,6 +327,22 @@ pub trait Platform: Send + Sync + 'static {
         app: &str,
         id: &str,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Deletes a volume for good. Refused while a machine holds it.
+    fn delete_volume(
+        &self,
+        app: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// What an app holds, by all that the platform says of it; `None` if there is no such app.
+    fn app_contents(
+        &self,
+        app: &str,
+    ) -> impl Future<Output = Result<Option<AppContents>, CallError>> + Send;
+
+    /// Deletes an app, and whatever is in it.
+    fn delete_app(&self, app: &str) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// How a machine's program ended lately, newest first.
     fn exits(

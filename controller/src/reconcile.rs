@@ -5,6 +5,7 @@ mod objects;
 mod publish;
 mod secrets;
 mod tokens;
+mod tombstones;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -179,11 +180,15 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     pub async fn pass(&self, missing: &BTreeSet<(Kind, String)>) -> Result<Pass, PassError> {
         let calls_before = self.platform.calls();
         let mut objects = Objects::load(&self.store).await?;
-        let planned = self.look_and_plan(&mut objects, Settle::Write).await?;
+        let mut planned = self.look_and_plan(&mut objects, Settle::Write).await?;
+        self.keep_tombstones(&objects, &mut planned).await?;
+        let look_again_at = planned.plan.tombstones.look_again_at;
         let mut pass = self.publish(&objects, &planned, missing).await?;
         let controller = self.config.controller.to_string();
         pass.fleet.add_observed(&planned.observed.organizations, &controller);
-        let Planned { plan, unread, .. } = planned;
+        let Planned { plan, unread, observed, .. } = planned;
+        let buried: BTreeSet<String> =
+            observed.tombstones.into_iter().map(|tombstone| tombstone.tenant).collect();
         pass.unread = unread;
         pass.actions = plan.actions.len();
         self.tell_strays(&plan.report.strays);
@@ -193,11 +198,13 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let now = self.clock.now();
         let names: BTreeSet<&str> =
             objects.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        let buried: BTreeSet<&str> = buried.iter().map(String::as_str).collect();
         let mut memory = self.memory();
-        memory.setbacks.keep_only(|tenant| names.contains(tenant), now);
+        let is_known = |tenant: &str| names.contains(tenant) || buried.contains(tenant);
+        memory.setbacks.keep_only(is_known, now);
         memory.token_setbacks.keep_only(|tenant| names.contains(tenant), now);
         let held = [memory.setbacks.next_until(now), memory.token_setbacks.next_until(now)];
-        pass.held_until = held.into_iter().flatten().min();
+        pass.held_until = held.into_iter().flatten().chain(look_again_at).min();
         drop(memory);
         let calls = self.platform.calls();
         pass.calls = Calls {
@@ -233,11 +240,14 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             desired.tenants.iter().map(|tenant| tenant.organization.to_string()).collect();
         organizations.insert(self.config.organization.clone());
         organizations.extend(intents.iter().map(|intent| intent.organization.clone()));
+        let tombstones = self.store.tombstones().await?;
+        organizations.extend(tombstones::organizations(&tombstones));
         let usage = self.store.live_usage().await?;
         let gone = self.memory().gone.clone();
         let KnownIds { mut known, mut gone_and_named, only_of_intents } =
             objects.known(&intents, &gone);
         usage::add_known(&mut known, &usage, &gone);
+        tombstones::add_known(&mut known, &tombstones);
         let look = observe(&*self.platform, &organizations, &known).await;
         drop(known);
         gone_and_named.extend(look.gone.difference(&only_of_intents).cloned());
@@ -252,6 +262,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         }
         let revisions =
             objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
+        let revisions = revisions.chain(tombstones::revisions(&tombstones, objects));
         let mut holds = self.memory().setbacks.holds(revisions, now);
         merge_holds(&mut holds, settled.holds);
         let tokens = self.look_at_tokens(&desired, objects, settle_mode).await?;
@@ -263,6 +274,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             last_used: BTreeMap::new(),
             replacing: std::mem::take(&mut objects.replacing),
             tokens,
+            tombstones,
         };
         let choosing = vault_plan::needs_history(&desired, &observed);
         observed.last_used = self.last_used(&choosing).await?;

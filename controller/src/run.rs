@@ -81,6 +81,8 @@ pub struct ControllerConfig {
     pub manifests: Option<PathBuf>,
     /// Delete tenants whose manifest is gone.
     pub prune: bool,
+    /// Let the folder delete more tenants at once than it may by itself, once.
+    pub allow_mass_delete: bool,
     /// Holds all state.
     pub data_dir: PathBuf,
     /// The master key; `DIR/master.key` if absent.
@@ -196,7 +198,9 @@ impl Controller {
             config.master_key.clone().unwrap_or_else(|| config.data_dir.join("master.key"));
         let key = MasterKey::load_or_create(&key_path)?;
         must_be_ours(&store, &key.controller_id()).await?;
-        let folder = config.manifests.clone().map(|path| Folder::new(path, config.prune));
+        let folder = config.manifests.clone().map(|path| {
+            Folder::new(path, config.prune).allow_mass_delete(config.allow_mass_delete)
+        });
         if let Some(folder) = &folder {
             folder.must_exist()?;
         }
@@ -245,6 +249,7 @@ impl Controller {
             writing: Arc::clone(&writing),
             allow_api_secrets: config.allow_api_secrets,
             watches_folder: folder.is_some(),
+            prunes_folder: folder.is_some() && config.prune,
             feeds,
             usage_retention: config.usage_retention,
             diagnoses: Semaphore::new(DIAGNOSES_MAX),

@@ -138,6 +138,8 @@ fn by_its_answer(intent: &Intent) -> Settlement {
 fn may_double(intent: &Intent) -> bool {
     match intent.kind {
         ActionKind::CreateVolume => true,
+        // Who wants back what may be going waits until it is known whether it went.
+        ActionKind::DeleteVolume | ActionKind::DeleteApp => true,
         ActionKind::CreateApp | ActionKind::CreateMachine | ActionKind::UpdateMachine => {
             intent.state == IntentState::Acked
         }
@@ -223,6 +225,16 @@ impl<'a> Lists<'a> {
                 let id = intent.external_id.as_ref()?;
                 let there = self.machine_ids.contains(&**id);
                 (!there && self.are_whole()).then(|| id.clone())
+            }
+            ActionKind::DeleteVolume => {
+                let id = intent.external_id.as_ref()?;
+                let there = self.volumes.get(&named);
+                let there = there.is_some_and(|known| known.iter().any(|seen| seen.id == *id));
+                (!there && self.are_whole()).then(|| id.clone())
+            }
+            ActionKind::DeleteApp => {
+                let there = self.apps.contains(&*intent.app);
+                (!there && self.are_whole()).then(|| intent.app.clone())
             }
         }
     }

@@ -3,13 +3,18 @@
 mod tokens;
 
 use vault_api::object::{Condition, ConditionStatus};
-use vault_api::status::{MachineStatus, TenantStatus, VolumeStatus, condition};
+use vault_api::status::{
+    DeletionStage, DeletionStatus, MachineStatus, TenantStatus, VolumeStatus, condition,
+};
 use vault_plan::desired::{DesiredMachine, DesiredTenant};
 use vault_plan::observed::ObservedOrganization;
 use vault_plan::report::{MachineReport, Note, NoteReason, TenantReport};
 use vault_plan::time::UnixMillis;
 
 use crate::clock::rfc3339;
+
+/// How many of the things that a deletion waits for are told in its message.
+const NOTES_SHOWN: usize = 3;
 
 /// What is folded into one tenant's status.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +63,25 @@ pub fn fold(facts: &Facts<'_>, now: UnixMillis) -> TenantStatus {
         machines,
         volumes,
         tokens: tokens::tokens(facts),
+        deletion: facts.report.deletion.map(|stage| deletion(facts, stage)),
     }
+}
+
+/// How far the deletion has come, in words.
+fn deletion(facts: &Facts<'_>, stage: DeletionStage) -> DeletionStatus {
+    let notes = facts.report.notes.iter().filter(|note| !note.reason.harmless());
+    let waits: Vec<&str> = notes.map(|note| note.message.as_str()).take(NOTES_SHOWN).collect();
+    let what = match stage {
+        DeletionStage::StoppingMachines => "its machines are stopped",
+        DeletionStage::Snapshotting => "snapshots of its volumes are made",
+        DeletionStage::RemovingMachines => "its machines are destroyed",
+        DeletionStage::Tombstoned => "its machines are gone",
+    };
+    let message = match waits.is_empty() {
+        true => what.to_owned(),
+        false => format!("{what}: {}", waits.join("; ")),
+    };
+    DeletionStatus { stage, message }
 }
 
 /// The organization's id; what was told of it stands, for an organization keeps its id.
@@ -261,6 +284,7 @@ fn volumes(facts: &Facts<'_>) -> Vec<VolumeStatus> {
                 state: seen.map(|volume| volume.state.clone()),
                 machine: machine.name.clone(),
                 size_gb: seen.map_or(volume.size_gb, |volume| volume.size_gb),
+                deletion_policy: facts.desired.slots.policy(&volume.template).unwrap_or_default(),
             }
         })
         .collect()

@@ -23,6 +23,7 @@ mod pages;
 mod rows;
 mod secrets;
 mod sqlite;
+mod tombstones;
 mod usage;
 mod writer;
 
@@ -34,6 +35,7 @@ use ulid::Ulid;
 use vault_plan::action::ActionKind;
 use vault_plan::observed::SecretState;
 use vault_plan::time::UnixMillis;
+use vault_plan::tombstone::Tombstone;
 
 use crate::source::Source;
 use crate::usage::UsageFact;
@@ -51,6 +53,7 @@ pub use pages::{Page, PageQuery};
 pub use rows::TenantRow;
 use rows::unreadable;
 pub use sqlite::SqliteStore;
+pub use tombstones::{Doomed, Owner, Undelete, tombstone_of};
 pub use usage::{LiveUsage, UsagePage};
 
 /// Why the store did not do what it was asked.
@@ -376,4 +379,22 @@ pub trait Store: CredentialStore + Clone + Send + Sync + 'static {
         facts: Vec<UsageFact>,
         deleted_since: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// All tombstones, in the order of their tenants. A tenant that is removed gets one.
+    fn tombstones(&self) -> impl Future<Output = Result<Vec<Tombstone>, StoreError>> + Send;
+
+    /// Keeps tombstones as they are now, and forgets those that no longer stand.
+    fn change_tombstones(
+        &self,
+        written: Vec<Tombstone>,
+        cleared: Vec<Tombstone>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Marks tombstones as acting: from now on it is too late to take back what they name. Answers
+    /// for each whether it was marked: not if it no longer stands, or its tenant was written since
+    /// the pass looked.
+    fn act_on_tombstones(
+        &self,
+        doomed: Vec<Doomed>,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
 }

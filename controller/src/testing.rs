@@ -25,8 +25,8 @@ use crate::accept::{Decision, Writer, decide};
 use crate::clock::Clock;
 use crate::identity::{MasterKey, TenantSecrets};
 use crate::platform::{
-    AppList, AppOwner, Calls, DeployToken, MachineList, MachineUpdate, MintedToken, NewDeployToken,
-    NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
+    AppContents, AppList, AppOwner, Calls, DeployToken, MachineList, MachineUpdate, MintedToken,
+    NewDeployToken, NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
 };
 use crate::source::Source;
 use crate::store::{IntentState, SqliteStore, Store, StoredObject};
@@ -152,6 +152,8 @@ pub(crate) struct World {
     pub(crate) apps: Vec<String>,
     /// Rows of the list of apps cannot be read.
     pub(crate) partial_apps: bool,
+    /// How many certificates each app has.
+    pub(crate) certificates: u64,
     pub(crate) machines: Vec<ObservedMachine>,
     pub(crate) volumes: Vec<ObservedVolume>,
     /// Ids that exist and that the organization's lists leave out.
@@ -541,6 +543,41 @@ impl Platform for FakePlatform {
             }
         })
         .await
+    }
+
+    async fn delete_volume(&self, _: &str, id: &str) -> Result<(), CallError> {
+        let is_held =
+            |volume: &ObservedVolume| volume.id == id && volume.attached_machine.is_some();
+        if self.world().volumes.iter().any(is_held) {
+            return Err(rejected(412, "volume is attached to a machine"));
+        }
+        let act = |world: &mut World| world.volumes.retain(|volume| volume.id != id);
+        self.write("delete_volume", id, act).await
+    }
+
+    async fn app_contents(&self, app: &str) -> Result<Option<AppContents>, CallError> {
+        let world = self.read(format!("app_contents {app}"))?;
+        let count = |places: Vec<&str>| places.into_iter().filter(|place| *place == app).count();
+        let machines = count(world.machines.iter().map(|machine| machine.app.as_str()).collect());
+        let volumes = count(world.volumes.iter().map(|volume| volume.app.as_str()).collect());
+        let is_there = world.apps.iter().any(|known| known == app);
+        Ok(is_there.then(|| AppContents {
+            organization: ORG.to_owned(),
+            machines: machines as u64,
+            volumes: volumes as u64,
+            certificates: world.certificates,
+            addresses: 0,
+        }))
+    }
+
+    async fn delete_app(&self, app: &str) -> Result<(), CallError> {
+        let act = |world: &mut World| {
+            let is_in = |place: &str| place == app;
+            assert!(!world.machines.iter().any(|machine| is_in(&machine.app)), "cascades");
+            assert!(!world.volumes.iter().any(|volume| is_in(&volume.app)), "cascades");
+            world.apps.retain(|known| known != app);
+        };
+        self.write("delete_app", app, act).await
     }
 
     async fn exits(&self, _: &str, id: &str) -> Result<Vec<Exit>, CallError> {

@@ -16,6 +16,7 @@ mod repair;
 mod shared;
 mod support;
 mod tokens;
+mod tombstones;
 
 /// A story that is not in the list above would never run.
 #[test]

@@ -50,6 +50,8 @@ pub struct WorldOptions {
     pub master_key: Option<Vec<u8>>,
     /// Variables of the controller's environment.
     pub environment: Vec<(String, String)>,
+    /// Further arguments of the controller.
+    pub arguments: Vec<String>,
 }
 
 impl Default for WorldOptions {
@@ -63,6 +65,7 @@ impl Default for WorldOptions {
             proxied: false,
             master_key: None,
             environment: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 }
@@ -276,6 +279,7 @@ impl World {
             .arg("--secrets-dir")
             .arg(self.path("secrets"))
             .args(self.options.prune.then_some("--prune"))
+            .args(&self.options.arguments)
             .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
             .env("FLY_API_TOKEN", &self.tokens.local)
             .env_remove("FLY_API_BASE")
@@ -290,6 +294,11 @@ impl World {
     pub async fn restart_controller(&mut self) -> anyhow::Result<()> {
         self.controller.kill();
         self.start_controller().await
+    }
+
+    /// Gives the controller one more argument when it is started again.
+    pub fn add_argument(&mut self, argument: &str) {
+        self.options.arguments.push(argument.to_owned());
     }
 
     /// Kills the controller with SIGKILL.

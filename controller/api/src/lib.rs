@@ -26,6 +26,7 @@ pub mod context;
 pub mod diagnosis;
 pub mod fleet;
 pub mod operator;
+pub mod orphan;
 pub mod plan;
 pub mod tokens;
 pub mod usage;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::object::Condition;
+use crate::tenant::DeletionPolicy;
 use crate::tokens::TokenStatus;
 
 /// The types of condition that the controller sets; all of them from a tenant's first pass on.
@@ -59,6 +60,47 @@ pub struct TenantStatus {
     /// The deploy tokens, in the order of the manifest; never their values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<TokenStatus>,
+    /// How far the deletion has come. Set only while the tenant is being deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<DeletionStatus>,
+}
+
+/// How far a tenant's deletion has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionStatus {
+    /// Which step it is at.
+    pub stage: DeletionStage,
+    /// The same as a sentence, with what is waited for.
+    pub message: String,
+}
+
+/// The steps of a tenant's deletion, in their order.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum DeletionStage {
+    /// Machines still run: they are stopped, with time for their programs to end.
+    StoppingMachines,
+    /// Snapshots of volumes whose policy asks for one are made.
+    Snapshotting,
+    /// Machines are destroyed.
+    RemovingMachines,
+    /// Nothing is left but what is kept or has a tombstone.
+    Tombstoned,
+}
+
+impl DeletionStage {
+    /// The CamelCase word for programs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::StoppingMachines => "StoppingMachines",
+            Self::Snapshotting => "Snapshotting",
+            Self::RemovingMachines => "RemovingMachines",
+            Self::Tombstoned => "Tombstoned",
+        }
+    }
 }
 
 /// One machine, as last observed.
@@ -132,4 +174,12 @@ pub struct VolumeStatus {
     pub machine: String,
     /// Size in gigabytes.
     pub size_gb: u32,
+    /// What happens to it when its machine goes for good; `Retain` if absent.
+    #[serde(default, skip_serializing_if = "is_retain")]
+    pub deletion_policy: DeletionPolicy,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_retain(policy: &DeletionPolicy) -> bool {
+    *policy == DeletionPolicy::Retain
 }

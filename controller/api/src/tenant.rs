@@ -276,7 +276,8 @@ pub struct VolumeTemplate {
     /// A Fly region code; the machine's region if absent. It must be the machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// What happens to the volume when its tenant goes; `Retain` if absent.
+    /// What happens to the volume when its machine goes for good: the tenant is deleted, scaled
+    /// down, or its group removed; `Retain` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 }
@@ -287,4 +288,20 @@ pub enum DeletionPolicy {
     /// The volume is kept; a tenant of the same name takes it back.
     #[default]
     Retain,
+    /// A snapshot is made once the machine is at rest; then as `Delete`.
+    Snapshot,
+    /// The volume is deleted after a grace period, in which a tenant of the same name takes it back.
+    Delete,
+}
+
+impl DeletionPolicy {
+    /// The word in manifests.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Retain => "Retain",
+            Self::Snapshot => "Snapshot",
+            Self::Delete => "Delete",
+        }
+    }
 }

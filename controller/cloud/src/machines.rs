@@ -3,6 +3,7 @@
 mod call;
 mod changes;
 mod config;
+mod deletion;
 mod exit;
 mod lists;
 mod paging;

@@ -71,6 +71,14 @@ pub enum Operation {
     MintToken,
     /// `POST /graphql`: `deleteLimitedAccessToken`
     RevokeToken,
+    /// `DELETE /v1/apps/{app}/volumes/{id}`
+    DeleteVolume,
+    /// `GET /v1/apps/{app}/machines`
+    ListAppMachines,
+    /// `GET /v1/apps/{app}/certificates`
+    ListCertificates,
+    /// `GET /v1/apps/{app}/ip_assignments`
+    ListAddresses,
 }
 
 /// What the platform allows for every action that has no limit of its own.
@@ -118,6 +126,10 @@ impl Operation {
             Self::ReadTokenApp => "read_token_app",
             Self::MintToken => "mint_token",
             Self::RevokeToken => "revoke_token",
+            Self::DeleteVolume => "delete_volume",
+            Self::ListAppMachines => "list_app_machines",
+            Self::ListCertificates => "list_certificates",
+            Self::ListAddresses => "list_addresses",
         }
     }
 
@@ -137,7 +149,10 @@ impl Operation {
             | Self::ListSecrets
             | Self::ListMachineEvents
             | Self::ReadLogs
-            | Self::ListSnapshots => Method::GET,
+            | Self::ListSnapshots
+            | Self::ListAppMachines
+            | Self::ListCertificates
+            | Self::ListAddresses => Method::GET,
             Self::CreateApp
             | Self::CreateMachine
             | Self::UpdateMachine
@@ -153,7 +168,9 @@ impl Operation {
             | Self::MintToken
             | Self::RevokeToken => Method::POST,
             Self::ExtendVolume => Method::PUT,
-            Self::DeleteApp | Self::DeleteMachine | Self::DeleteSecret => Method::DELETE,
+            Self::DeleteApp | Self::DeleteMachine | Self::DeleteSecret | Self::DeleteVolume => {
+                Method::DELETE
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::identity::TenantUid;
 use crate::metadata::{self, OwnMarks};
 use crate::report::Report;
 pub use crate::token::{MintToken, RevokeToken};
+use crate::tombstone::TombstoneChanges;
 
 /// What to do, in order, and what is left undone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +30,8 @@ pub struct Plan {
     pub to_confirm: BTreeSet<AppPlace>,
     /// Why each tenant is not there yet.
     pub report: Report,
+    /// What is to be written of tombstones, durably, before any action is carried out.
+    pub tombstones: TombstoneChanges,
 }
 
 /// An app, and where it is.
@@ -86,6 +89,19 @@ pub enum Action {
     MintToken(MintToken),
     /// Revoke a deploy token.
     RevokeToken(RevokeToken),
+    /// Delete a volume whose tombstone has matured.
+    DeleteVolume(DeleteVolume),
+    /// Delete an app that holds nothing, and whose tenant's tombstone has matured.
+    DeleteApp,
+}
+
+/// A volume to be deleted for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteVolume {
+    /// Fly's id.
+    pub id: String,
+    /// The derived name, which it must still have.
+    pub name: String,
 }
 
 /// An app secret to be set. The value is derived when the call is made.
@@ -334,6 +350,8 @@ impl Action {
             Self::DeleteMachine(_) => ActionKind::DeleteMachine,
             Self::MintToken(_) => ActionKind::MintToken,
             Self::RevokeToken(_) => ActionKind::RevokeToken,
+            Self::DeleteVolume(_) => ActionKind::DeleteVolume,
+            Self::DeleteApp => ActionKind::DeleteApp,
         }
     }
 }
@@ -343,7 +361,8 @@ impl PlannedAction {
     #[must_use]
     pub fn target(&self) -> String {
         match &self.action {
-            Action::CreateApp => format!("app {}", self.app),
+            Action::CreateApp | Action::DeleteApp => format!("app {}", self.app),
+            Action::DeleteVolume(volume) => format!("volume {} ({})", volume.name, volume.id),
             Action::SetSecret(secret) => format!("secret {} of app {}", secret.name, self.app),
             Action::RemoveSecret(secret) => format!("secret {} of app {}", secret.name, self.app),
             Action::CreateVolume(volume) => {
@@ -365,7 +384,8 @@ impl PlannedAction {
     #[must_use]
     pub fn external_name(&self) -> &str {
         match &self.action {
-            Action::CreateApp => &self.app,
+            Action::CreateApp | Action::DeleteApp => &self.app,
+            Action::DeleteVolume(volume) => &volume.name,
             Action::SetSecret(secret) => &secret.name,
             Action::RemoveSecret(secret) => &secret.name,
             Action::CreateVolume(volume) => &volume.name,
@@ -414,11 +434,15 @@ pub enum ActionKind {
     MintToken,
     /// [`Action::RevokeToken`]
     RevokeToken,
+    /// [`Action::DeleteVolume`]
+    DeleteVolume,
+    /// [`Action::DeleteApp`]
+    DeleteApp,
 }
 
 impl ActionKind {
     /// All kinds, in the order in which they stand above.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::CreateApp,
         Self::SetSecret,
         Self::RemoveSecret,
@@ -433,6 +457,8 @@ impl ActionKind {
         Self::DeleteMachine,
         Self::MintToken,
         Self::RevokeToken,
+        Self::DeleteVolume,
+        Self::DeleteApp,
     ];
 
     /// The kind's name: the inverse of [`ActionKind::read`].
@@ -453,6 +479,8 @@ impl ActionKind {
             Self::DeleteMachine => "DeleteMachine",
             Self::MintToken => "MintToken",
             Self::RevokeToken => "RevokeToken",
+            Self::DeleteVolume => "DeleteVolume",
+            Self::DeleteApp => "DeleteApp",
         }
     }
 
@@ -475,7 +503,7 @@ impl ActionKind {
             Self::StartMachine => "started",
             Self::StopMachine => "stopped",
             Self::SuspendMachine => "suspended",
-            Self::DeleteMachine => "deleted",
+            Self::DeleteMachine | Self::DeleteVolume | Self::DeleteApp => "deleted",
             Self::MintToken => "minted",
             Self::RevokeToken => "revoked",
         }

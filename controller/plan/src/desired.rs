@@ -4,6 +4,7 @@
 //! plan, because what it already has would then look like it belonged to nobody.
 
 mod sharing;
+mod slots;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,8 @@ use crate::config::{ConfigTemplate, SpecHash};
 use crate::identity::{ControllerId, TenantUid, machine_name};
 use crate::metadata::SECRET_HASH_SEPARATOR;
 use crate::token::DesiredToken;
+pub(crate) use slots::group_and_index;
+pub use slots::{Slot, Slots};
 
 /// Fly's limit for the names of machines is that of a DNS label.
 const MACHINE_NAME_LENGTH_MAX: usize = 63;
@@ -65,6 +68,9 @@ pub struct DesiredTenant {
     pub tokens: Arc<[DesiredToken]>,
     /// What should exist, or why that cannot be said.
     pub machines: Result<Vec<DesiredMachine>, Vec<Problem>>,
+    /// The groups and volume templates that the names of its volumes are derived from; empty if the
+    /// spec cannot be resolved.
+    pub slots: Arc<Slots>,
 }
 
 impl DesiredTenant {
@@ -206,6 +212,7 @@ struct CompiledSpec {
     secrets: Vec<SecretEntry>,
     tokens: Arc<[DesiredToken]>,
     groups: Vec<CompiledGroup>,
+    slots: Arc<Slots>,
 }
 
 struct CompiledGroup {
@@ -245,6 +252,7 @@ impl<'a> Resolver<'a> {
         let place = SecretPlace { tenant: uid, app: &app, shared: app_is_shared };
         let mut secrets = self.secrets.of(place);
         let tokens = compiled.as_ref().map(|spec| Arc::clone(&spec.tokens)).unwrap_or_default();
+        let slots = compiled.as_ref().map(|spec| Arc::clone(&spec.slots)).unwrap_or_default();
         let machines = compiled.and_then(|spec| {
             secrets.extend(self.manifest_secrets(place, &spec.secrets)?);
             machines_of(&spec, tenant.name, uid)
@@ -262,6 +270,7 @@ impl<'a> Resolver<'a> {
             secrets,
             tokens,
             machines,
+            slots,
         }
     }
 
@@ -339,6 +348,13 @@ impl<'a> Resolver<'a> {
 
 fn compile(spec: ResolvedSpec) -> CompiledSpec {
     let ResolvedSpec { org, app: _, vars, secrets, tokens, machines, volumes } = spec;
+    let slots = Slots {
+        groups: machines.iter().map(|group| (group.name.as_str().into(), group.count)).collect(),
+        templates: volumes
+            .iter()
+            .map(|volume| (volume.name.as_str().into(), volume.deletion_policy))
+            .collect(),
+    };
     let groups = machines
         .into_iter()
         .map(|group| CompiledGroup {
@@ -355,7 +371,8 @@ fn compile(spec: ResolvedSpec) -> CompiledSpec {
         })
         .collect();
     let tokens = tokens.into_iter().map(desired_token).collect();
-    CompiledSpec { organization: org.map(Into::into), secrets, tokens, groups }
+    let (organization, slots) = (org.map(Into::into), Arc::new(slots));
+    CompiledSpec { organization, secrets, tokens, groups, slots }
 }
 
 fn desired_token(token: ResolvedToken) -> DesiredToken {

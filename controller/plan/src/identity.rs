@@ -135,6 +135,16 @@ impl std::fmt::Display for TenantUid {
     }
 }
 
+/// Whether a name has the form of the names that volumes of ours have. Whose it is, it does not
+/// tell.
+#[must_use]
+pub fn is_volume_name(name: &str) -> bool {
+    name.strip_prefix("v_").is_some_and(|hash| {
+        let is_digit = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'2'..=b'7');
+        hash.len() == VOLUME_NAME_HASH_LENGTH && hash.bytes().all(is_digit)
+    })
+}
+
 /// The name of machine `index` of a group: unique per app at Fly.
 #[must_use]
 pub fn machine_name(tenant: &str, group: &str, index: u32) -> String {

@@ -20,6 +20,9 @@ pub mod desired;
 pub mod observed;
 pub mod policy;
 pub mod token;
+pub mod tombstone;
+
+pub mod orphans;
 
 pub mod action;
 pub mod report;

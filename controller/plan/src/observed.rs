@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::history::LastUsed;
 use crate::time::UnixMillis;
 use crate::token::ObservedTokens;
+use crate::tombstone::Tombstone;
 
 /// Everything that one look at the platform, and the memory of earlier looks, yielded.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,9 @@ pub struct Observed {
     /// What is known of deploy tokens. It comes from memory, and from lists that are read only now
     /// and then.
     pub tokens: ObservedTokens,
+    /// The tombstones that stand, and those that ended lately. What is missing here is kept: nothing
+    /// is deleted without one.
+    pub tombstones: Vec<Tombstone>,
 }
 
 /// What is known of the secrets of one app.

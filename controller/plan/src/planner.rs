@@ -9,23 +9,27 @@
 
 mod anew;
 mod budget;
+mod burial;
 mod draft;
 mod index;
 mod shared;
 mod tokens;
+mod tombstones;
 mod unwanted;
 mod wanted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::action::{Action, AppPlace, Plan, PlannedAction, RemoveSecret, SetSecret};
 use crate::desired::{Contested, Desired, DesiredTenant};
+use crate::identity::ControllerId;
 use crate::observed::{Observed, ObservedMachine, SecretState};
 use crate::policy::Policy;
 use crate::report::{Note, NoteReason, Report, TenantReport};
 use crate::secret;
 use crate::time::UnixMillis;
+use crate::tombstone::{Tombstone, TombstoneChanges, TombstoneKind};
 use budget::Budget;
 use draft::Draft;
 use index::Index;
@@ -49,10 +53,29 @@ pub fn plan(desired: &Desired, observed: &Observed, policy: &Policy, now: UnixMi
         actions: Vec::new(),
         withheld: Vec::new(),
         to_confirm: BTreeSet::new(),
+        controller: &desired.controller,
+        desired: &desired.tenants,
+        standing: standing(observed),
+        tombstones: TombstoneChanges::default(),
+        buried: Vec::new(),
     };
     let tenants = desired.tenants.iter().map(|tenant| planner.tenant(tenant)).collect();
-    let Planner { actions, withheld, to_confirm, .. } = planner;
-    Plan { actions, withheld, to_confirm, report: Report { tenants, strays: index.strays() } }
+    planner.tombstones();
+    let Planner { mut actions, withheld, to_confirm, mut buried, tombstones, .. } = planner;
+    if !buried.is_empty() {
+        // The actions of one tenant stand together, in the order of their names.
+        actions.append(&mut buried);
+        actions.sort_by(|one, other| one.tenant.cmp(&other.tenant));
+    }
+    let report = Report { tenants, strays: index.strays() };
+    Plan { actions, withheld, to_confirm, report, tombstones }
+}
+
+/// The tombstones of volumes that stand, by the volumes' ids.
+fn standing(observed: &Observed) -> HashMap<&str, &Tombstone> {
+    let all = observed.tombstones.iter();
+    let standing = all.filter(|known| known.kind == TombstoneKind::Volume && known.is_open());
+    standing.map(|known| (known.id.as_str(), known)).collect()
 }
 
 struct Planner<'a> {
@@ -68,6 +91,13 @@ struct Planner<'a> {
     actions: Vec<PlannedAction>,
     withheld: Vec<PlannedAction>,
     to_confirm: BTreeSet<AppPlace>,
+    controller: &'a ControllerId,
+    desired: &'a [DesiredTenant],
+    /// The tombstones of volumes that stand, by the volumes' ids.
+    standing: HashMap<&'a str, &'a Tombstone>,
+    tombstones: TombstoneChanges,
+    /// What matured tombstones ask for.
+    buried: Vec<PlannedAction>,
 }
 
 impl<'a> Planner<'a> {
@@ -81,6 +111,7 @@ impl<'a> Planner<'a> {
                 machines: Vec::new(),
                 tokens: Vec::new(),
                 gone: false,
+                deletion: None,
             };
         };
         let mut gone = false;

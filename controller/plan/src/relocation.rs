@@ -14,8 +14,11 @@
 
 use std::collections::HashMap;
 
+use vault_api::tenant::DeletionPolicy;
+
 use crate::desired::{Desired, DesiredMachine};
 use crate::observed::{Observed, ObservedMachine, ObservedSnapshot, ObservedVolume, PlatformState};
+use crate::tombstone::{TombstoneKind, TombstoneState};
 use crate::volume::{AppLists, is_in_the_making, is_mountable};
 
 /// A volume whose snapshots the planner has to see.
@@ -39,10 +42,10 @@ pub fn needs_snapshots(desired: &Desired, observed: &Observed) -> Vec<SnapshotsN
     for (tenant, machine) in moving.filter(|(tenant, _)| !tenant.deleting) {
         wanted.entry((&tenant.app, &machine.name)).or_default().push(machine);
     }
+    let mut needed = of_tombstones(observed);
     if wanted.is_empty() {
-        return Vec::new();
+        return needed;
     }
-    let mut needed = Vec::new();
     for lists in observed.organizations.values() {
         let mut resting: HashMap<&str, &str> = HashMap::new();
         for machine in &lists.machines {
@@ -60,6 +63,33 @@ pub fn needs_snapshots(desired: &Desired, observed: &Observed) -> Vec<SnapshotsN
         needed.extend(held);
     }
     needed.sort_unstable();
+    needed.dedup();
+    needed
+}
+
+/// The volumes with tombstones whose policy asks for a snapshot: held by a machine that rests, or
+/// free and without one.
+fn of_tombstones(observed: &Observed) -> Vec<SnapshotsNeeded> {
+    let standing = observed.tombstones.iter().filter(|tombstone| {
+        tombstone.kind == TombstoneKind::Volume
+            && tombstone.state == TombstoneState::Standing
+            && tombstone.policy == DeletionPolicy::Snapshot
+    });
+    let mut needed = Vec::new();
+    for tombstone in standing {
+        let Some(lists) = observed.organizations.get(&tombstone.organization) else { continue };
+        let volume = lists.volumes.iter().find(|volume| volume.id == tombstone.id);
+        let is_needed = volume.is_some_and(|volume| match &volume.attached_machine {
+            None => tombstone.snapshot.is_none(),
+            Some(holder) => {
+                lists.machines.iter().any(|machine| machine.id == *holder && rests(machine))
+            }
+        });
+        if is_needed {
+            let (app, volume) = (tombstone.app.clone(), tombstone.id.clone());
+            needed.push(SnapshotsNeeded { app, volume });
+        }
+    }
     needed
 }
 

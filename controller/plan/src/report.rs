@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::token::TokenReport;
+use vault_api::status::DeletionStage;
 
 /// The explanation of a [`crate::action::Plan`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct TenantReport {
     pub tokens: Vec<TokenReport>,
     /// A deleted tenant has nothing left that has to go.
     pub gone: bool,
+    /// How far its deletion has come, while it is being deleted.
+    pub deletion: Option<DeletionStage>,
 }
 
 impl TenantReport {

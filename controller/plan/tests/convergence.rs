@@ -9,8 +9,8 @@ use model::secrets::{Key, OneSecret};
 use model::{Fate, STEP_MS, World};
 use proptest::prelude::*;
 use serde_json::json;
-use vault_api::tenant::{MachineState, TenantClassSpec, TenantSpec};
-use vault_plan::action::{Plan, VolumeSource};
+use vault_api::tenant::{DeletionPolicy, MachineState, TenantClassSpec, TenantSpec};
+use vault_plan::action::{Action, Plan, VolumeSource};
 use vault_plan::desired::{Desired, DesiredSecrets, SecretPlace, TenantInput};
 use vault_plan::identity::ControllerId;
 use vault_plan::metadata::{self, Marks};
@@ -18,6 +18,7 @@ use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization};
 use vault_plan::policy::Policy;
 use vault_plan::time::UnixMillis;
 use vault_plan::token::ObservedTokens;
+use vault_plan::tombstone::{Cause, Tombstone, TombstoneKind, TombstoneState};
 
 const ORGANIZATION: &str = "local";
 const TENANTS: [&str; 7] = ["acme", "bob", "globex", "named", "one", "one-more", "two"];
@@ -29,6 +30,11 @@ const SHARED_APP: &str = "shared-app";
 const STEPS_MAX: usize = 150;
 /// Looks that must find nothing of a deleted tenant before it is forgotten.
 const ABSENT_LOOKS: u32 = 2;
+/// How long tombstones stand: some steps.
+const GRACE_MS: i64 = 6 * STEP_MS;
+/// How long what has a tombstone needs to be gone at most: a snapshot of a volume that nobody holds
+/// waits for two minutes, and no more than a share goes within an hour.
+const STEPS_TO_GO: usize = 60;
 
 /// What the manifest says of one tenant.
 #[derive(Clone, Debug)]
@@ -41,6 +47,8 @@ struct Shape {
     /// Suspended rather than stopped.
     suspended: bool,
     mounts: bool,
+    /// What happens to volumes: kept, copied and deleted, or deleted.
+    policy: &'static str,
     /// In another region than it first was, with leave to move its volumes.
     moved: bool,
     size_gb: u32,
@@ -50,9 +58,17 @@ struct Shape {
 type Manifest = Vec<Option<Shape>>;
 
 fn shape() -> impl Strategy<Value = Shape> {
-    let places = (any::<bool>(), prop::bool::weighted(0.8), any::<bool>(), 1..3_u32);
+    let policy = prop::sample::select(vec!["Retain", "Snapshot", "Delete"]);
+    let places = (any::<bool>(), prop::bool::weighted(0.8), any::<bool>(), 1..3_u32, policy);
     (0..3_u8, 0..4_u32, prop::bool::weighted(0.2), any::<bool>(), any::<bool>(), places).prop_map(
-        |(image, count, stopped, second_group, of_class, (suspended, mounts, moved, size_gb))| {
+        |(
+            image,
+            count,
+            stopped,
+            second_group,
+            of_class,
+            (suspended, mounts, moved, size_gb, policy),
+        )| {
             Shape {
                 image,
                 count,
@@ -61,6 +77,7 @@ fn shape() -> impl Strategy<Value = Shape> {
                 of_class,
                 suspended,
                 mounts,
+                policy,
                 moved,
                 size_gb,
             }
@@ -72,6 +89,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 fn traceless(mut manifest: Manifest) -> Manifest {
     for shape in manifest.iter_mut().flatten() {
         (shape.mounts, shape.moved, shape.size_gb) = (true, false, 1);
+        shape.policy = "Retain";
     }
     manifest
 }
@@ -155,7 +173,7 @@ fn spec(place: usize, shape: &Shape) -> TenantSpec {
             _ => json!(null),
         },
         "machines": machines,
-        "volumes": [{"name": "data", "sizeGb": shape.size_gb}],
+        "volumes": [{"name": "data", "sizeGb": shape.size_gb, "deletionPolicy": shape.policy}],
     }))
     .unwrap()
 }
@@ -218,6 +236,8 @@ struct Simulation {
     replacing: BTreeSet<(String, String)>,
     /// When machines last ran on volumes, and whether they still do, as usage facts remember it.
     ran: BTreeMap<String, (bool, UnixMillis)>,
+    /// The tombstones, as the store keeps them.
+    tombstones: Vec<Tombstone>,
     /// The tenants for which something was sent in the last step.
     sent: BTreeSet<String>,
     /// The lists as they were a step ago.
@@ -246,8 +266,13 @@ impl Simulation {
             holds: BTreeMap::new(),
             replacing: BTreeSet::new(),
             ran: BTreeMap::new(),
+            tombstones: Vec::new(),
             sent: BTreeSet::new(),
-            policy: Policy { disruption_percent: percent, ..Policy::default() },
+            policy: Policy {
+                disruption_percent: percent,
+                deletion_grace_ms: GRACE_MS,
+                ..Policy::default()
+            },
             classes: classes(),
         }
     }
@@ -300,6 +325,7 @@ impl Simulation {
             last_used: BTreeMap::new(),
             replacing: self.replacing.clone(),
             tokens: ObservedTokens::default(),
+            tombstones: self.tombstones.clone(),
         };
         if !vault_plan::needs_history(&desired, &observed).is_empty() {
             observed.last_used = self.ran.iter().map(|(id, (_, at))| (id.clone(), *at)).collect();
@@ -340,6 +366,7 @@ impl Simulation {
                 self.replacing.clear();
                 self.ran.clear();
                 self.world.forget_who_ran_last();
+                self.tombstones.clear();
                 self.world.forget_what_is_gone(&BTreeSet::new());
             }
             7 => self.world.secrets.meddle(usize::from(fault / 32), fault & 16 == 0),
@@ -361,6 +388,7 @@ impl Simulation {
         let budget = self.policy.disruption_budget(owned(&lists) + gone);
         self.remember_use(&lists);
         let (desired, plan) = self.plan(lists, holds);
+        self.keep_tombstones(&plan);
         self.remember_replacing(&desired, &plan);
         let is_empty = plan.actions.is_empty();
         self.forget_what_is_gone(&plan);
@@ -386,6 +414,58 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    /// Keeps what a plan says of tombstones, before it is carried out. What goes by it has had its
+    /// whole grace, nobody wants it, and it is no more than a share.
+    fn keep_tombstones(&mut self, plan: &Plan) {
+        let same =
+            |one: &Tombstone, other: &Tombstone| one.kind == other.kind && one.id == other.id;
+        let changes = &plan.tombstones;
+        for cleared in &changes.cleared {
+            self.tombstones.retain(|known| !same(known, &cleared.tombstone));
+        }
+        for written in &changes.written {
+            self.tombstones.retain(|known| !same(known, written));
+            self.tombstones.push(written.clone());
+        }
+        let mut going = 0;
+        for planned in &plan.actions {
+            let (kind, id) = match &planned.action {
+                Action::DeleteVolume(delete) => (TombstoneKind::Volume, delete.id.clone()),
+                Action::DeleteApp => (TombstoneKind::Tenant, planned.tenant.to_string()),
+                _ => continue,
+            };
+            going += usize::from(kind == TombstoneKind::Volume);
+            let mut known = self.tombstones.iter_mut();
+            let tombstone = known.find(|known| known.kind == kind && known.id == id).unwrap();
+            assert!(self.world.now.since_ms(tombstone.made_at) >= GRACE_MS, "{tombstone:?}");
+            assert_ne!(tombstone.policy, DeletionPolicy::Retain);
+            let has_copy = tombstone.snapshot.is_some();
+            assert!(tombstone.policy != DeletionPolicy::Snapshot || has_copy, "{tombstone:?}");
+            let deleting = self.objects.get(&*planned.tenant).is_none_or(|(_, deleting)| *deleting);
+            assert!(kind == TombstoneKind::Volume || deleting, "{planned:?}");
+            tombstone.state = TombstoneState::Acting;
+        }
+        let share = self.policy.volume_deletions(self.world.volumes.len());
+        assert!(going <= share, "{going} volumes at once");
+    }
+
+    /// What has a tombstone is gone after a while, or is more than may go within the hour.
+    fn bury(&mut self) {
+        for _ in 0..STEPS_TO_GO {
+            self.pass(&mut Tape([].iter()));
+        }
+        let standing = self.tombstones.iter().filter(|known| {
+            known.kind == TombstoneKind::Volume && known.state == TombstoneState::Standing
+        });
+        let may_go = self.policy.volume_deletions(self.world.volumes.len());
+        let gone = self.world.deleted_volumes.len();
+        assert!(
+            standing.clone().count() == 0 || gone >= may_go.min(3),
+            "{standing:#?}",
+            standing = standing.collect::<Vec<_>>()
+        );
     }
 
     /// Keeps what the status of a machine says of its being made anew.
@@ -455,6 +535,10 @@ impl Simulation {
             *looks = if report.gone { *looks + 1 } else { 0 };
             if *looks >= ABSENT_LOOKS {
                 self.objects.remove(name);
+                self.tombstones
+                    .retain(|known| known.kind != TombstoneKind::Tenant || known.tenant != name);
+                let tombstone = tenant_tombstone(name, self.world.now);
+                self.tombstones.push(tombstone);
             }
         }
     }
@@ -577,6 +661,39 @@ impl Simulation {
     }
 }
 
+/// What the store keeps of a tenant whose object goes.
+fn tenant_tombstone(name: &str, now: UnixMillis) -> Tombstone {
+    let uid = controller().tenant_uid(name);
+    let app = match name {
+        "named" => "named-app".to_owned(),
+        name if TENANTS[SHARED].contains(&name) => SHARED_APP.to_owned(),
+        name => uid.app_name(name),
+    };
+    Tombstone {
+        kind: TombstoneKind::Tenant,
+        id: name.to_owned(),
+        tenant: name.to_owned(),
+        uid,
+        organization: ORGANIZATION.to_owned(),
+        name: app.clone(),
+        app,
+        region: String::new(),
+        size_gb: 0,
+        machine: String::new(),
+        template: String::new(),
+        policy: DeletionPolicy::Delete,
+        cause: Cause::Deleted,
+        snapshot: None,
+        made_at: now,
+        due_at: now,
+        sightings: 0,
+        seen_at: None,
+        state: TombstoneState::Standing,
+        ended_at: None,
+        outcome: None,
+    }
+}
+
 fn controller() -> ControllerId {
     ControllerId::from_bytes([7; 16])
 }
@@ -592,6 +709,7 @@ fn only_acme(moved: bool, count: u32) -> Manifest {
         of_class: false,
         suspended: false,
         mounts: true,
+        policy: "Retain",
         moved,
         size_gb: 1,
     });
@@ -644,9 +762,14 @@ proptest! {
         while tape.0.len() > 0 {
             let volumes: BTreeSet<_> = simulation.world.volumes.keys().cloned().collect();
             simulation.pass(&mut tape);
-            prop_assert!(volumes.iter().all(|id| simulation.world.volumes.contains_key(id)));
+            let deleted = &simulation.world.deleted_volumes;
+            let is_left =
+                |id: &String| simulation.world.volumes.contains_key(id) || deleted.contains(id);
+            prop_assert!(volumes.iter().all(is_left));
         }
         simulation.settle();
+        simulation.check(&wanted);
+        simulation.bury();
         simulation.check(&wanted);
     }
 

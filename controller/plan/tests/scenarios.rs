@@ -103,6 +103,7 @@ impl Scenario {
             last_used: BTreeMap::new(),
             replacing: BTreeSet::new(),
             tokens: ObservedTokens::default(),
+            tombstones: Vec::new(),
         };
         vault_plan::plan(&desired, &observed, &Policy::default(), self.world.now)
     }

@@ -28,6 +28,7 @@ use vault_plan::identity::ControllerId;
 
 use crate::clock::SimClock;
 use crate::controller::Progress;
+use crate::oracle::GRACE_MS;
 use crate::platform::SimPlatform;
 use crate::process::ProcessId;
 use crate::store::SimStore;
@@ -161,7 +162,7 @@ impl Actor {
         let config = ReconcileConfig {
             controller: id,
             organization: ORGANIZATIONS[0].to_owned(),
-            policy: Policy::default(),
+            policy: Policy { deletion_grace_ms: GRACE_MS, ..Policy::default() },
             settle_after: SETTLE_AFTER,
             secrets,
             agents,

@@ -43,6 +43,15 @@ pub enum Write {
     DoubtCredential,
     /// Credentials that are no more.
     RemoveCredentials,
+    /// Tombstones as they are now.
+    ChangeTombstones,
+    /// Tombstones of what is about to be deleted.
+    ActOnTombstones,
+}
+
+impl Write {
+    /// The last of them.
+    pub const LAST: Self = Self::ActOnTombstones;
 }
 
 /// What a controller is about.

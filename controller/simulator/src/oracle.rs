@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!   a call is sent ────▶ JournalOracle   an intent covers it
+//!                  └──▶ DeletionOracle  what it deletes has a tombstone that has matured
 //!   it takes effect ───▶ ForeignOracle   what it touches is the caller's own
 //!                   └──▶ BudgetOracle    no more is down by our doing than may be
 //!   a stage is over ───▶ end             what is there is what was wanted, once, and stays
 //! ```
 
 mod budget;
+mod deletion;
 pub mod end;
 mod foreign;
 mod journal;
@@ -19,6 +21,7 @@ use serde_json::Value;
 use vault_emulator::world::{Machine, Volume, World};
 
 pub use budget::{BudgetOracle, WantedMachine, Wishes};
+pub use deletion::{DeletionOracle, GRACE_MS};
 pub use foreign::ForeignOracle;
 pub use journal::JournalOracle;
 
@@ -83,6 +86,8 @@ pub struct Oracles {
     pub budget: BudgetOracle,
     /// What does not count.
     pub pardons: Pardons,
+    /// What was deleted for good.
+    pub deletion: DeletionOracle,
     journal: JournalOracle,
     /// By the controllers' places.
     effects: BTreeMap<usize, Effects>,
@@ -128,6 +133,11 @@ impl Oracles {
         if let Some(message) = self.journal.sent(call.verb, &call.app, &call.subject, disk) {
             self.note(now_ms, "journal", message);
         }
+        if let Some(message) =
+            self.deletion.sent(now_ms, call.verb, [&call.app, &call.subject], disk)
+        {
+            self.note(now_ms, "deletion", message);
+        }
     }
 
     pub(crate) fn made_app(&mut self, call: &Call) {
@@ -158,6 +168,20 @@ impl Oracles {
         self.foreign.own(id, call.controller);
     }
 
+    pub(crate) fn deleted_volume(&mut self, call: &Call) {
+        self.deletion.deleted(&call.subject);
+    }
+
+    /// An app goes while this many machines and volumes are in it, and takes them along.
+    pub(crate) fn deleted_app(&mut self, now_ms: i64, call: &Call, held: (u64, u64)) {
+        if held != (0, 0) {
+            let (machines, volumes) = held;
+            let app = &call.app;
+            let message = format!("app {app} goes with {machines} machines and {volumes} volumes");
+            self.note(now_ms, "deletion", message);
+        }
+    }
+
     pub(crate) fn destroyed(&mut self, call: &Call) {
         self.of(call.controller).destroyed += 1;
     }
@@ -165,7 +189,10 @@ impl Oracles {
     /// A call touches what its path names: a machine, a volume, or else an app.
     pub(crate) fn touches_subject(&mut self, now_ms: i64, call: &Call) {
         let is_id = call.verb.names_machine()
-            || matches!(call.verb, Verb::ExtendVolume | Verb::CreateSnapshot | Verb::RevokeToken);
+            || matches!(
+                call.verb,
+                Verb::ExtendVolume | Verb::CreateSnapshot | Verb::RevokeToken | Verb::DeleteVolume
+            );
         let touched = if is_id { &call.subject } else { &call.app };
         self.touches(now_ms, call, touched);
     }

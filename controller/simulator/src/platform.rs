@@ -9,6 +9,7 @@
 //!
 //! A process that dies leaves its request on its way.
 
+mod deletion;
 mod effects;
 mod reads;
 mod tokens;
@@ -21,8 +22,8 @@ use vault_cloud::error::CallError;
 use vault_cloud::logs::Tail;
 use vault_cloud::machines::Exit;
 use vault_controller::platform::{
-    AppList, AppOwner, Calls, MachineList, MachineUpdate, MintedToken, NewDeployToken, NewMachine,
-    NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
+    AppContents, AppList, AppOwner, Calls, MachineList, MachineUpdate, MintedToken, NewDeployToken,
+    NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
 };
 use vault_emulator::world::Refusal;
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
@@ -400,6 +401,28 @@ impl Platform for SimPlatform {
 
     async fn delete_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
         self.in_app(Verb::DeleteMachine, app, id, effects::delete_machine).await
+    }
+
+    async fn delete_volume(&self, app: &str, id: &str) -> Result<(), CallError> {
+        self.in_app(Verb::DeleteVolume, app, id, deletion::volume).await
+    }
+
+    /// As the client of the real platform does: the app itself, then what it holds, list by list.
+    async fn app_contents(&self, app: &str) -> Result<Option<AppContents>, CallError> {
+        let found = self.in_app(Verb::AppOwner, app, "", deletion::found).await?;
+        let Some(found) = found else { return Ok(None) };
+        let machines = self.in_app(Verb::AppMachines, app, "", deletion::machines).await?;
+        let list = self.in_app(Verb::AppVolumes, app, "", reads::app_volumes).await?;
+        let certificates = self.in_app(Verb::Certificates, app, "", deletion::certificates).await?;
+        let addresses = self.in_app(Verb::Addresses, app, "", deletion::addresses).await?;
+        let listed = (list.volumes.len() + list.unreadable) as u64;
+        let volumes = found.volumes.max(listed);
+        let machines = machines.max(found.machines);
+        Ok(Some(AppContents { machines, volumes, certificates, addresses, ..found }))
+    }
+
+    async fn delete_app(&self, app: &str) -> Result<(), CallError> {
+        self.in_app(Verb::DeleteApp, app, "", deletion::app).await
     }
 
     async fn exits(&self, app: &str, id: &str) -> Result<Vec<Exit>, CallError> {

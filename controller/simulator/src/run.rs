@@ -275,7 +275,10 @@ impl Setting {
         };
         note("inventory", unlike_wishes(&end.inventory, &manifest.wishes()));
         let crate::universe::Universe { world, oracles, .. } = &*universe;
-        note("volumes", lost_volumes(world, &oracles.foreign, 0, |_| false));
+        note(
+            "volumes",
+            lost_volumes(world, &oracles.foreign, 0, |id| oracles.deletion.is_gone(id)),
+        );
         // What people wanted once may have been made again in the meantime.
         if let Some(reference) = reference.filter(|_| !oracles.pardons.disk_restored) {
             let wishes = manifest.wishes();

@@ -7,6 +7,7 @@
 
 mod credentials;
 mod database;
+mod tombstones;
 
 use std::future::pending;
 
@@ -14,11 +15,12 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use ulid::Ulid;
 use vault_controller::store::{
-    Intent, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject, StoredSecret, TenantRow,
-    UsagePage,
+    Doomed, Intent, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject, StoredSecret,
+    TenantRow, UsagePage,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
+use vault_plan::tombstone::Tombstone;
 
 pub use database::Database;
 
@@ -225,5 +227,32 @@ impl Store for SimStore {
             Ok(())
         };
         self.write(Write::PutUsage, put).await
+    }
+
+    async fn tombstones(&self) -> Result<Vec<Tombstone>, StoreError> {
+        self.read(Database::tombstones).await
+    }
+
+    async fn change_tombstones(
+        &self,
+        written: Vec<Tombstone>,
+        cleared: Vec<Tombstone>,
+    ) -> Result<(), StoreError> {
+        if written.is_empty() && cleared.is_empty() {
+            return Ok(());
+        }
+        let change = move |disk: &mut Database| {
+            disk.change_tombstones(written, cleared);
+            Ok(())
+        };
+        self.write(Write::ChangeTombstones, change).await
+    }
+
+    async fn act_on_tombstones(&self, doomed: Vec<Doomed>) -> Result<Vec<bool>, StoreError> {
+        if doomed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let act = move |disk: &mut Database| Ok(disk.act_on_tombstones(doomed));
+        self.write(Write::ActOnTombstones, act).await
     }
 }

@@ -64,10 +64,20 @@ pub enum Verb {
     MintToken,
     /// Revoke a deploy token.
     RevokeToken,
+    /// The machines of one app.
+    AppMachines,
+    /// The certificates of an app.
+    Certificates,
+    /// The addresses of an app.
+    Addresses,
+    /// Delete a volume.
+    DeleteVolume,
+    /// Delete an app, and whatever is in it.
+    DeleteApp,
 }
 
 /// The calls that passes make.
-pub const IN_PASSES: [Verb; 25] = [
+pub const IN_PASSES: [Verb; 30] = [
     Verb::Apps,
     Verb::Machines,
     Verb::Volumes,
@@ -93,11 +103,16 @@ pub const IN_PASSES: [Verb; 25] = [
     Verb::Tokens,
     Verb::MintToken,
     Verb::RevokeToken,
+    Verb::AppMachines,
+    Verb::Certificates,
+    Verb::Addresses,
+    Verb::DeleteVolume,
+    Verb::DeleteApp,
 ];
 
 impl Verb {
     /// The calls that may change something.
-    pub const WRITES: [Self; 15] = [
+    pub const WRITES: [Self; 17] = [
         Self::SetSecret,
         Self::DeleteSecret,
         Self::CreateApp,
@@ -113,6 +128,8 @@ impl Verb {
         Self::DeleteMachine,
         Self::MintToken,
         Self::RevokeToken,
+        Self::DeleteVolume,
+        Self::DeleteApp,
     ];
 
     /// The method and the path of its request, with names for what differs.
@@ -147,6 +164,11 @@ impl Verb {
             Self::Tokens => (Method::POST, "/graphql limitedAccessTokens"),
             Self::MintToken => (Method::POST, "/graphql createLimitedAccessToken"),
             Self::RevokeToken => (Method::POST, "/graphql deleteLimitedAccessToken"),
+            Self::AppMachines => (Method::GET, "/v1/apps/{app}/machines"),
+            Self::Certificates => (Method::GET, "/v1/apps/{app}/certificates"),
+            Self::Addresses => (Method::GET, "/v1/apps/{app}/ip_assignments"),
+            Self::DeleteVolume => (Method::DELETE, "/v1/apps/{app}/volumes/{volume}"),
+            Self::DeleteApp => (Method::DELETE, "/v1/apps/{app}"),
         }
     }
 
@@ -187,6 +209,8 @@ impl Verb {
             Self::DeleteMachine => ActionKind::DeleteMachine,
             Self::MintToken => ActionKind::MintToken,
             Self::RevokeToken => ActionKind::RevokeToken,
+            Self::DeleteVolume => ActionKind::DeleteVolume,
+            Self::DeleteApp => ActionKind::DeleteApp,
             _ => return None,
         })
     }

@@ -45,6 +45,7 @@ fn tenant(machines: Vec<DesiredMachine>) -> DesiredTenant {
         paused: false,
         secrets: Vec::new(),
         tokens: Arc::default(),
+        slots: Arc::default(),
         machines: Ok(machines),
     }
 }

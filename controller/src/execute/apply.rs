@@ -1,5 +1,7 @@
 //! One arm per action, one call per arm: the only code that changes the outside world.
 
+mod deletion;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -151,6 +153,8 @@ pub(super) async fn apply<P: Platform>(
         Action::DeleteMachine(machine) => delete_machine(platform, &app, &machine.id).await,
         Action::MintToken(token) => mint_token(platform, &app, token).await,
         Action::RevokeToken(token) => revoke_token(platform, &token.id).await,
+        Action::DeleteVolume(volume) => deletion::volume(platform, &app, &volume).await,
+        Action::DeleteApp => deletion::app(platform, &planned.organization, &app).await,
     }
 }
 

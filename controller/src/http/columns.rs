@@ -51,7 +51,7 @@ const AGE: Column = text("Age", "How long ago the object was made.");
 pub(super) const TENANT: &[Column] = &[
     name(),
     text("Ready", "Whether every machine is in its wanted state at the wanted spec."),
-    text("Status", "Where the tenant stands, in one word."),
+    text("Status", "Where the tenant stands, in one word; of a deletion, its stage."),
     text("Machines", "How many machines are ready, of how many."),
     text("App", "The Fly app."),
     AGE,
@@ -95,7 +95,9 @@ pub(super) fn tenant(object: &Value, now: UnixMillis) -> Vec<Value> {
     });
     let being_deleted = object.pointer("/metadata/deletionTimestamp").is_some();
     let word = match current {
-        _ if being_deleted => "Deleting",
+        _ if being_deleted => {
+            object.pointer("/status/deletion/stage").and_then(Value::as_str).unwrap_or("Deleting")
+        }
         Some(ready) => or(ready["reason"].as_str(), UNKNOWN),
         None => "Pending",
     };

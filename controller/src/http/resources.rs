@@ -61,6 +61,7 @@ pub(super) static TENANTS: Resource = Resource {
     subresources: &[
         Subresource { name: "connect", kind: "ConnectRequest", verbs: &["create"] },
         Subresource { name: "plan", kind: "TenantPlan", verbs: &["create", "get"] },
+        Subresource { name: "undelete", kind: "Tenant", verbs: &["create"] },
         Subresource { name: "status", kind: "Tenant", verbs: &["get", "patch", "update"] },
         Subresource { name: "token", kind: "DeployToken", verbs: &["create"] },
     ],

@@ -76,6 +76,9 @@ pub(super) const RULES: &[Rule] = &[
     look("/metrics", GET, Role::Read, Scope::Fleet),
     look("/usage-facts", GET, Role::Read, Scope::Fleet),
     look("/audit-log", GET, Role::Admin, Scope::Fleet),
+    look("/orphans", GET, Role::Read, Scope::Fleet),
+    // Who may see some tenants only does not see those that are gone.
+    write("/apis/vaultctl.dev/v1/tenants/{name}/undelete", POST, Role::Operate, Scope::Tenant),
     look("/api/v1/events", GET, Role::Read, Scope::Filtered),
     look("/api/v1/namespaces/{namespace}/events", GET, Role::Read, Scope::Filtered),
     look("/api/v1/namespaces/{namespace}/events/{name}", GET, Role::Read, Scope::Filtered),

@@ -1,5 +1,6 @@
 mod attacks;
 mod connect;
+mod deletion;
 mod diagnosis;
 mod events;
 mod fleet;
@@ -90,6 +91,7 @@ impl Stage {
             writing: Arc::default(),
             allow_api_secrets: false,
             watches_folder: true,
+            prunes_folder: false,
             feeds,
             usage_retention: std::time::Duration::from_secs(90 * 86_400),
             diagnoses: Semaphore::new(DIAGNOSES_MAX),

@@ -1,5 +1,7 @@
 //! The platform that is Fly: the Machines API's answers in the planner's words.
 
+mod deletion;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +21,8 @@ use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume, Pl
 use vault_plan::time::UnixMillis;
 
 use super::{
-    AppList, AppOwner, Calls, DeployToken, MachineList, MachineUpdate, MintedToken, NewDeployToken,
-    NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
+    AppContents, AppList, AppOwner, Calls, DeployToken, MachineList, MachineUpdate, MintedToken,
+    NewDeployToken, NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
 };
 
 /// States of a volume that is on its way out: it counts as gone.
@@ -256,6 +258,18 @@ impl Platform for FlyPlatform {
 
     async fn delete_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
         self.client.delete_machine(app, id, false).await
+    }
+
+    async fn delete_volume(&self, app: &str, id: &str) -> Result<(), CallError> {
+        self.client.delete_volume(app, id).await
+    }
+
+    async fn app_contents(&self, app: &str) -> Result<Option<AppContents>, CallError> {
+        deletion::app_contents(&self.client, app).await
+    }
+
+    async fn delete_app(&self, app: &str) -> Result<(), CallError> {
+        self.client.delete_app(app).await
     }
 
     async fn exits(&self, app: &str, id: &str) -> Result<Vec<Exit>, CallError> {

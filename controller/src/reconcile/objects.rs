@@ -206,6 +206,13 @@ impl Objects {
         ids
     }
 
+    /// The class that a tenant names, and the generation of that; 0 if there is none.
+    pub(super) fn class_generation(&self, tenant: &TenantObject) -> Option<(String, i64)> {
+        let class = tenant.class.clone()?;
+        let generation = self.class_generations.get(&class).copied().unwrap_or(0);
+        Some((class, generation))
+    }
+
     /// What changes when somebody changes what a tenant should be: its own spec or its class's, or
     /// that it should be at all.
     pub(super) fn revision(&self, tenant: &TenantObject) -> i64 {

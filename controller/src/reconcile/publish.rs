@@ -26,7 +26,8 @@ const ABSENT_PASSES: u32 = 2;
 const STATUSES_PER_WRITE: usize = 500;
 
 /// What is told when a tenant is gone.
-pub(crate) const DELETED: &str = "the tenant is deleted; its volumes and its app are kept";
+pub(crate) const DELETED: &str =
+    "the tenant is deleted; `vaultctl undelete` brings it back as long as what it had is there";
 
 impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// Writes the statuses that changed, and forgets deleted tenants of which nothing is left.
@@ -158,6 +159,13 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         now: UnixMillis,
     ) {
         let was = before.is_some_and(|before| status::is_ready(before, tenant.generation));
+        let stage_before = before.and_then(|before| Some(before.deletion.as_ref()?.stage));
+        if let Some(deletion) = &status.deletion
+            && stage_before != Some(deletion.stage)
+        {
+            let (reason, message) = (deletion.stage.word(), deletion.message.clone());
+            (self.tell)(Event::normal(now, &tenant.name, reason, message));
+        }
         let is = status::is_ready(status, tenant.generation);
         let Some(ready) = status.conditions.first() else { return };
         if is && !was {

@@ -1,5 +1,6 @@
 mod apps;
 mod tokens;
+mod tombstones;
 mod usage;
 
 use serde_json::json;

@@ -27,6 +27,7 @@ fn tenant(name: &str) -> DesiredTenant {
         paused: false,
         secrets: vec![secret(NAME, HASH)],
         tokens: Arc::default(),
+        slots: Arc::default(),
         machines: Ok(Vec::new()),
     }
 }

@@ -17,7 +17,8 @@ enum Verdict {
 
 fn intent(kind: ActionKind, state: IntentState) -> Intent {
     let (external_name, external_id) = match kind {
-        ActionKind::CreateApp => (APP, None),
+        ActionKind::CreateApp | ActionKind::DeleteApp => (APP, None),
+        ActionKind::DeleteVolume => ("v_data", Some("vol_1".to_owned())),
         ActionKind::CreateVolume => ("v_data", None),
         ActionKind::SetSecret => ("VAULT_TENANT_SECRET", None),
         ActionKind::CreateMachine => ("acme-box-0", None),
@@ -43,8 +44,12 @@ fn lists(kind: ActionKind, seen: bool) -> ObservedOrganization {
     let mut lists = ObservedOrganization::default();
     let mut known = machine("m1", "acme-box-0", APP);
     match (kind, seen) {
-        (ActionKind::CreateApp, true) => lists.apps.push(APP.to_owned()),
-        (ActionKind::CreateVolume, true) => lists.volumes.push(volume("vol_1", "v_data", APP)),
+        (ActionKind::CreateApp, true) | (ActionKind::DeleteApp, false) => {
+            lists.apps.push(APP.to_owned());
+        }
+        (ActionKind::CreateVolume, true) | (ActionKind::DeleteVolume, false) => {
+            lists.volumes.push(volume("vol_1", "v_data", APP));
+        }
         (ActionKind::CreateMachine, true) | (ActionKind::DeleteMachine, false) => {
             lists.machines.push(known);
         }
@@ -75,7 +80,7 @@ fn lists(kind: ActionKind, seen: bool) -> ObservedOrganization {
             | ActionKind::RevokeToken,
             _,
         )
-        | (ActionKind::DeleteMachine, true) => {}
+        | (ActionKind::DeleteMachine | ActionKind::DeleteVolume | ActionKind::DeleteApp, true) => {}
     }
     lists
 }
@@ -117,7 +122,9 @@ fn an_older_volume_of_the_name_is_not_the_one_that_was_asked_for() {
 
 #[test]
 fn every_kind_in_every_state() {
-    use ActionKind::{CreateApp, CreateMachine, CreateVolume, MintToken, UpdateMachine};
+    use ActionKind::{
+        CreateApp, CreateMachine, CreateVolume, DeleteApp, DeleteVolume, MintToken, UpdateMachine,
+    };
     let harmless = [
         ActionKind::SetSecret,
         ActionKind::RemoveSecret,
@@ -141,13 +148,12 @@ fn every_kind_in_every_state() {
                         (_, true) => Verdict::Verified,
                         (_, false) if now == after => Verdict::Aborted,
                         (IntentState::Sent, false) => match kind {
-                            CreateVolume => Verdict::Held,
+                            CreateVolume | DeleteVolume | DeleteApp => Verdict::Held,
                             _ => Verdict::Open,
                         },
                         (_, false) => match kind {
-                            CreateVolume | CreateApp | CreateMachine | UpdateMachine => {
-                                Verdict::Held
-                            }
+                            CreateVolume | CreateApp | CreateMachine | UpdateMachine
+                            | DeleteVolume | DeleteApp => Verdict::Held,
                             _ => Verdict::Open,
                         },
                     };

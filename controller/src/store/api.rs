@@ -8,7 +8,7 @@ use vault_plan::time::UnixMillis;
 
 use super::{
     Changes, EventChanges, EventSeries, Kind, Named, Page, PageQuery, Store, StoreError,
-    StoreFigures, StoredObject, StoredOperator,
+    StoreFigures, StoredObject, StoredOperator, Undelete,
 };
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
@@ -131,4 +131,13 @@ pub trait ApiStore: Store {
 
     /// What is in the store, counted.
     fn figures(&self) -> impl Future<Output = Result<StoreFigures, StoreError>> + Send;
+
+    /// Brings a deleted tenant back as it was, clears its tombstones and keeps the record of the
+    /// request, or changes nothing and says why. With `api_owned` the API owns it from then on.
+    fn undelete(
+        &self,
+        name: &str,
+        api_owned: bool,
+        record: AuditRecord,
+    ) -> impl Future<Output = Result<Undelete, StoreError>> + Send;
 }

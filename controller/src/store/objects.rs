@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 use vault_plan::time::UnixMillis;
 
-use super::{Kind, StoreError, StoredObject, history};
+use super::{Kind, StoreError, StoredObject, history, tombstones};
 
 pub(super) const COLUMNS: &str = "name, uid, generation, resource_version, created_at, deleted_at, source, \
                        metadata, spec, status";
@@ -77,6 +77,7 @@ pub(super) fn remove(
 ) -> Result<(), StoreError> {
     let found = one(connection, kind, name)?.filter(|found| found.resource_version == expected);
     let mut object = found.ok_or(StoreError::Conflict)?;
+    tombstones::bury(connection, &object)?;
     let created_version = connection
         .prepare_cached(
             "DELETE FROM object WHERE kind = ?1 AND name = ?2 RETURNING created_version",

@@ -13,12 +13,14 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use ulid::Ulid;
 use vault_plan::time::UnixMillis;
+use vault_plan::tombstone::Tombstone;
 
 use super::writer::Writer;
 use super::{
-    CredentialKey, CredentialKind, CredentialStore, Credentials, Intent, Kind, LiveUsage,
+    CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent, Kind, LiveUsage,
     NewCredential, Settlement, ShownCredential, Store, StoreError, StoredObject, StoredSecret,
-    TenantRow, UsagePage, credentials, journal, migrations, objects, rows, secrets, usage,
+    TenantRow, UsagePage, credentials, journal, migrations, objects, rows, secrets, tombstones,
+    usage,
 };
 use crate::usage::UsageFact;
 
@@ -205,6 +207,30 @@ impl Store for SqliteStore {
         deleted_since: UnixMillis,
     ) -> Result<(), StoreError> {
         self.writer.write(move |connection| usage::put(connection, &facts, deleted_since)).await
+    }
+
+    async fn tombstones(&self) -> Result<Vec<Tombstone>, StoreError> {
+        self.read(tombstones::list).await
+    }
+
+    async fn change_tombstones(
+        &self,
+        written: Vec<Tombstone>,
+        cleared: Vec<Tombstone>,
+    ) -> Result<(), StoreError> {
+        if written.is_empty() && cleared.is_empty() {
+            return Ok(());
+        }
+        self.writer
+            .write(move |connection| tombstones::change(connection, &written, &cleared))
+            .await
+    }
+
+    async fn act_on_tombstones(&self, doomed: Vec<Doomed>) -> Result<Vec<bool>, StoreError> {
+        if doomed.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.write(move |connection| tombstones::act(connection, &doomed)).await
     }
 }
 

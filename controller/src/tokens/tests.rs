@@ -2,6 +2,7 @@ use vault_plan::desired::DesiredTenant;
 use vault_plan::token::DesiredToken;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::*;
 use crate::platform::DeployToken;
@@ -57,6 +58,7 @@ fn desired(with_tokens: bool) -> Desired {
         paused: false,
         secrets: Vec::new(),
         tokens: with_tokens.then_some(token).into_iter().collect(),
+        slots: Arc::default(),
         machines: Ok(Vec::new()),
     };
     let controller = controller();

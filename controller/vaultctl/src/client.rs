@@ -1,6 +1,7 @@
 //! The controller's resource API, over HTTP: one method per verb, errors as Kubernetes states them.
 
 mod connect;
+mod deletion;
 mod discovery;
 mod list;
 mod operators;

@@ -3,6 +3,7 @@
 pub(crate) mod annotate;
 pub(crate) mod api_resources;
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod audit_log;
 pub(crate) mod completion;
 pub(crate) mod config;
@@ -25,6 +26,7 @@ pub(crate) mod plugin;
 pub(crate) mod replace;
 mod select;
 pub(crate) mod token;
+pub(crate) mod undelete;
 pub(crate) mod usage_facts;
 pub(crate) mod version;
 pub(crate) mod wait;
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Events(events::Args),
     Exec(exec::Args),
     Delete(delete::Args),
+    Undelete(undelete::Args),
+    Audit(audit::Args),
     Wait(wait::Args),
     Token(token::Args),
     AuditLog(audit_log::Args),
@@ -97,6 +101,8 @@ impl Command {
             Self::Describe(args) => describe::run(args, globals, output).await,
             Self::Events(args) => events::run(args, globals, output).await,
             Self::Delete(args) => delete::run(args, globals, output).await,
+            Self::Undelete(args) => undelete::run(args, globals, output).await,
+            Self::Audit(args) => audit::run(args, globals, output).await,
             Self::Wait(args) => wait::run(args, globals, output).await,
             Self::Token(args) => token::run(args, globals, output).await,
             Self::AuditLog(args) => audit_log::run(args, globals, output).await,

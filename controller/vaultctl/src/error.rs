@@ -125,7 +125,7 @@ impl Tally {
 fn client_exit(error: &ClientError) -> Exit {
     match error {
         ClientError::Refused(status) => match status.code {
-            404 => Exit::NotFound,
+            404 | 410 => Exit::NotFound,
             409 | 412 => Exit::Conflict,
             429 => Exit::Platform,
             400..500 => Exit::BadInput,

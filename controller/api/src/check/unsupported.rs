@@ -11,8 +11,6 @@ use crate::problem::{Problem, Step};
 
 /// Fields of `spec`, of tenants and classes alike.
 const SPEC_FIELDS: [&str; 2] = ["rootfs", "storage"];
-/// Values of `spec.volumes[].deletionPolicy`.
-const DELETION_POLICIES: [&str; 2] = ["Snapshot", "Delete"];
 
 /// Adds the problems of what is not supported yet, in place of all others at or beneath the same
 /// path.
@@ -38,17 +36,6 @@ fn find(members: &Map<String, Value>) -> Vec<Placed> {
         return placed;
     };
     find_fields(&at, spec, &SPEC_FIELDS, &mut placed);
-    let at = at.field("volumes");
-    let entries = spec.get("volumes").and_then(Value::as_array).into_iter().flatten();
-    for (index, entry) in entries.enumerate() {
-        if let Some(Value::String(value)) = entry.get("deletionPolicy")
-            && DELETION_POLICIES.contains(&value.as_str())
-        {
-            let at = at.index(index);
-            let what = format!("deletionPolicy: {value}");
-            placed.push(not_yet(&at.field("deletionPolicy"), &what).into());
-        }
-    }
     placed
 }
 

@@ -234,12 +234,8 @@ fn what_is_not_supported_yet_is_said_to_be_so() {
         ),
         ("app: { name: x, share: true }", "5:19: unknown field `share`; did you mean `shared`?"),
         (
-            "volumes: [ { name: d, deletionPolicy: Snapshot } ]",
-            "5:41: `deletionPolicy: Snapshot` is not supported yet",
-        ),
-        (
             "volumes: [ { name: d, deletionPolicy: Retian } ]",
-            "5:41: expected `Retain`, found `Retian`; did you mean `Retain`?",
+            "5:41: expected `Retain`, `Snapshot` or `Delete`, found `Retian`; did you mean `Retain`?",
         ),
     ];
     for (line, expected) in table {
@@ -466,7 +462,7 @@ spec:
   volumes:
     - name: data
       sizeGb: 501
-      deletionPolicy: Delete
+      deletionPolicy: Remove
 ";
     let reading = read_manifest("manifests/acme.yaml", text.as_bytes());
     let shown: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::burial;
 use super::index::{Index, Owned, Places};
 use crate::action::{Action, AppPlace, PlannedAction};
 use crate::desired::DesiredTenant;
@@ -29,6 +30,8 @@ pub(super) struct Draft<'a> {
     pub(super) secrets_version: Option<u64>,
     /// A volume that was not there before is asked for.
     pub(super) wants_volume: bool,
+    /// The end of a machine waits for a snapshot of its volume.
+    pub(super) snapshotting: bool,
     pub(super) machines: Vec<MachineReport>,
     pub(super) tokens: Vec<TokenReport>,
     actions: Vec<PlannedAction>,
@@ -64,6 +67,7 @@ impl<'a> Draft<'a> {
             hold: observed.holds.get(&*tenant.name).filter(|hold| now < hold.until),
             secrets_version: None,
             wants_volume: false,
+            snapshotting: false,
             machines: Vec::new(),
             tokens: Vec::new(),
             actions: Vec::new(),
@@ -133,9 +137,11 @@ impl<'a> Draft<'a> {
             }
             _ => actions.append(&mut self.actions),
         }
+        let deletion = self.tenant.deleting.then(|| burial::stage(&self));
         TenantReport {
             tenant: Arc::clone(&self.tenant.name),
             app_exists: self.app_exists,
+            deletion,
             notes: self.notes,
             machines: self.machines,
             tokens: self.tokens,

@@ -41,30 +41,37 @@ impl<'a> Planner<'a> {
                 draft.note(NoteReason::Unobserved, format!("machine {name} stays: {gap}"));
                 continue;
             }
+            self.bury_held(draft, owned.machine);
             self.remove(draft, owned, "the manifest no longer asks for it", Asked::ByManifest);
         }
+        self.bury_free(draft, wanted);
     }
 
     /// Plans a tenant's end; whether nothing is left that has to go.
     pub(super) fn delete(&mut self, draft: &mut Draft<'a>) -> bool {
+        let tenant = draft.tenant;
+        let kept = self.bury_all(draft);
         for &owned in draft.owned {
             self.remove(draft, owned, "the tenant is being deleted", Asked::ByName);
         }
         let tokens_left = self.tokens(draft);
-        let tenant = draft.tenant;
-        let kept = draft.lists.volumes_in_app.len();
         if kept > 0 && tenant.app_is_shared {
             let message = format!("its volumes ({kept}) in app {} are kept", tenant.app);
             draft.note(NoteReason::Kept, message);
         } else if kept > 0 {
             let message = format!("app {} and its volumes ({kept}) are kept", tenant.app);
             draft.note(NoteReason::Kept, message);
-        } else if draft.app_exists && !tenant.app_is_shared {
-            let message = format!("app {} is kept: deleting apps is not supported yet", tenant.app);
+        } else if draft.app_exists && tenant.app_is_named {
+            let message = format!("app {} is kept: the manifest names it", tenant.app);
             draft.note(NoteReason::Kept, message);
         }
         if draft.organization.gaps.any().is_some() {
             let message = "the platform's lists are not whole, so machines may be left";
+            draft.note(NoteReason::Unobserved, message);
+            return false;
+        }
+        if let Some(gap) = draft.volume_gap().filter(|_| !draft.tenant.slots.all_retained()) {
+            let message = format!("its volumes are to get tombstones first: {gap}");
             draft.note(NoteReason::Unobserved, message);
             return false;
         }
@@ -93,6 +100,9 @@ impl<'a> Planner<'a> {
                 }
             }
         } else if machine.state != PlatformState::Started {
+            if !self.may_go(draft, owned, reason) {
+                return;
+            }
             draft.act_on(owned, Action::DeleteMachine(reference(machine)), reason);
         } else if asked == Asked::ByName || self.may_disrupt(draft, machine) {
             let reason = format!("to be deleted: {reason}");

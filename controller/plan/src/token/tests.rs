@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::identity::ControllerId;
 
@@ -26,6 +28,7 @@ fn tenant(tokens: Vec<DesiredToken>) -> DesiredTenant {
         paused: false,
         secrets: Vec::new(),
         tokens: tokens.into(),
+        slots: Arc::default(),
         machines: Ok(Vec::new()),
     }
 }

@@ -64,6 +64,9 @@ pub(crate) struct World {
     /// Apps and names of volumes of which nobody can tell any more which one has the data: the
     /// memory was lost while a younger one than it was there.
     unknowable: BTreeSet<(String, String)>,
+    /// The ids of volumes, and the names of apps, that were deleted for good.
+    pub(crate) deleted_volumes: Vec<String>,
+    pub(crate) deleted_apps: Vec<String>,
     serial: u64,
 }
 
@@ -361,6 +364,38 @@ impl World {
             }
             Action::MintToken(_) | Action::RevokeToken(_) => {
                 panic!("no manifest of this model asks for tokens")
+            }
+            Action::DeleteVolume(delete) => {
+                let Some(volume) = self.volumes.get(&delete.id) else { return Ok(()) };
+                assert_eq!((&volume.name, &volume.app), (&delete.name, app));
+                if volume.attached_machine.is_some() {
+                    return Err("it is attached");
+                }
+                self.volumes.remove(&delete.id);
+                // What a move left behind is what there is now.
+                let others = self.volumes.values();
+                let others = others.filter(|one| one.app == *app && one.name == delete.name);
+                let slot = (app.clone(), delete.name.clone());
+                match others.max_by_key(|one| (one.created_at, one.id.clone())) {
+                    Some(left) => {
+                        let data = self.data.get(&left.id).copied().unwrap_or(0);
+                        self.latest.insert(slot, data);
+                    }
+                    None => drop(self.latest.remove(&slot)),
+                }
+                self.deleted_volumes.push(delete.id.clone());
+            }
+            Action::DeleteApp => {
+                // Whoever carries this out asks for everything in the app first.
+                let in_app = |place: &str| place == app;
+                if self.machines.values().any(|machine| in_app(&machine.row.app))
+                    || self.volumes.values().any(|volume| in_app(&volume.app))
+                {
+                    return Err("it holds something");
+                }
+                self.apps.remove(app);
+                self.secrets.app_is_gone(app);
+                self.deleted_apps.push(app.clone());
             }
         }
         Ok(())

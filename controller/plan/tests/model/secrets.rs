@@ -64,6 +64,12 @@ impl Secrets {
         self.truth.remove(key);
     }
 
+    /// An app goes, and all of its secrets with it.
+    pub(crate) fn app_is_gone(&mut self, app: &str) {
+        self.truth.retain(|(of, _), _| of != app);
+        self.memory.retain(|(of, _), _| of != app);
+    }
+
     /// The answer to the last call about a secret arrives.
     pub(crate) fn answered(&mut self, key: &Key) {
         match self.truth.get(key).cloned() {

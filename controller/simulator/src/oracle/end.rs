@@ -221,8 +221,8 @@ pub fn unlike_effects(found: Effects, reference: Effects) -> Option<String> {
     None
 }
 
-/// Volumes of a controller that are gone, though nothing deletes volumes. Tombstones that have
-/// matured will name those that may be.
+/// Volumes of a controller that are gone though no call deleted them. `may_go` knows those that one
+/// did: it had a tombstone that had matured.
 #[must_use]
 pub fn lost_volumes(
     world: &World,

@@ -6,12 +6,13 @@ use serde_json::Value;
 use ulid::Ulid;
 use vault_controller::store::{
     Intent, IntentState, Kind, LiveUsage, Settlement, StoreError, StoredObject, StoredSecret,
-    TenantRow, UsagePage,
+    TenantRow, UsagePage, tombstone_of,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
 
 use super::credentials::Shelf;
+use super::tombstones::Graveyard;
 use crate::universe::BEGIN_MS;
 
 /// A disk.
@@ -27,6 +28,7 @@ pub struct Database {
     secrets: BTreeMap<(String, String), StoredSecret>,
     usage: BTreeMap<String, UsageFact>,
     pub(super) credentials: Shelf,
+    pub(super) tombstones: Graveyard,
 }
 
 /// A tenant, and the texts that are kept of it.
@@ -64,6 +66,7 @@ impl Database {
             secrets: BTreeMap::new(),
             usage: BTreeMap::new(),
             credentials: Shelf::default(),
+            tombstones: Graveyard::default(),
         }
     }
 
@@ -111,10 +114,9 @@ impl Database {
         name: &str,
         expected: i64,
     ) -> Result<(), StoreError> {
-        let found = self.object(kind, name).map(|found| found.resource_version);
-        if found != Some(expected) {
-            return Err(StoreError::Conflict);
-        }
+        let found = self.object(kind, name).filter(|found| found.resource_version == expected);
+        let buried = found.map(tombstone_of).ok_or(StoreError::Conflict)?;
+        self.tombstones.put(buried);
         match kind {
             Kind::Tenant => drop(self.tenants.remove(name)),
             Kind::TenantClass => drop(self.classes.remove(name)),

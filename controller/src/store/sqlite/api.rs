@@ -9,8 +9,8 @@ use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
 use crate::store::{
     ApiStore, Changes, EventChanges, EventSeries, Kind, Named, Page, PageQuery, StoreError,
-    StoreFigures, StoredObject, StoredOperator, audit, events, figures, history, lookup, objects,
-    operators, pages,
+    StoreFigures, StoredObject, StoredOperator, Undelete, audit, events, figures, history, lookup,
+    objects, operators, pages, tombstones,
 };
 
 impl ApiStore for SqliteStore {
@@ -134,5 +134,22 @@ impl ApiStore for SqliteStore {
 
     async fn figures(&self) -> Result<StoreFigures, StoreError> {
         self.read(figures::figures).await
+    }
+
+    async fn undelete(
+        &self,
+        name: &str,
+        api_owned: bool,
+        record: AuditRecord,
+    ) -> Result<Undelete, StoreError> {
+        let name = name.to_owned();
+        let verb = move |connection: &Connection| {
+            let undeleted = tombstones::undelete(connection, &name, api_owned)?;
+            if matches!(undeleted, Undelete::Done(..)) {
+                audit::append(connection, &record)?;
+            }
+            Ok(undeleted)
+        };
+        self.writer.change(verb).await
     }
 }

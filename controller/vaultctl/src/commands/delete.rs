@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::ArgAction;
 use vault_api::status::VolumeStatus;
+use vault_api::tenant::DeletionPolicy;
 
 use crate::cli::Globals;
-use crate::client::{Client, Deletion};
+use crate::client::{CHUNK_SIZE, Client, Deletion, Selection};
 use crate::commands::{DryRun, failed, not_found, select};
 use crate::error::{Exit, Failure, Tally, describe};
 use crate::input;
@@ -18,17 +19,20 @@ use crate::reference::{self, Targets};
 
 /// Delete tenants or tenant classes
 ///
-/// A tenant's machines are removed. Its volumes are kept, and a tenant of the same name takes them
-/// back. A tenant whose manifest still lies in the controller's folder cannot be deleted: remove
-/// the file first.
+/// A tenant's machines are removed. What becomes of its volumes, its manifest says with
+/// deletionPolicy: they are kept, or go after a grace period, in which `vaultctl undelete` brings
+/// all of it back. A tenant whose manifest still lies in the controller's folder cannot be deleted:
+/// remove the file first.
 ///
-/// On a terminal you are asked first; elsewhere pass --yes.
+/// On a terminal you are asked first; elsewhere pass --yes. Where --all or a selector means more
+/// than three tenants and more than a fifth of them, pass --allow-mass-delete too.
 ///
 /// EXAMPLES:
 ///   vaultctl delete tenant acme
 ///   vaultctl delete tenant/acme tenant/umbra --yes --timeout=10m
 ///   vaultctl delete -f manifests/ --yes --ignore-not-found
-///   vaultctl delete tenants -l tier=trial --dry-run=server
+///   vaultctl delete tenant acme --dry-run=server
+///   vaultctl delete tenants -l tier=trial --yes
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -40,13 +44,18 @@ pub(crate) struct Args {
     #[arg(short = 'f', long = "filename", id = "files", value_name = "FILE", num_args = 1..)]
     files: Vec<PathBuf>,
 
-    /// Every object of the type
+    /// Delete every object of the type
     #[arg(long, conflicts_with = "files")]
     all: bool,
 
-    /// Every object of the type with these labels
+    /// Delete the objects with these labels: key=value, key!=value, key, !key, 'key in (a,b)'; all
+    /// of them must hold
     #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with_all = ["all", "files"])]
     selector: Option<String>,
+
+    /// Let --all or a selector delete more than three tenants and more than a fifth of them
+    #[arg(long)]
+    allow_mass_delete: bool,
 
     /// Say what would be deleted
     #[arg(
@@ -93,13 +102,7 @@ pub(crate) async fn run(
     let mut tally = Tally::default();
     let named = named(&args, output, &mut tally)?;
     let client = globals.client()?;
-    let references = match named {
-        Named::Chosen(targets) => {
-            select::references(&client, targets, args.all, args.selector.as_deref()).await?
-        }
-        Named::Read(references) => references,
-    };
-    let references = in_order(references);
+    let references = references(&args, named, &client).await?;
     if references.is_empty() && tally.failures() == 0 {
         output.note("There is no such object; nothing was deleted.");
     }
@@ -185,12 +188,46 @@ fn named(args: &Args, output: &mut Output, tally: &mut Tally) -> anyhow::Result<
     Ok(Named::Read(references.collect()))
 }
 
-/// Each one once, and tenants first, because a class that is in use cannot go.
-fn in_order(mut references: Vec<Reference>) -> Vec<Reference> {
+/// Each object once, and tenants first, because a class that is in use cannot go.
+async fn references(args: &Args, named: Named, client: &Client) -> anyhow::Result<Vec<Reference>> {
+    let (mut references, is_chosen) = match named {
+        Named::Read(references) => (references, false),
+        Named::Chosen(targets) => {
+            let is_chosen = matches!(targets, Targets::Every(_));
+            let selector = args.selector.as_deref();
+            (select::references(client, targets, args.all, selector).await?, is_chosen)
+        }
+    };
     references.sort_by_key(|reference| reference.resource != Resource::Tenant);
     let mut seen = std::collections::HashSet::new();
     references.retain(|reference| seen.insert(reference.clone()));
-    references
+    if is_chosen && !args.allow_mass_delete && args.dry_run == DryRun::None {
+        let is_tenant = |reference: &&Reference| reference.resource == Resource::Tenant;
+        refuse_mass(client, references.iter().filter(is_tenant).count()).await?;
+    }
+    Ok(references)
+}
+
+/// So many tenants may be chosen together whatever their share is.
+const MASS_MIN: usize = 3;
+
+/// The share of all tenants that may be chosen together, in percent: as the controller's own limit
+/// for its folder.
+const MASS_PERCENT: usize = 20;
+
+/// A selector that means more than was thought is told from one that was meant.
+async fn refuse_mass(client: &Client, count: usize) -> anyhow::Result<()> {
+    if count <= MASS_MIN {
+        return Ok(());
+    }
+    let all = client.select(Resource::Tenant, &Selection::labelled(None), CHUNK_SIZE).await?;
+    let all = all.items.len();
+    if count <= all * MASS_PERCENT / 100 {
+        return Ok(());
+    }
+    let message = format!("{count} of {all} tenants would be deleted");
+    let failure = Failure::new(Exit::BadInput, message);
+    Err(failure.hint("pass --allow-mass-delete if that is meant; nothing was done").into())
 }
 
 fn confirm(present: &[(Reference, Object)], output: &mut Output) -> anyhow::Result<()> {
@@ -202,10 +239,16 @@ fn confirm(present: &[(Reference, Object)], output: &mut Output) -> anyhow::Resu
         let machines = object.tenant_status().map_or(0, |status| status.machines.len());
         output.note(&match reference.resource {
             Resource::Tenant => {
-                format!(
-                    "{reference}: {machines} machine(s) go, {} volume(s) stay",
-                    volumes(object).len()
-                )
+                let volumes = volumes(object);
+                let stays =
+                    |volume: &&VolumeStatus| volume.deletion_policy == DeletionPolicy::Retain;
+                let stay = volumes.iter().filter(stays).count();
+                let go = volumes.len() - stay;
+                let later = match go {
+                    0 => String::new(),
+                    go => format!(", {go} volume(s) go after their grace period"),
+                };
+                format!("{reference}: {machines} machine(s) go, {stay} volume(s) stay{later}")
             }
             Resource::TenantClass | Resource::Event => format!("{reference}"),
         });
@@ -257,7 +300,11 @@ async fn until_gone(
 }
 
 fn waiting_for(object: &Object) -> String {
-    let machines = object.tenant_status().map_or(0, |status| status.machines.len());
+    let status = object.tenant_status().unwrap_or_default();
+    if let Some(deletion) = status.deletion {
+        return deletion.message;
+    }
+    let machines = status.machines.len();
     match machines {
         0 => "it is still there".to_owned(),
         1 => "1 machine is still there".to_owned(),
@@ -273,10 +320,16 @@ fn deleted(
 ) -> anyhow::Result<()> {
     output.line(&format!("{reference} deleted{}", dry_run.suffix()))?;
     for volume in volumes(object) {
-        output.note(&format!(
-            "{reference} keeps volume {} ({}, {} GB, of {})",
-            volume.name, volume.template, volume.size_gb, volume.machine
-        ));
+        let VolumeStatus { name, template, size_gb, machine, .. } = &volume;
+        let what = format!("volume {name} ({template}, {size_gb} GB, of {machine})");
+        output.note(&match volume.deletion_policy {
+            DeletionPolicy::Retain => format!("{reference} keeps {what}"),
+            DeletionPolicy::Snapshot | DeletionPolicy::Delete => format!(
+                "{reference}: {what} goes after its grace period; `vaultctl undelete {}` takes it \
+                 back",
+                reference.name
+            ),
+        });
     }
     Ok(())
 }

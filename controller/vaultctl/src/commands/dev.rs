@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::SecretString;
-use vault_controller::args::duration;
+use vault_controller::args::{days, duration};
 use vault_controller::context::Tls;
 use vault_controller::folder::FolderError;
 use vault_controller::policy::Policy;
@@ -68,9 +68,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8844")]
     listen: SocketAddr,
 
-    /// Delete tenants whose manifest is gone (their volumes are kept)
+    /// Delete tenants whose manifest is gone (what becomes of their volumes, deletionPolicy says)
     #[arg(long)]
     prune: bool,
+
+    /// Let --prune delete more tenants at once than it does by itself, once: all of a folder that
+    /// is suddenly empty, or more than three and a fifth of them
+    #[arg(long, requires = "prune")]
+    allow_mass_delete: bool,
+
+    /// How long what is to be deleted can be taken back: volumes whose policy is Snapshot or
+    /// Delete, and the app and the object of a deleted tenant
+    #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = days)]
+    deletion_grace: Duration,
 
     /// Folder of files that secrets of manifests may name; nothing outside it is read
     #[arg(long, value_name = "DIR")]
@@ -189,6 +199,7 @@ async fn start_controller(
         organization: None,
         manifests: Some(args.manifests.clone()),
         prune: args.prune,
+        allow_mass_delete: args.allow_mass_delete,
         data_dir: data_dir.to_owned(),
         master_key: None,
         secrets_dir: args.secrets_dir.clone(),
@@ -198,7 +209,7 @@ async fn start_controller(
         interval: args.interval,
         // The emulator acts before it answers, so nothing is under way once a connection is gone.
         settle_after: Duration::from_secs(1),
-        policy: Policy::default(),
+        policy: Policy::with_grace(args.deletion_grace),
         usage_retention: USAGE_RETENTION,
         metrics_tenants_max: METRICS_TENANTS_MAX,
     })

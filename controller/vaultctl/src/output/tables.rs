@@ -97,7 +97,10 @@ pub(crate) fn standing(object: &Object) -> (ConditionStatus, String) {
     let current = ready.as_ref().filter(|ready| object.is_current(ready));
     let ready_status = current.map_or(ConditionStatus::Unknown, |ready| ready.status);
     let word = match current {
-        _ if object.is_being_deleted() => "Deleting".to_owned(),
+        _ if object.is_being_deleted() => {
+            let stage = object.tenant_status().and_then(|status| status.deletion);
+            stage.map_or("Deleting", |deletion| deletion.stage.word()).to_owned()
+        }
         Some(ready) => ready.reason.clone(),
         None => "Pending".to_owned(),
     };

@@ -1,0 +1,390 @@
+//! What a matured tombstone needs before anything is deleted on its word: a table of all that may
+//! be otherwise, each of which alone keeps the volume.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, json};
+use vault_api::tenant::{DeletionPolicy, SecretEntry, TenantSpec};
+use vault_plan::action::{Action, Plan};
+use vault_plan::desired::{Desired, DesiredSecret, DesiredSecrets, SecretPlace, TenantInput};
+use vault_plan::identity::ControllerId;
+use vault_plan::metadata;
+use vault_plan::observed::{
+    Hold, HoldKind, Observed, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
+    VolumeGap,
+};
+use vault_plan::orphans::{OrphanKind, orphans};
+use vault_plan::policy::{DELETION_GRACE_MS, Policy};
+use vault_plan::time::UnixMillis;
+use vault_plan::tombstone::{Cause, SIGHTINGS, Tombstone, TombstoneKind, TombstoneState};
+
+const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+const ORG: &str = "local";
+const STEP_MS: i64 = DELETION_GRACE_MS / SIGHTINGS as i64;
+
+struct NoSecrets;
+
+impl DesiredSecrets for NoSecrets {
+    fn of(&self, _: SecretPlace<'_>) -> Vec<DesiredSecret> {
+        Vec::new()
+    }
+
+    fn of_manifest(&self, _: &str, _: &str, secret: &SecretEntry) -> Result<String, String> {
+        Err(format!("there is no value for {}", secret.name))
+    }
+}
+
+fn controller() -> ControllerId {
+    ControllerId::from_bytes([7; 16])
+}
+
+fn app() -> String {
+    controller().tenant_uid("acme").app_name("acme")
+}
+
+/// The manifest of the tenant, if there is one again.
+fn spec(count: u32, policy: &str) -> TenantSpec {
+    let config = json!({
+        "image": "nginx:1",
+        "mounts": [{ "volume": "data", "path": "/data" }],
+    });
+    let machine = json!({ "name": "box", "region": "ord", "count": count, "config": config });
+    let volume = json!({ "name": "data", "sizeGb": 1, "deletionPolicy": policy });
+    serde_json::from_value(json!({ "machines": [machine], "volumes": [volume] })).unwrap()
+}
+
+/// The volume of `acme-box-1`, as [`spec`] derives it.
+fn volume() -> ObservedVolume {
+    ObservedVolume {
+        id: "vol_1".to_owned(),
+        name: controller().tenant_uid("acme").volume_name("box", 1, "data"),
+        app: app(),
+        region: "ord".to_owned(),
+        size_gb: 1,
+        state: "created".to_owned(),
+        attached_machine: None,
+        created_at: Some(NOW.plus_ms(-9 * DELETION_GRACE_MS)),
+    }
+}
+
+/// A tombstone that matures with this pass.
+fn due() -> Tombstone {
+    let made_at = NOW.plus_ms(-DELETION_GRACE_MS);
+    Tombstone {
+        kind: TombstoneKind::Volume,
+        id: "vol_1".to_owned(),
+        tenant: "acme".to_owned(),
+        uid: controller().tenant_uid("acme"),
+        organization: ORG.to_owned(),
+        app: app(),
+        name: volume().name,
+        region: "ord".to_owned(),
+        size_gb: 1,
+        machine: "acme-box-1".to_owned(),
+        template: "data".to_owned(),
+        policy: DeletionPolicy::Delete,
+        cause: Cause::Deleted,
+        snapshot: None,
+        made_at,
+        due_at: NOW,
+        sightings: SIGHTINGS - 1,
+        seen_at: Some(NOW.plus_ms(-STEP_MS)),
+        state: TombstoneState::Standing,
+        ended_at: None,
+        outcome: None,
+    }
+}
+
+fn machine(name: &str, tenant: &str) -> ObservedMachine {
+    let marks =
+        [(metadata::CONTROLLER, controller().to_string()), (metadata::TENANT, tenant.to_owned())];
+    ObservedMachine {
+        id: "machine".to_owned(),
+        name: name.to_owned(),
+        app: app(),
+        state: PlatformState::Stopped,
+        region: "ord".to_owned(),
+        version: None,
+        private_ip: None,
+        image: Some("nginx:1".to_owned()),
+        guest: Map::new(),
+        metadata: marks.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        updated_at: Some(NOW),
+    }
+}
+
+/// All that a plan is made from.
+struct Case {
+    tenant: Option<(TenantSpec, bool)>,
+    lists: ObservedOrganization,
+    tombstones: Vec<Tombstone>,
+    holds: BTreeMap<String, Hold>,
+}
+
+impl Case {
+    fn new() -> Self {
+        let mut lists = ObservedOrganization::default();
+        lists.apps.push(app());
+        lists.volumes.push(volume());
+        Self { tenant: None, lists, tombstones: vec![due()], holds: BTreeMap::new() }
+    }
+
+    fn desired(&self) -> Desired {
+        let inputs = self.tenant.iter().map(|(spec, deleting)| TenantInput {
+            name: "acme",
+            spec,
+            deleting: *deleting,
+        });
+        Desired::resolve(controller(), ORG, &BTreeMap::new(), &NoSecrets, inputs)
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            organizations: BTreeMap::from([(ORG.to_owned(), self.lists.clone())]),
+            tombstones: self.tombstones.clone(),
+            holds: self.holds.clone(),
+            ..Observed::default()
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        vault_plan::plan(&self.desired(), &self.observed(), &Policy::default(), NOW)
+    }
+}
+
+fn deletes(plan: &Plan) -> usize {
+    let is_delete = |action: &Action| matches!(action, Action::DeleteVolume(_));
+    plan.actions.iter().filter(|planned| is_delete(&planned.action)).count()
+}
+
+#[test]
+fn a_matured_tombstone_ends_in_one_deletion() {
+    let case = Case::new();
+    let plan = case.plan();
+    assert_eq!((plan.actions.len(), deletes(&plan)), (1, 1), "{:?}", plan.actions);
+    assert_eq!(plan.actions[0].target(), format!("volume {} (vol_1)", volume().name));
+    assert_eq!(plan.tombstones.written[0].sightings, SIGHTINGS);
+}
+
+#[test]
+fn each_of_these_alone_keeps_the_volume() {
+    type Change = fn(&mut Case);
+    let table: [(&str, Change); 22] = [
+        ("its grace is not over", |case| case.tombstones[0].due_at = NOW.plus_ms(1)),
+        ("it was not seen often enough", |case| case.tombstones[0].sightings = SIGHTINGS - 2),
+        ("it was not seen for long", |case| {
+            case.tombstones[0].seen_at = Some(NOW.plus_ms(-DELETION_GRACE_MS));
+        }),
+        ("its clock was ahead", |case| {
+            case.tombstones[0].seen_at = Some(NOW.plus_ms(DELETION_GRACE_MS));
+        }),
+        ("it has ended", |case| case.tombstones[0].state = TombstoneState::Ended),
+        ("there is none", |case| case.tombstones.clear()),
+        ("its policy asks for a snapshot first", |case| {
+            case.tombstones[0].policy = DeletionPolicy::Snapshot;
+        }),
+        ("it is held", |case| {
+            case.lists.volumes[0].attached_machine = Some("anybody".to_owned());
+        }),
+        ("it has another name", |case| case.lists.volumes[0].name = "data".to_owned()),
+        ("it is in another app", |case| case.lists.volumes[0].app = "elsewhere".to_owned()),
+        ("it is another one", |case| case.lists.volumes[0].id = "vol_2".to_owned()),
+        ("it is being made", |case| case.lists.volumes[0].state = "restoring".to_owned()),
+        ("its name is not derived from its slot", |case| {
+            case.tombstones[0].machine = "acme-box-0".to_owned();
+        }),
+        ("its name is not derived from its tenant", |case| {
+            case.tombstones[0].tenant = "umbra".to_owned();
+            case.tombstones[0].machine = "umbra-box-1".to_owned();
+        }),
+        ("a region is missing", |case| {
+            case.lists.gaps.regions.insert("iad".to_owned());
+        }),
+        ("the lists are unclear", |case| case.lists.gaps.unclear = Some("rows".to_owned())),
+        ("the app counts more volumes", |case| {
+            case.lists.gaps.volumes.insert(app(), VolumeGap::Counted(2));
+        }),
+        ("its machine is there again", |case| case.lists.machines.push(machine("acme-box-1", "x"))),
+        ("a machine carries its tenant's mark", |case| {
+            case.lists.machines.push(machine("acme-box-7", "acme"));
+        }),
+        ("its tenant wants it again", |case| case.tenant = Some((spec(2, "Delete"), false))),
+        ("its tenant says Retain now", |case| case.tenant = Some((spec(1, "Retain"), false))),
+        ("a call about its tenant is not settled", |case| {
+            let until = NOW.plus_ms(1);
+            let hold = Hold { until, message: String::new(), kind: HoldKind::Unsettled };
+            case.holds.insert("acme".to_owned(), hold);
+        }),
+    ];
+    for (why, change) in table {
+        let mut case = Case::new();
+        change(&mut case);
+        let plan = case.plan();
+        assert_eq!(deletes(&plan), 0, "{why}: {:?}", plan.actions);
+    }
+}
+
+#[test]
+fn a_tenant_that_no_longer_wants_it_lets_it_go() {
+    for deleting in [false, true] {
+        let mut case = Case::new();
+        case.tenant = Some((spec(1, "Delete"), deleting));
+        assert_eq!(deletes(&case.plan()), 1, "deleting: {deleting}");
+    }
+    // One that cannot be resolved, or is paused, says nothing.
+    let mut case = Case::new();
+    let mut paused = spec(1, "Delete");
+    paused.reconcile = Some(vault_api::tenant::ReconcileMode::Paused);
+    case.tenant = Some((paused, false));
+    assert_eq!(deletes(&case.plan()), 0);
+    let mut unknown = spec(1, "Delete");
+    unknown.class = Some("nowhere".to_owned());
+    case.tenant = Some((unknown, false));
+    assert_eq!(deletes(&case.plan()), 0);
+}
+
+#[test]
+fn no_more_than_a_share_goes_within_an_hour() {
+    let mut case = Case::new();
+    case.lists.volumes.clear();
+    case.tombstones.clear();
+    let uid = controller().tenant_uid("acme");
+    for index in 0..60 {
+        let (id, name) = (format!("vol_{index}"), uid.volume_name("box", index, "data"));
+        case.lists.volumes.push(ObservedVolume { id: id.clone(), name: name.clone(), ..volume() });
+        case.tombstones.push(Tombstone { id, name, machine: format!("acme-box-{index}"), ..due() });
+    }
+    assert_eq!(deletes(&case.plan()), 6, "a tenth");
+    for (gone, left) in [(1, 5), (5, 1), (6, 0)] {
+        let mut later = Case { lists: case.lists.clone(), ..Case::new() };
+        later.tombstones = case.tombstones.clone();
+        for tombstone in later.tombstones.iter_mut().take(gone) {
+            tombstone.state = TombstoneState::Ended;
+            tombstone.ended_at = Some(NOW.plus_ms(-1_000));
+        }
+        later.lists.volumes.drain(..gone);
+        assert_eq!(deletes(&later.plan()), left, "{gone} are gone");
+    }
+}
+
+#[test]
+fn an_app_goes_only_when_nothing_is_in_it_and_its_name_is_derived() {
+    let tenant = |app: String| Tombstone {
+        kind: TombstoneKind::Tenant,
+        id: "acme".to_owned(),
+        name: app.clone(),
+        app,
+        machine: String::new(),
+        template: String::new(),
+        ..due()
+    };
+    let deletes_app = |case: &Case| {
+        let plan = case.plan();
+        plan.actions.iter().any(|planned| planned.action == Action::DeleteApp)
+    };
+    let empty = || {
+        let mut case = Case::new();
+        case.tombstones = vec![tenant(app())];
+        case.lists.volumes.clear();
+        case
+    };
+    assert!(deletes_app(&empty()));
+    let mut named = empty();
+    named.tombstones = vec![tenant("vault-tenants".to_owned())];
+    named.lists.apps = vec!["vault-tenants".to_owned()];
+    assert!(!deletes_app(&named));
+    let mut with_volume = empty();
+    with_volume.lists.volumes.push(ObservedVolume { name: "anything".to_owned(), ..volume() });
+    assert!(!deletes_app(&with_volume));
+    let mut with_machine = empty();
+    with_machine.lists.machines.push(machine("foreign", "x"));
+    assert!(!deletes_app(&with_machine));
+    let mut with_tombstone = empty();
+    with_tombstone.tombstones.push(due());
+    assert!(!deletes_app(&with_tombstone));
+    let mut counted = empty();
+    counted.lists.gaps.volumes.insert(app(), VolumeGap::Counted(1));
+    assert!(!deletes_app(&counted));
+    let mut again = empty();
+    again.tenant = Some((spec(0, "Delete"), false));
+    assert!(!deletes_app(&again));
+    assert_eq!(again.plan().tombstones.cleared.len(), 1);
+}
+
+#[test]
+fn tombstones_are_made_before_the_machine_goes() {
+    for (policy, buried) in [("Retain", 0), ("Snapshot", 1), ("Delete", 1)] {
+        let mut case = Case::new();
+        case.tombstones.clear();
+        case.tenant = Some((spec(2, policy), true));
+        case.lists.volumes[0].attached_machine = Some("machine".to_owned());
+        case.lists.machines.push(machine("acme-box-1", "acme"));
+        let plan = case.plan();
+        assert_eq!(plan.tombstones.written.len(), buried, "{policy}");
+        let destroys =
+            plan.actions.iter().any(|planned| matches!(planned.action, Action::DeleteMachine(_)));
+        assert_eq!(destroys, policy != "Snapshot", "{policy}: {:?}", plan.actions);
+    }
+}
+
+#[test]
+fn a_machine_that_no_longer_mounts_its_volume_buries_nothing() {
+    let mut case = Case::new();
+    case.tombstones.clear();
+    let mut unmounted = spec(2, "Delete");
+    unmounted.machines[0].config.remove("mounts");
+    case.tenant = Some((unmounted, false));
+    assert_eq!(case.plan().tombstones.written, []);
+    // A copy that a move left behind has the name of one that is held.
+    let mut case = Case::new();
+    case.tombstones.clear();
+    let held = ObservedVolume {
+        id: "vol_2".to_owned(),
+        attached_machine: Some("machine".to_owned()),
+        created_at: Some(NOW),
+        ..volume()
+    };
+    case.lists.volumes.push(held);
+    case.lists.machines.push(machine("acme-box-1", "acme"));
+    case.tenant = Some((spec(2, "Delete"), true));
+    let written: BTreeSet<String> =
+        case.plan().tombstones.written.into_iter().map(|written| written.id).collect();
+    assert_eq!(written, BTreeSet::from(["vol_2".to_owned()]));
+}
+
+#[test]
+fn orphans_are_what_names_and_marks_prove_to_be_ours() {
+    let mut case = Case::new();
+    let kinds = |case: &Case| -> Vec<&'static str> {
+        let found = orphans(&case.desired(), &case.observed());
+        found
+            .iter()
+            .map(|orphan| match orphan.what {
+                OrphanKind::Machine(_) => "machine",
+                OrphanKind::App(..) => "app",
+                OrphanKind::Volume(_) => "volume",
+                OrphanKind::Unused(_) => "unused",
+                OrphanKind::Duplicate(_) => "duplicate",
+                OrphanKind::Tombstone(_) => "tombstone",
+            })
+            .collect()
+    };
+    assert_eq!(kinds(&case), ["app", "tombstone"]);
+    case.tombstones.clear();
+    assert_eq!(kinds(&case), ["app", "volume"]);
+    case.lists.machines.push(machine("acme-box-1", "acme"));
+    assert_eq!(kinds(&case), ["machine", "app", "volume"]);
+    case.tenant = Some((spec(1, "Retain"), false));
+    assert_eq!(kinds(&case), ["unused"]);
+    case.tenant = Some((spec(2, "Retain"), false));
+    assert_eq!(kinds(&case), [] as [&str; 0]);
+    let newer = ObservedVolume { id: "vol_2".to_owned(), created_at: Some(NOW), ..volume() };
+    case.lists.volumes.push(newer);
+    assert_eq!(kinds(&case), ["duplicate"]);
+    // Neither mark nor derived name: somebody else's.
+    let mut foreign = Case::new();
+    foreign.tombstones.clear();
+    foreign.lists.apps = vec!["acme-aaaaaaaa".to_owned()];
+    foreign.lists.volumes[0].app = "acme-aaaaaaaa".to_owned();
+    assert_eq!(kinds(&foreign), [] as [&str; 0]);
+}
