@@ -41,6 +41,7 @@ mod roles;
 mod secrets;
 mod status;
 mod tenant_status;
+mod trace;
 mod usage;
 mod watching;
 mod writes;
@@ -149,6 +150,7 @@ pub fn router<P: Platform, S: Store, C: Clock>(app: Arc<App<P, S, C>>) -> Router
             get(operator_tokens::read::<P, S, C>).delete(operator_tokens::delete::<P, S, C>),
         )
         .route("/apis/vaultctl.dev/v1/tenants/{name}/diagnosis", get(diagnosis::read::<P, S, C>))
+        .route("/apis/vaultctl.dev/v1/tenants/{name}/trace", get(trace::read::<P, S, C>))
         .route("/audit-log", get(audit::list::<P, S, C>))
         .route("/metrics", get(metrics::read::<P, S, C>))
         .route("/usage-facts", get(usage::list::<P, S, C>))

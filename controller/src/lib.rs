@@ -27,6 +27,7 @@ mod confirm;
 pub mod execute;
 pub mod observe;
 pub mod reconcile;
+pub mod record;
 pub mod secrets;
 pub mod setback;
 pub mod settle;

@@ -240,7 +240,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let settled = settle(&intents, &look.organizations, self.config.settle_after, now);
         let mut secrets = self.store.secrets().await?;
         if settle_mode == Settle::Write {
-            self.store.settle_intents(settled.settlements).await?;
+            self.store.settle_intents(settled.settlements, now).await?;
             self.keep_usage(usage, &look.organizations, now).await?;
             self.look_at_secrets(&desired, &look.organizations, &mut secrets, now).await?;
         }

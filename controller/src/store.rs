@@ -21,6 +21,7 @@ mod pages;
 mod rows;
 mod secrets;
 mod sqlite;
+mod trace;
 mod usage;
 mod writer;
 
@@ -46,6 +47,7 @@ pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
 pub use rows::TenantRow;
 pub use sqlite::SqliteStore;
+pub use trace::{IntentAnswer, IntentTrace, Verdict};
 pub use usage::{LiveUsage, UsagePage};
 
 /// Why the store did not do what it was asked.
@@ -174,6 +176,8 @@ pub struct Intent {
     pub sent_at: Option<UnixMillis>,
     /// What came of it, for people.
     pub outcome: Option<String>,
+    /// The hash of the config that it writes, if it writes one.
+    pub spec_hash: Option<String>,
 }
 
 /// How far an intent has come.
@@ -358,20 +362,29 @@ pub trait Store: Clone + Send + Sync + 'static {
         now: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Records that the answer to a sent intent was lost at `now`: the time in which it may still
-    /// take effect begins only then. An intent that is no longer `sent` stays as it is.
-    fn doubt_intent(
+    /// Records what came of a sent intent at `now`, with the calls that were made for it. If its
+    /// answer was lost, the time in which it may still take effect begins only now; an intent that
+    /// is no longer `sent` stays as it is then.
+    fn answer_intent(
         &self,
-        id: Ulid,
+        answer: IntentAnswer,
         now: UnixMillis,
-        outcome: String,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Records how far intents came.
+    /// Records how far intents came, as it was known at `now`.
     fn settle_intents(
         &self,
         settlements: Vec<Settlement>,
+        now: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The last intents of a tenant, at most `limit`, the newest last; closed ones for as long as
+    /// they are kept.
+    fn trace(
+        &self,
+        tenant: &str,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<IntentTrace>, StoreError>> + Send;
 
     /// Intents that are neither verified nor aborted, oldest first.
     fn open_intents(&self) -> impl Future<Output = Result<Vec<Intent>, StoreError>> + Send;

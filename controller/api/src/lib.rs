@@ -26,6 +26,7 @@ pub mod diagnosis;
 pub mod fleet;
 pub mod operator;
 pub mod plan;
+pub mod trace;
 pub mod usage;
 
 // What may be written, piece by piece.

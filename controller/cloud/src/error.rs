@@ -125,6 +125,29 @@ impl CallError {
         }
     }
 
+    /// What kind of failure it is, in one word for journals: `refused`, what kept it from being
+    /// sent (`connect`, `queue`, `arguments`), or why its outcome is open (`status`, `timeout`,
+    /// `broken`, `tooLong`, `undecodable`, `pages`).
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Rejected(_) => "refused",
+            Self::NotSent(NotSent { reason, .. }) => match reason {
+                NotSentReason::Connect(_) => "connect",
+                NotSentReason::Queue(_) => "queue",
+                NotSentReason::Segment(_) | NotSentReason::Build(_) => "arguments",
+            },
+            Self::Unknown(Unknown { cause, .. }) => match cause {
+                UnknownCause::Status => "status",
+                UnknownCause::Timeout(_) => "timeout",
+                UnknownCause::Broken(_) => "broken",
+                UnknownCause::TooLong { .. } => "tooLong",
+                UnknownCause::Undecodable(_) => "undecodable",
+                UnknownCause::Pages(_) => "pages",
+            },
+        }
+    }
+
     /// What the platform said, if it said anything.
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {

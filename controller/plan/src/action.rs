@@ -287,6 +287,12 @@ impl MachineConfig {
         set_metadata(&mut self.config, key, value.to_owned());
     }
 
+    /// The hash of the rendered config, as the machine will carry it.
+    #[must_use]
+    pub fn spec_hash(&self) -> Option<&str> {
+        self.config.get("metadata")?.get(metadata::SPEC_HASH)?.as_str()
+    }
+
     /// The config to send: with the intent that writes it and the id of the volume to mount.
     #[must_use]
     pub fn complete(mut self, intent: &str, volume_id: Option<&str>) -> Map<String, Value> {

@@ -7,6 +7,7 @@ mod openmetrics;
 mod others;
 mod reading;
 mod roles;
+mod trace;
 mod usage;
 mod watching;
 mod writing;

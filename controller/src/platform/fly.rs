@@ -21,6 +21,7 @@ use super::{
     AppList, AppOwner, Calls, MachineList, MachineUpdate, NewMachine, NewVolume, Platform,
     SecretList, SecretSet, VolumeList,
 };
+use crate::record;
 
 /// States of a volume that is on its way out: it counts as gone.
 const DEPARTING_VOLUME_STATES: &[&str] = &[
@@ -280,8 +281,9 @@ struct Told {
 }
 
 impl CallObserver for Told {
-    fn call(&self, attempt: &Attempt) {
+    fn call(&self, attempt: &Attempt<'_>) {
         self.counts.call(attempt);
+        record::note(attempt);
         if let Some(also) = &self.also {
             also.call(attempt);
         }

@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0004_operators.sql"),
     include_str!("migrations/0005_usage.sql"),
     include_str!("migrations/0006_lookup.sql"),
+    include_str!("migrations/0009_trace.sql"),
 ];
 
 /// Brings a database to the newest schema.

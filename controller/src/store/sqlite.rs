@@ -15,10 +15,10 @@ use vault_plan::time::UnixMillis;
 
 use super::writer::Writer;
 use super::{
-    Changes, EventChanges, EventSeries, Intent, Kind, LiveUsage, Named, Page, PageQuery,
-    Settlement, Store, StoreError, StoreFigures, StoredObject, StoredOperator, StoredSecret,
-    TenantRow, UsagePage, audit, events, figures, history, journal, lookup, migrations, objects,
-    operators, pages, rows, secrets, usage,
+    Changes, EventChanges, EventSeries, Intent, IntentAnswer, IntentTrace, Kind, LiveUsage, Named,
+    Page, PageQuery, Settlement, Store, StoreError, StoreFigures, StoredObject, StoredOperator,
+    StoredSecret, TenantRow, UsagePage, audit, events, figures, history, journal, lookup,
+    migrations, objects, operators, pages, rows, secrets, trace, usage,
 };
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
@@ -180,20 +180,24 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| journal::send(connection, id, now)).await
     }
 
-    async fn doubt_intent(
-        &self,
-        id: Ulid,
-        now: UnixMillis,
-        outcome: String,
-    ) -> Result<(), StoreError> {
-        self.writer.write(move |connection| journal::doubt(connection, id, now, &outcome)).await
+    async fn answer_intent(&self, answer: IntentAnswer, now: UnixMillis) -> Result<(), StoreError> {
+        self.writer.write(move |connection| trace::answer(connection, &answer, now)).await
     }
 
-    async fn settle_intents(&self, settlements: Vec<Settlement>) -> Result<(), StoreError> {
+    async fn settle_intents(
+        &self,
+        settlements: Vec<Settlement>,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
         if settlements.is_empty() {
             return Ok(());
         }
-        self.writer.write(move |connection| journal::settle(connection, &settlements)).await
+        self.writer.write(move |connection| journal::settle(connection, &settlements, now)).await
+    }
+
+    async fn trace(&self, tenant: &str, limit: u32) -> Result<Vec<IntentTrace>, StoreError> {
+        let tenant = tenant.to_owned();
+        self.read(move |connection| trace::list(connection, &tenant, limit)).await
     }
 
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {

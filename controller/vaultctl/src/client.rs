@@ -5,6 +5,7 @@ mod discovery;
 mod list;
 mod operators;
 mod patch;
+mod trace;
 mod usage;
 mod watch;
 

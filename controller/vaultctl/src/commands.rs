@@ -25,6 +25,7 @@ pub(crate) mod plugin;
 pub(crate) mod replace;
 mod select;
 pub(crate) mod token;
+pub(crate) mod trace;
 pub(crate) mod usage_facts;
 pub(crate) mod version;
 pub(crate) mod wait;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Get(get::Args),
     Describe(describe::Args),
     Events(events::Args),
+    Trace(trace::Args),
     Exec(exec::Args),
     Delete(delete::Args),
     Wait(wait::Args),
@@ -96,6 +98,7 @@ impl Command {
             Self::Get(args) => get::run(args, globals, output).await,
             Self::Describe(args) => describe::run(args, globals, output).await,
             Self::Events(args) => events::run(args, globals, output).await,
+            Self::Trace(args) => trace::run(args, globals, output).await,
             Self::Delete(args) => delete::run(args, globals, output).await,
             Self::Wait(args) => wait::run(args, globals, output).await,
             Self::Token(args) => token::run(args, globals, output).await,
