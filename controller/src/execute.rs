@@ -238,9 +238,11 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         let name = id.to_string();
         let call = apply(&*self.platform, &self.secrets, action, &name, made);
         let (applied, calls) = recorded(&self.clock, call).await;
+        let mut written = None;
         let (state, external_id, acted) = match applied {
             Applied::Done(created) => {
                 if let Some(created) = &created {
+                    written = created.version(&name);
                     self.keep(app, created, made).await?;
                 }
                 (IntentState::Acked, created.and_then(Created::into_id), Acted::Worked)
@@ -250,7 +252,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             Applied::Unknown(failure) => {
                 // The intent stays open: the next pass settles it by looking.
                 let verdict = Verdict::Doubted { id, outcome: failure.message.clone() };
-                let answer = IntentAnswer { verdict, calls };
+                let answer = IntentAnswer { verdict, calls, written };
                 self.store.answer_intent(answer, self.clock.now()).await?;
                 return Ok(Acted::Failed(failure));
             }
@@ -261,7 +263,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             Acted::Failed(failure) => Some(failure.message.clone()),
         };
         let settlement = Settlement { id, state, external_id, outcome };
-        let answer = IntentAnswer { verdict: Verdict::Settled(settlement), calls };
+        let answer = IntentAnswer { verdict: Verdict::Settled(settlement), calls, written };
         self.store.answer_intent(answer, self.clock.now()).await?;
         Ok(acted)
     }

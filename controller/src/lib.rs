@@ -24,6 +24,7 @@ pub mod folder;
 pub mod store;
 
 mod confirm;
+pub mod edits;
 pub mod execute;
 pub mod observe;
 pub mod reconcile;

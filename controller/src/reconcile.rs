@@ -1,6 +1,7 @@
 //! One pass: load, observe, settle, plan, execute, publish. It takes no hint.
 
 mod agents;
+mod edits;
 mod objects;
 mod publish;
 mod secrets;
@@ -34,6 +35,7 @@ use crate::setback::Setbacks;
 use crate::settle::settle;
 use crate::snapshots;
 use crate::store::{Kind, LiveUsage, Store, StoreError};
+use edits::EditLooks;
 use objects::KnownIds;
 pub use objects::{Objects, TenantObject};
 pub(crate) use publish::DELETED;
@@ -92,6 +94,8 @@ pub struct Pass {
     pub strays: Vec<Stray>,
     /// The calls that it made.
     pub calls: Calls,
+    /// How many of its reads were of machines that somebody else wrote: each version is read once.
+    pub edit_looks: u64,
     /// The fleet as it saw it.
     pub fleet: Fleet,
 }
@@ -130,6 +134,7 @@ struct Memory {
     gone: BTreeSet<String>,
     strays: Vec<Stray>,
     looks: SecretLooks,
+    edits: EditLooks,
 }
 
 /// A plan, and all that it was made from.
@@ -174,6 +179,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// If the store refuses. A platform that cannot be reached is no error: it stands in the pass.
     pub async fn pass(&self, missing: &BTreeSet<(Kind, String)>) -> Result<Pass, PassError> {
         let calls_before = self.platform.calls();
+        let edit_looks_before = self.memory().edits.made;
         let mut objects = Objects::load(&self.store).await?;
         let planned = self.look_and_plan(&mut objects, Settle::Write).await?;
         let mut pass = self.publish(&objects, &planned, missing).await?;
@@ -192,6 +198,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let mut memory = self.memory();
         memory.setbacks.keep_only(|tenant| names.contains(tenant), now);
         pass.held_until = memory.setbacks.next_until(now);
+        pass.edit_looks = memory.edits.made - edit_looks_before;
         drop(memory);
         let calls = self.platform.calls();
         pass.calls = Calls {
@@ -243,6 +250,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             self.store.settle_intents(settled.settlements, now).await?;
             self.keep_usage(usage, &look.organizations, now).await?;
             self.look_at_secrets(&desired, &look.organizations, &mut secrets, now).await?;
+            let all_read = look.failures.is_empty();
+            self.look_at_edits(&desired, &look.organizations, all_read, now).await?;
         }
         let revisions =
             objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
@@ -254,6 +263,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             secrets: observed_secrets(&secrets),
             snapshots: BTreeMap::new(),
             replacing: std::mem::take(&mut objects.replacing),
+            edits: self.known_edits().await?,
+            reached: objects.reached(),
         };
         let needed = vault_plan::needs_snapshots(&desired, &observed);
         observed.snapshots = snapshots::look(&*self.platform, needed).await;
@@ -329,8 +340,18 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 ),
                 None => memory.setbacks.worked(&turn.tenant),
             }
-            for done in turn.done.iter().filter(|done| done.kind == ActionKind::StartMachine) {
-                memory.setbacks.started(&turn.tenant, revision, &done.name, now);
+            for done in &turn.done {
+                match done.kind {
+                    ActionKind::StartMachine => {
+                        memory.setbacks.started(&turn.tenant, revision, &done.name, now);
+                    }
+                    ActionKind::UpdateMachine => {
+                        memory.setbacks.updated(&turn.tenant, revision, &done.name, now);
+                        memory.edits.forget_versions();
+                    }
+                    ActionKind::CreateMachine => memory.edits.forget_versions(),
+                    _ => {}
+                }
             }
         }
         turns.iter().filter(|turn| turn.failure.is_some()).count()

@@ -23,6 +23,7 @@ mod secrets;
 mod sqlite;
 mod trace;
 mod usage;
+mod versions;
 mod writer;
 
 use std::future::Future;
@@ -36,6 +37,7 @@ use vault_plan::observed::SecretState;
 use vault_plan::time::UnixMillis;
 
 use crate::audit::{AuditQuery, AuditRecord};
+use crate::edits::MachineVersion;
 use crate::events::Event;
 use crate::source::Source;
 use crate::usage::UsageFact;
@@ -388,6 +390,23 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Intents that are neither verified nor aborted, oldest first.
     fn open_intents(&self) -> impl Future<Output = Result<Vec<Intent>, StoreError>> + Send;
+
+    /// What is known of all machines' versions, in the order of the machines' ids.
+    fn machine_versions(
+        &self,
+    ) -> impl Future<Output = Result<Vec<MachineVersion>, StoreError>> + Send;
+
+    /// Keeps what is known of machines' versions now.
+    fn put_machine_versions(
+        &self,
+        versions: Vec<MachineVersion>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets machines that are gone.
+    fn remove_machine_versions(
+        &self,
+        machines: Vec<String>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// What is known of all app secrets, in the order of apps and names.
     fn secrets(&self) -> impl Future<Output = Result<Vec<StoredSecret>, StoreError>> + Send;

@@ -9,6 +9,7 @@ mod exec;
 mod faults;
 mod http;
 mod isolation;
+mod journal;
 mod lifecycle;
 mod platform;
 mod repair;

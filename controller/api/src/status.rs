@@ -21,6 +21,8 @@ pub mod condition {
     pub const PAUSED: &str = "Paused";
     /// A machine and its volume are on their way to another region. Set only while that is so.
     pub const RELOCATING: &str = "Relocating";
+    /// Somebody else changed what the manifest says. Set only while that is so.
+    pub const DRIFT_DETECTED: &str = "DriftDetected";
     /// The tenant came from a manifest file that is no longer there. Set only while that is so.
     pub const SOURCE_MISSING: &str = "SourceMissing";
 }
@@ -55,6 +57,10 @@ pub struct TenantStatus {
     /// The volumes, in the order of their machines.
     #[serde(default)]
     pub volumes: Vec<VolumeStatus>,
+    /// The generations of spec and class, in one number, at which the tenant was last Ready: kept
+    /// where `driftPolicy` is `Report`, because what differs later is somebody else's doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached_revision: Option<i64>,
 }
 
 /// One machine, as last observed.

@@ -23,6 +23,7 @@ pub mod policy;
 pub mod action;
 pub mod report;
 
+mod edits;
 mod machine;
 mod planner;
 mod relocation;
@@ -31,5 +32,6 @@ mod secret;
 mod testing;
 mod volume;
 
+pub use edits::edited_members;
 pub use planner::plan;
 pub use relocation::{SnapshotsNeeded, needs_snapshots};

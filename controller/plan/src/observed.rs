@@ -26,6 +26,11 @@ pub struct Observed {
     /// Machines that were taken down in order to be made anew and are not ready yet, by tenant and
     /// name. Without this memory, one that is gone for a moment would not count as down.
     pub replacing: BTreeSet<(String, String)>,
+    /// Members of machines' configs that somebody else changed, by the machines' ids, as far as
+    /// whole configs were read: see [`crate::edited_members`].
+    pub edits: BTreeMap<String, Vec<String>>,
+    /// Tenants that were Ready since their spec and their class's last changed.
+    pub reached: BTreeSet<String>,
 }
 
 /// What is known of the secrets of one app.

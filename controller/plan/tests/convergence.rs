@@ -244,6 +244,7 @@ impl Simulation {
             secrets: self.world.secrets.observed(),
             snapshots: BTreeMap::new(),
             replacing: self.replacing.clone(),
+            ..Observed::default()
         };
         let needed = vault_plan::needs_snapshots(&desired, &observed);
         observed.snapshots = self.world.snapshots_of_all();

@@ -99,6 +99,7 @@ impl Scenario {
             // As `needs_snapshots` asks for them, and more.
             snapshots: self.world.snapshots_of_all(),
             replacing: BTreeSet::new(),
+            ..Observed::default()
         };
         vault_plan::plan(&desired, &observed, &Policy::default(), self.world.now)
     }

@@ -1,3 +1,4 @@
+mod edits;
 mod usage;
 
 use serde_json::json;

@@ -18,9 +18,10 @@ use super::{
     Changes, EventChanges, EventSeries, Intent, IntentAnswer, IntentTrace, Kind, LiveUsage, Named,
     Page, PageQuery, Settlement, Store, StoreError, StoreFigures, StoredObject, StoredOperator,
     StoredSecret, TenantRow, UsagePage, audit, events, figures, history, journal, lookup,
-    migrations, objects, operators, pages, rows, secrets, trace, usage,
+    migrations, objects, operators, pages, rows, secrets, trace, usage, versions,
 };
 use crate::audit::{AuditQuery, AuditRecord};
+use crate::edits::MachineVersion;
 use crate::events::Event;
 use crate::usage::UsageFact;
 
@@ -202,6 +203,24 @@ impl Store for SqliteStore {
 
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
         self.read(journal::open).await
+    }
+
+    async fn machine_versions(&self) -> Result<Vec<MachineVersion>, StoreError> {
+        self.read(versions::list).await
+    }
+
+    async fn put_machine_versions(&self, news: Vec<MachineVersion>) -> Result<(), StoreError> {
+        if news.is_empty() {
+            return Ok(());
+        }
+        self.writer.write(move |connection| versions::put(connection, &news)).await
+    }
+
+    async fn remove_machine_versions(&self, machines: Vec<String>) -> Result<(), StoreError> {
+        if machines.is_empty() {
+            return Ok(());
+        }
+        self.writer.write(move |connection| versions::remove(connection, &machines)).await
     }
 
     async fn secrets(&self) -> Result<Vec<StoredSecret>, StoreError> {

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, Row, params};
 use vault_plan::time::UnixMillis;
 
-use super::journal;
-use super::{Intent, Settlement, StoreError};
+use super::{Intent, Settlement, StoreError, journal, versions};
+use crate::edits::MachineVersion;
 use crate::record::CallRecord;
 
 /// What came of a sent intent.
@@ -14,6 +14,8 @@ pub struct IntentAnswer {
     pub verdict: Verdict,
     /// The calls that were made for it, in their order.
     pub calls: Vec<CallRecord>,
+    /// The version that the machine has by it, if the platform said.
+    pub written: Option<MachineVersion>,
 }
 
 /// Whether it is known what became of a sent intent.
@@ -51,6 +53,7 @@ pub(super) fn answer(
     answer: &IntentAnswer,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
+    versions::put(connection, answer.written.as_slice())?;
     let id = match &answer.verdict {
         Verdict::Settled(settlement) => {
             journal::settle(connection, std::slice::from_ref(settlement), now)?;

@@ -29,6 +29,7 @@ pub(crate) mod trace;
 pub(crate) mod usage_facts;
 pub(crate) mod version;
 pub(crate) mod wait;
+pub(crate) mod why;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     Get(get::Args),
     Describe(describe::Args),
     Events(events::Args),
+    Why(why::Args),
     Trace(trace::Args),
     Exec(exec::Args),
     Delete(delete::Args),
@@ -98,6 +100,7 @@ impl Command {
             Self::Get(args) => get::run(args, globals, output).await,
             Self::Describe(args) => describe::run(args, globals, output).await,
             Self::Events(args) => events::run(args, globals, output).await,
+            Self::Why(args) => why::run(args, globals, output).await,
             Self::Trace(args) => trace::run(args, globals, output).await,
             Self::Delete(args) => delete::run(args, globals, output).await,
             Self::Wait(args) => wait::run(args, globals, output).await,

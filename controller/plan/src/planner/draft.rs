@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::drift::Cause;
 use super::index::{Index, Owned, Places};
 use crate::action::{Action, AppPlace, PlannedAction};
 use crate::desired::DesiredTenant;
@@ -29,6 +30,12 @@ pub(super) struct Draft<'a> {
     /// A volume that was not there before is asked for.
     pub(super) wants_volume: bool,
     pub(super) machines: Vec<MachineReport>,
+    /// Why the next action is needed.
+    pub(super) cause: Cause,
+    /// What others changed is reported, and not corrected.
+    pub(super) reports_drift: bool,
+    /// What would correct it.
+    pub(super) drifted: Vec<PlannedAction>,
     actions: Vec<PlannedAction>,
     notes: Vec<Note>,
 }
@@ -62,6 +69,9 @@ impl<'a> Draft<'a> {
             secrets_version: None,
             wants_volume: false,
             machines: Vec::new(),
+            cause: Cause::Manifest,
+            reports_drift: tenant.reports_drift && observed.reached.contains(&*tenant.name),
+            drifted: Vec::new(),
             actions: Vec::new(),
             notes: Vec::new(),
         })
@@ -87,7 +97,12 @@ impl<'a> Draft<'a> {
 
     fn push(&mut self, organization: Arc<str>, app: String, action: Action, reason: String) {
         let tenant = Arc::clone(&self.tenant.name);
-        self.actions.push(PlannedAction { tenant, organization, app, action, reason });
+        let planned = PlannedAction { tenant, organization, app, action, reason };
+        if self.withholds() {
+            self.withhold(planned);
+        } else {
+            self.actions.push(planned);
+        }
     }
 
     /// Says what is left undone.

@@ -35,7 +35,8 @@ async fn done(stage: &Stage, tenant: &str, random: u128) {
     };
     let external_id = Some("7811d2b4c90e38".to_owned());
     let settlement = Settlement { id, state: IntentState::Acked, external_id, outcome: None };
-    let answer = IntentAnswer { verdict: Verdict::Settled(settlement), calls: vec![call] };
+    let answer =
+        IntentAnswer { verdict: Verdict::Settled(settlement), calls: vec![call], written: None };
     stage.store.answer_intent(answer, NOW.plus_ms(42)).await.unwrap();
 }
 

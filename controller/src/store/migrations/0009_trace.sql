@@ -10,3 +10,12 @@ ALTER TABLE intent ADD COLUMN closed_at   INTEGER;
 ALTER TABLE intent ADD COLUMN calls       TEXT;
 
 CREATE INDEX intent_tenant ON intent (tenant, id);
+
+-- The version (`instance_id`) of each machine that we wrote or looked at, the intent that its
+-- metadata named then, and (JSON) which members of ours somebody else had changed in it.
+CREATE TABLE machine_version (
+    machine_id TEXT PRIMARY KEY,
+    version    TEXT NOT NULL,
+    intent     TEXT NOT NULL,
+    edited     TEXT
+) STRICT, WITHOUT ROWID;

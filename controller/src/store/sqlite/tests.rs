@@ -196,7 +196,7 @@ async fn a_doubted_intent_waits_from_then_on_and_a_settled_one_is_left_alone() {
     store.settle_intents(vec![settlement(acked, IntentState::Acked)], NOW).await.unwrap();
     for id in [sent, acked] {
         let verdict = Verdict::Doubted { id, outcome: "lost".to_owned() };
-        let answer = IntentAnswer { verdict, calls: Vec::new() };
+        let answer = IntentAnswer { verdict, calls: Vec::new(), written: None };
         store.answer_intent(answer, NOW.plus_ms(30_000)).await.unwrap();
     }
     let open = store.open_intents().await.unwrap();
@@ -226,7 +226,7 @@ async fn a_trace_tells_what_was_called_and_when_what_was_known() {
         took_ms: 7,
     };
     let verdict = Verdict::Doubted { id: ids[0], outcome: "lost".to_owned() };
-    let answer = IntentAnswer { verdict, calls: vec![call.clone()] };
+    let answer = IntentAnswer { verdict, calls: vec![call.clone()], written: None };
     store.answer_intent(answer, NOW.plus_ms(9)).await.unwrap();
     let doubted = IntentTrace {
         intent: Intent {
