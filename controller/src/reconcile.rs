@@ -92,9 +92,9 @@ pub struct Pass {
     pub unread: Vec<ObserveError>,
     /// Machines with our mark and no tenant.
     pub strays: Vec<Stray>,
-    /// The calls that it made.
+    /// The calls that it made, but for the next.
     pub calls: Calls,
-    /// How many of its reads were of machines that somebody else wrote: each version is read once.
+    /// How often it read a machine that somebody else wrote: once per version, and not per pass.
     pub edit_looks: u64,
     /// The fleet as it saw it.
     pub fleet: Fleet,
@@ -202,7 +202,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         drop(memory);
         let calls = self.platform.calls();
         pass.calls = Calls {
-            reads: calls.reads - calls_before.reads,
+            reads: (calls.reads - calls_before.reads).saturating_sub(pass.edit_looks),
             secret_reads: calls.secret_reads - calls_before.secret_reads,
             writes: calls.writes - calls_before.writes,
         };

@@ -155,6 +155,7 @@ async fn what_others_change_is_reported_and_what_the_manifest_changes_is_done() 
         ("gone", |world| {
             world.machines.clear();
             world.configs.clear();
+            world.volumes[0].attached_machine = None;
         }),
         ("another image", |world| world.machines[0].image = Some("other:1".to_owned())),
         ("without its mark", |world| {
