@@ -51,6 +51,15 @@ pub fn rfc3339(instant: UnixMillis) -> String {
         .map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |timestamp| timestamp.to_string())
 }
 
+/// The same with milliseconds, for what is told call by call.
+#[must_use]
+pub fn rfc3339_millis(instant: UnixMillis) -> String {
+    Timestamp::from_millisecond(instant.0).map_or_else(
+        |_| "1970-01-01T00:00:00.000Z".to_owned(),
+        |timestamp| format!("{timestamp:.3}"),
+    )
+}
+
 /// Reads an RFC 3339 instant; `None` if it is not one.
 #[must_use]
 pub fn read_rfc3339(text: &str) -> Option<UnixMillis> {

@@ -27,7 +27,10 @@ use crate::events::Event;
 use crate::identity::TenantSecrets;
 use crate::metrics::WorkQueue;
 use crate::platform::Platform;
-use crate::store::{Intent, IntentState, Settlement, Store, StoreError, StoredSecret};
+use crate::record::recorded;
+use crate::store::{
+    Intent, IntentAnswer, IntentState, Settlement, Store, StoreError, StoredSecret, Verdict,
+};
 use apply::{Applied, Created, Made, apply};
 use tokens::AboutToken;
 
@@ -178,6 +181,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                 planned_at: now,
                 sent_at: None,
                 outcome: None,
+                spec_hash: spec_hash(&action.action).map(str::to_owned),
             })
             .collect();
         self.store.plan_intents(intents).await?;
@@ -248,10 +252,14 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             self.store.remove_secrets(vec![app.clone()]).await?;
         }
         self.store.send_intent(id, self.clock.now()).await?;
-        let applied = apply(&*self.platform, &self.secrets, action, &id.to_string(), made).await;
+        let name = id.to_string();
+        let call = apply(&*self.platform, &self.secrets, action, &name, made);
+        let (applied, calls) = recorded(&self.clock, call).await;
+        let mut written = None;
         let (state, external_id, acted) = match applied {
             Applied::Done(created) => {
                 if let Some(created) = &created {
+                    written = created.version(&name);
                     self.keep(app, created, made).await?;
                 }
                 (IntentState::Acked, created.and_then(Created::into_id), Acted::Worked)
@@ -260,7 +268,9 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             Applied::NotDone(failure) => (IntentState::Aborted, None, Acted::Failed(failure)),
             Applied::Unknown(failure) => {
                 // The intent stays open: the next pass settles it by looking.
-                self.store.doubt_intent(id, self.clock.now(), failure.message.clone()).await?;
+                let verdict = Verdict::Doubted { id, outcome: failure.message.clone() };
+                let answer = IntentAnswer { verdict, calls, written };
+                self.store.answer_intent(answer, self.clock.now()).await?;
                 return Ok(Acted::Failed(failure));
             }
         };
@@ -270,7 +280,8 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             Acted::Failed(failure) => Some(failure.message.clone()),
         };
         let settlement = Settlement { id, state, external_id, outcome };
-        self.store.settle_intents(vec![settlement]).await?;
+        let answer = IntentAnswer { verdict: Verdict::Settled(settlement), calls, written };
+        self.store.answer_intent(answer, self.clock.now()).await?;
         Ok(acted)
     }
 
@@ -315,7 +326,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                 outcome: Some(why.to_owned()),
             })
             .collect();
-        self.store.settle_intents(settlements).await
+        self.store.settle_intents(settlements, self.clock.now()).await
     }
 
     fn tell_normal(&self, tenant: &str, kind: ActionKind, message: String) {
@@ -359,6 +370,15 @@ fn known_id(action: &Action) -> Option<&str> {
         | Action::CreateMachine(_) => None,
         Action::MintToken(_) => None,
         Action::RevokeToken(token) => Some(&token.id),
+    }
+}
+
+/// The hash of the config that an action writes.
+fn spec_hash(action: &Action) -> Option<&str> {
+    match action {
+        Action::CreateMachine(create) => create.config.spec_hash(),
+        Action::UpdateMachine(update) => update.config.spec_hash(),
+        _ => None,
     }
 }
 

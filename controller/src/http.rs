@@ -43,6 +43,7 @@ mod secrets;
 mod status;
 mod tenant_status;
 mod token;
+mod trace;
 mod undelete;
 mod usage;
 mod watching;
@@ -157,6 +158,7 @@ pub fn router<P: Platform, S: ApiStore, C: Clock>(app: Arc<App<P, S, C>>) -> Rou
         .route("/apis/vaultctl.dev/v1/tenants/{name}/diagnosis", get(diagnosis::read::<P, S, C>))
         .route("/apis/vaultctl.dev/v1/tenants/{name}/undelete", post(undelete::undelete::<P, S, C>))
         .route("/orphans", get(orphans::list::<P, S, C>))
+        .route("/apis/vaultctl.dev/v1/tenants/{name}/trace", get(trace::read::<P, S, C>))
         .route("/audit-log", get(audit::list::<P, S, C>))
         .route("/metrics", get(metrics::read::<P, S, C>))
         .route("/usage-facts", get(usage::list::<P, S, C>))

@@ -24,9 +24,11 @@ pub mod folder;
 pub mod store;
 
 mod confirm;
+pub mod edits;
 pub mod execute;
 pub mod observe;
 pub mod reconcile;
+pub mod record;
 pub mod secrets;
 pub mod setback;
 pub mod settle;

@@ -211,7 +211,7 @@ impl Metrics {
 }
 
 impl CallObserver for Metrics {
-    fn call(&self, attempt: &Attempt) {
+    fn call(&self, attempt: &Attempt<'_>) {
         let method = attempt.operation.method().to_string();
         let code = attempt
             .status

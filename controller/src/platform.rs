@@ -180,6 +180,24 @@ pub struct MachineUpdate {
     pub min_secrets_version: Option<u64>,
 }
 
+/// A machine that was made or got a new config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenMachine {
+    /// Its id.
+    pub id: String,
+    /// The version that it has by that, if the platform says.
+    pub version: Option<String>,
+}
+
+/// One machine, read by its id.
+#[derive(Clone, Debug)]
+pub struct WholeMachine {
+    /// As a list would show it.
+    pub machine: ObservedMachine,
+    /// Its whole config; `None` while the platform does not reach its host.
+    pub config: Option<Map<String, Value>>,
+}
+
 /// What the controller asks of the platform. Every error says whether the platform acted.
 pub trait Platform: Send + Sync + 'static {
     /// The organizations that the token covers.
@@ -206,6 +224,13 @@ pub trait Platform: Send + Sync + 'static {
         app: &str,
         id: &str,
     ) -> impl Future<Output = Result<Option<ObservedMachine>, CallError>> + Send;
+
+    /// One machine with its whole config, which no list shows; `None` as for `machine`.
+    fn whole_machine(
+        &self,
+        app: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<Option<WholeMachine>, CallError>> + Send;
 
     /// The volumes of one app; none if there is no such app.
     fn app_volumes(&self, app: &str) -> impl Future<Output = Result<VolumeList, CallError>> + Send;
@@ -245,12 +270,12 @@ pub trait Platform: Send + Sync + 'static {
         volume: NewVolume,
     ) -> impl Future<Output = Result<String, CallError>> + Send;
 
-    /// Creates a machine; answers its id.
+    /// Creates a machine.
     fn create_machine(
         &self,
         app: &str,
         machine: NewMachine,
-    ) -> impl Future<Output = Result<String, CallError>> + Send;
+    ) -> impl Future<Output = Result<WrittenMachine, CallError>> + Send;
 
     /// Gives a machine a new config.
     fn update_machine(
@@ -258,7 +283,7 @@ pub trait Platform: Send + Sync + 'static {
         app: &str,
         id: &str,
         update: MachineUpdate,
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
+    ) -> impl Future<Output = Result<WrittenMachine, CallError>> + Send;
 
     /// Starts a machine.
     fn start_machine(

@@ -1,6 +1,7 @@
 //! One pass: load, observe, settle, plan, execute, publish. It takes no hint.
 
 mod agents;
+mod edits;
 mod objects;
 mod publish;
 mod secrets;
@@ -37,6 +38,7 @@ use crate::settle::settle;
 use crate::snapshots;
 use crate::store::{Kind, LiveUsage, Store, StoreError};
 use crate::tokens::Looks;
+use edits::EditLooks;
 use objects::KnownIds;
 pub use objects::{Objects, TenantObject};
 pub(crate) use publish::DELETED;
@@ -93,8 +95,10 @@ pub struct Pass {
     pub unread: Vec<ObserveError>,
     /// Machines with our mark and no tenant.
     pub strays: Vec<Stray>,
-    /// The calls that it made.
+    /// The calls that it made, but for the next.
     pub calls: Calls,
+    /// How often it read a machine that somebody else wrote: once per version, and not per pass.
+    pub edit_looks: u64,
     /// The fleet as it saw it.
     pub fleet: Fleet,
 }
@@ -135,6 +139,7 @@ struct Memory {
     looks: SecretLooks,
     token_looks: Looks,
     token_setbacks: Setbacks,
+    edits: EditLooks,
 }
 
 /// A plan, and all that it was made from.
@@ -179,6 +184,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// If the store refuses. A platform that cannot be reached is no error: it stands in the pass.
     pub async fn pass(&self, missing: &BTreeSet<(Kind, String)>) -> Result<Pass, PassError> {
         let calls_before = self.platform.calls();
+        let edit_looks_before = self.memory().edits.made;
         let mut objects = Objects::load(&self.store).await?;
         let mut planned = self.look_and_plan(&mut objects, Settle::Write).await?;
         self.keep_tombstones(&objects, &mut planned).await?;
@@ -205,10 +211,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         memory.token_setbacks.keep_only(|tenant| names.contains(tenant), now);
         let held = [memory.setbacks.next_until(now), memory.token_setbacks.next_until(now)];
         pass.held_until = held.into_iter().flatten().chain(look_again_at).min();
+        pass.edit_looks = memory.edits.made - edit_looks_before;
         drop(memory);
         let calls = self.platform.calls();
         pass.calls = Calls {
-            reads: calls.reads - calls_before.reads,
+            reads: (calls.reads - calls_before.reads).saturating_sub(pass.edit_looks),
             secret_reads: calls.secret_reads - calls_before.secret_reads,
             writes: calls.writes - calls_before.writes,
         };
@@ -256,9 +263,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let settled = settle(&intents, &look.organizations, self.config.settle_after, now);
         let mut secrets = self.store.secrets().await?;
         if settle_mode == Settle::Write {
-            self.store.settle_intents(settled.settlements).await?;
+            self.store.settle_intents(settled.settlements, now).await?;
             self.keep_usage(usage, &look.organizations, now).await?;
             self.look_at_secrets(&desired, &look.organizations, &mut secrets, now).await?;
+            let all_read = look.failures.is_empty();
+            self.look_at_edits(&desired, &look.organizations, all_read, now).await?;
         }
         let revisions =
             objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
@@ -275,6 +284,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             replacing: std::mem::take(&mut objects.replacing),
             tokens,
             tombstones,
+            edits: self.known_edits().await?,
+            reached: objects.reached(),
         };
         let choosing = vault_plan::needs_history(&desired, &observed);
         observed.last_used = self.last_used(&choosing).await?;
@@ -356,8 +367,18 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 ),
                 None => memory.setbacks.worked(&turn.tenant),
             }
-            for done in turn.done.iter().filter(|done| done.kind == ActionKind::StartMachine) {
-                memory.setbacks.started(&turn.tenant, revision, &done.name, now);
+            for done in &turn.done {
+                match done.kind {
+                    ActionKind::StartMachine => {
+                        memory.setbacks.started(&turn.tenant, revision, &done.name, now);
+                    }
+                    ActionKind::UpdateMachine => {
+                        memory.setbacks.updated(&turn.tenant, revision, &done.name, now);
+                        memory.edits.forget_versions();
+                    }
+                    ActionKind::CreateMachine => memory.edits.forget_versions(),
+                    _ => {}
+                }
             }
         }
         turns.iter().filter(|turn| turn.failure.is_some()).count()

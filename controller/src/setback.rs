@@ -19,6 +19,8 @@ const CRASH_LOOP_WINDOW_MS: i64 = 600_000;
 pub struct Setbacks {
     tenants: BTreeMap<String, Setback>,
     starts: BTreeMap<String, Starts>,
+    /// Updates of machines, with the revision that they were to bring about.
+    updates: BTreeMap<String, (i64, Starts)>,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,30 @@ impl Setbacks {
         }
     }
 
+    /// Notes that a machine was updated. The first update to what a tenant should be costs nothing;
+    /// each further one within ten minutes means that the platform, or somebody, undoes them, and
+    /// makes the tenant wait longer.
+    pub fn updated(&mut self, tenant: &str, revision: i64, machine: &str, now: UnixMillis) {
+        let fresh = (revision, Starts { count: 0, last: now });
+        let (known, updates) = self.updates.entry(machine.to_owned()).or_insert(fresh);
+        if *known != revision || now.since_ms(updates.last) > CRASH_LOOP_WINDOW_MS {
+            updates.count = 0;
+        }
+        *known = revision;
+        updates.count = updates.count.saturating_add(1);
+        updates.last = now;
+        if updates.count > 1 {
+            let failures = updates.count - 1;
+            let until = now.plus_ms(delay_ms(machine, failures));
+            let message = format!(
+                "machine {machine} was updated {} times to the same manifest: something undoes it",
+                updates.count
+            );
+            let hold = Hold { until, message, kind: HoldKind::BackOff };
+            self.tenants.insert(tenant.to_owned(), Setback { revision, failures, hold });
+        }
+    }
+
     /// The tenants that must wait. A new revision is tried at once: somebody may have mended it.
     pub fn holds<'a>(
         &self,
@@ -104,6 +130,7 @@ impl Setbacks {
     pub fn keep_only(&mut self, exists: impl Fn(&str) -> bool, now: UnixMillis) {
         self.tenants.retain(|tenant, _| exists(tenant));
         self.starts.retain(|_, starts| now.since_ms(starts.last) <= CRASH_LOOP_WINDOW_MS);
+        self.updates.retain(|_, (_, updates)| now.since_ms(updates.last) <= CRASH_LOOP_WINDOW_MS);
     }
 }
 
@@ -162,5 +189,24 @@ mod tests {
         let second = wait_ms(&setbacks, 1).unwrap();
         setbacks.started("acme", 1, "acme-box-0", NOW);
         assert!(wait_ms(&setbacks, 1).unwrap() > second);
+    }
+
+    #[test]
+    fn updates_that_are_undone_wait_longer_each_time_and_a_new_revision_starts_anew() {
+        let mut setbacks = Setbacks::default();
+        setbacks.updated("acme", 1, "acme-box-0", NOW);
+        assert_eq!(wait_ms(&setbacks, 1), None);
+        let mut before = 0;
+        for _ in 0..5 {
+            setbacks.updated("acme", 1, "acme-box-0", NOW);
+            let wait = wait_ms(&setbacks, 1).unwrap();
+            assert!(wait > before, "{wait} after {before}");
+            before = wait;
+        }
+        setbacks.worked("acme");
+        setbacks.updated("acme", 2, "acme-box-0", NOW);
+        assert_eq!(wait_ms(&setbacks, 2), None);
+        setbacks.updated("acme", 2, "acme-box-0", NOW.plus_ms(CRASH_LOOP_WINDOW_MS + 1));
+        assert_eq!(wait_ms(&setbacks, 2), None, "long ago");
     }
 }

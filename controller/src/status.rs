@@ -29,6 +29,8 @@ pub struct Facts<'a> {
     pub actions: usize,
     /// The generation of its spec.
     pub generation: i64,
+    /// What changes with each change of its spec or its class's.
+    pub revision: i64,
     /// Who owns the spec, for people.
     pub source: &'a str,
     /// The manifest that it came from is gone.
@@ -64,6 +66,7 @@ pub fn fold(facts: &Facts<'_>, now: UnixMillis) -> TenantStatus {
         volumes,
         tokens: tokens::tokens(facts),
         deletion: facts.report.deletion.map(|stage| deletion(facts, stage)),
+        reached_revision: reached(facts),
     }
 }
 
@@ -82,6 +85,21 @@ fn deletion(facts: &Facts<'_>, stage: DeletionStage) -> DeletionStatus {
         false => format!("{what}: {}", waits.join("; ")),
     };
     DeletionStatus { stage, message }
+}
+
+/// The revision that the tenant was Ready at, if it is needed.
+fn reached(facts: &Facts<'_>) -> Option<i64> {
+    if !facts.desired.reports_drift {
+        return None;
+    }
+    match is_ready_now(facts) {
+        true => Some(facts.revision),
+        false => facts.before?.reached_revision,
+    }
+}
+
+fn is_ready_now(facts: &Facts<'_>) -> bool {
+    facts.actions == 0 && !facts.desired.deleting && facts.report.ready()
 }
 
 /// The organization's id; what was told of it stands, for an organization keeps its id.
@@ -116,7 +134,7 @@ pub fn is_ready(status: &TenantStatus, generation: i64) -> bool {
 
 fn conditions(facts: &Facts<'_>, now: UnixMillis) -> Vec<Condition> {
     let notes = &facts.report.notes;
-    let ready = facts.actions == 0 && !facts.desired.deleting && facts.report.ready();
+    let ready = is_ready_now(facts);
     let first = |wanted: fn(NoteReason) -> bool| notes.iter().find(|note| wanted(note.reason));
     let mut conditions = Conditions { facts, now, list: Vec::new() };
 
@@ -173,6 +191,9 @@ fn conditions(facts: &Facts<'_>, now: UnixMillis) -> Vec<Condition> {
     }
     if let Some(note) = first(|reason| reason == NoteReason::Relocating) {
         conditions.add_note(condition::RELOCATING, true, note);
+    }
+    if let Some(note) = first(|reason| reason == NoteReason::DriftDetected) {
+        conditions.add_note(condition::DRIFT_DETECTED, true, note);
     }
     if facts.source_missing {
         let message = format!("{} no longer holds this tenant; nothing is deleted", facts.source);

@@ -14,6 +14,7 @@ mod credentials;
 mod events;
 mod figures;
 mod history;
+mod intent;
 mod journal;
 mod lookup;
 mod migrations;
@@ -24,7 +25,9 @@ mod rows;
 mod secrets;
 mod sqlite;
 mod tombstones;
+mod trace;
 mod usage;
+mod versions;
 mod writer;
 
 use std::future::Future;
@@ -32,11 +35,11 @@ use std::future::Future;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use ulid::Ulid;
-use vault_plan::action::ActionKind;
 use vault_plan::observed::SecretState;
 use vault_plan::time::UnixMillis;
 use vault_plan::tombstone::Tombstone;
 
+use crate::edits::MachineVersion;
 use crate::source::Source;
 use crate::usage::UsageFact;
 pub use api::ApiStore;
@@ -47,6 +50,7 @@ pub use credentials::{
 pub use events::{EventChanges, EventSeries};
 pub use figures::StoreFigures;
 pub use history::{Change, Changes};
+pub use intent::{Intent, IntentState, Settlement};
 pub use lookup::Named;
 pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
@@ -54,6 +58,7 @@ pub use rows::TenantRow;
 use rows::unreadable;
 pub use sqlite::SqliteStore;
 pub use tombstones::{Doomed, Owner, Undelete, tombstone_of};
+pub use trace::{IntentAnswer, IntentTrace, Verdict};
 pub use usage::{LiveUsage, UsagePage};
 
 /// Why the store did not do what it was asked.
@@ -157,90 +162,6 @@ pub struct StoredObject {
     pub status: Option<Value>,
 }
 
-/// One outward write, from before it is sent until its effect has been seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Intent {
-    /// Its name; it goes into the metadata of the machine that it writes.
-    pub id: Ulid,
-    /// The tenant that it serves.
-    pub tenant: String,
-    /// The organization's slug.
-    pub organization: String,
-    /// The app's name.
-    pub app: String,
-    /// What is done.
-    pub kind: ActionKind,
-    /// The name of the resource at the platform.
-    pub external_name: String,
-    /// Its id, as soon as it is known.
-    pub external_id: Option<String>,
-    /// How far it has come.
-    pub state: IntentState,
-    /// When it was journaled.
-    pub planned_at: UnixMillis,
-    /// When it was sent; if its answer was lost, when that was known.
-    pub sent_at: Option<UnixMillis>,
-    /// What came of it, for people.
-    pub outcome: Option<String>,
-}
-
-/// How far an intent has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum IntentState {
-    /// Journaled; the call has not been made.
-    Planned,
-    /// The call is being made, or was when the controller ended.
-    Sent,
-    /// The platform said yes.
-    Acked,
-    /// The effect has been seen in the lists.
-    Verified,
-    /// There is no effect, and none will come.
-    Aborted,
-}
-
-impl IntentState {
-    /// All states, in order.
-    pub const ALL: [Self; 5] =
-        [Self::Planned, Self::Sent, Self::Acked, Self::Verified, Self::Aborted];
-
-    /// The state's name in the journal.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Sent => "sent",
-            Self::Acked => "acked",
-            Self::Verified => "verified",
-            Self::Aborted => "aborted",
-        }
-    }
-
-    /// Whether an intent may go from this state to `next`: the journal's whole life in one place.
-    #[must_use]
-    pub fn may_become(self, next: Self) -> bool {
-        matches!(
-            (self, next),
-            (Self::Planned, Self::Sent | Self::Aborted)
-                | (Self::Sent, Self::Acked | Self::Verified | Self::Aborted)
-                | (Self::Acked, Self::Verified | Self::Aborted)
-        )
-    }
-}
-
-/// How an intent ended, or how far it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement {
-    /// Which intent.
-    pub id: Ulid,
-    /// Its new state.
-    pub state: IntentState,
-    /// The resource's id, if it became known.
-    pub external_id: Option<String>,
-    /// What came of it, for people.
-    pub outcome: Option<String>,
-}
-
 /// What is known of one app secret. Its value is derived and stands nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSecret {
@@ -317,23 +238,41 @@ pub trait Store: CredentialStore + Clone + Send + Sync + 'static {
         now: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Records that the answer to a sent intent was lost at `now`: the time in which it may still
-    /// take effect begins only then. An intent that is no longer `sent` stays as it is.
-    fn doubt_intent(
+    /// Records what came of a sent intent at `now`, with the calls that were made for it. If its
+    /// answer was lost, the time in which it may still take effect begins only now; an intent that
+    /// is no longer `sent` stays as it is then.
+    fn answer_intent(
         &self,
-        id: Ulid,
+        answer: IntentAnswer,
         now: UnixMillis,
-        outcome: String,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Records how far intents came.
+    /// Records how far intents came, as it was known at `now`.
     fn settle_intents(
         &self,
         settlements: Vec<Settlement>,
+        now: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Intents that are neither verified nor aborted, oldest first.
     fn open_intents(&self) -> impl Future<Output = Result<Vec<Intent>, StoreError>> + Send;
+
+    /// What is known of all machines' versions, in the order of the machines' ids.
+    fn machine_versions(
+        &self,
+    ) -> impl Future<Output = Result<Vec<MachineVersion>, StoreError>> + Send;
+
+    /// Keeps what is known of machines' versions now.
+    fn put_machine_versions(
+        &self,
+        versions: Vec<MachineVersion>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets machines that are gone.
+    fn remove_machine_versions(
+        &self,
+        machines: Vec<String>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// What is known of all app secrets, in the order of apps and names.
     fn secrets(&self) -> impl Future<Output = Result<Vec<StoredSecret>, StoreError>> + Send;

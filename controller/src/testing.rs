@@ -27,6 +27,7 @@ use crate::identity::{MasterKey, TenantSecrets};
 use crate::platform::{
     AppContents, AppList, AppOwner, Calls, DeployToken, MachineList, MachineUpdate, MintedToken,
     NewDeployToken, NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
+    WholeMachine, WrittenMachine,
 };
 use crate::source::Source;
 use crate::store::{IntentState, SqliteStore, Store, StoredObject};
@@ -183,6 +184,8 @@ pub(crate) struct World {
     pub(crate) volume_counts: BTreeMap<String, u64>,
     /// How programs ended, by the machines' ids, newest first.
     pub(crate) exits: HashMap<String, Vec<Exit>>,
+    /// Whole configs, by the machines' ids.
+    pub(crate) configs: BTreeMap<String, serde_json::Map<String, Value>>,
     /// What machines printed, by their ids, oldest first.
     pub(crate) logs: HashMap<String, Vec<LogLine>>,
     /// The log API takes requests and answers none.
@@ -348,6 +351,13 @@ impl Platform for FakePlatform {
         Ok(world.machines.iter().find(|machine| machine.id == id).cloned())
     }
 
+    async fn whole_machine(&self, _: &str, id: &str) -> Result<Option<WholeMachine>, CallError> {
+        let world = self.read(format!("whole_machine {id}"))?;
+        let machine = world.machines.iter().find(|machine| machine.id == id).cloned();
+        let config = world.configs.get(id).cloned();
+        Ok(machine.map(|machine| WholeMachine { machine, config }))
+    }
+
     async fn app_volumes(&self, app: &str) -> Result<VolumeList, CallError> {
         let world = self.read(format!("app_volumes {app}"))?;
         let is_shown = |volume: &&ObservedVolume| {
@@ -403,13 +413,18 @@ impl Platform for FakePlatform {
         .await
     }
 
-    async fn create_machine(&self, app: &str, new: NewMachine) -> Result<String, CallError> {
+    async fn create_machine(
+        &self,
+        app: &str,
+        new: NewMachine,
+    ) -> Result<WrittenMachine, CallError> {
         let name = new.name.clone();
         self.write("create_machine", &name, |world| {
             world.min_secrets_versions.push(new.min_secrets_version);
             let id = format!("{:014x}", world.machines.len() + 1);
             let mut made = machine(&id, &new.name, app);
             made.region = new.region;
+            world.configs.insert(id.clone(), new.config.clone());
             let config = Value::Object(new.config);
             made.image = config["image"].as_str().map(str::to_owned);
             made.guest = config["guest"].as_object().cloned().unwrap_or_default();
@@ -419,20 +434,30 @@ impl Platform for FakePlatform {
                     volume.attached_machine = Some(id.clone());
                 }
             }
+            let version = made.version.clone();
             world.machines.push(made);
-            id
+            WrittenMachine { id, version }
         })
         .await
     }
 
-    async fn update_machine(&self, _: &str, id: &str, new: MachineUpdate) -> Result<(), CallError> {
+    async fn update_machine(
+        &self,
+        _: &str,
+        id: &str,
+        new: MachineUpdate,
+    ) -> Result<WrittenMachine, CallError> {
         self.write("update_machine", id, |world| {
             world.min_secrets_versions.push(new.min_secrets_version);
+            let version = Some(format!("01V{}", world.calls.len()));
+            world.configs.insert(id.to_owned(), new.config.clone());
             for machine in world.machines.iter_mut().filter(|machine| machine.id == id) {
                 let config = Value::Object(new.config.clone());
+                machine.version.clone_from(&version);
                 machine.image = config["image"].as_str().map(str::to_owned);
                 machine.metadata = serde_json::from_value(config["metadata"].clone()).unwrap();
             }
+            WrittenMachine { id: id.to_owned(), version }
         })
         .await
     }

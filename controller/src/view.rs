@@ -47,6 +47,8 @@ pub struct PassLine {
     pub took_ms: i64,
     /// The calls that it made.
     pub calls: Calls,
+    /// Its looks at machines that somebody else wrote, which are not among the calls.
+    pub edit_looks: u64,
     /// The fewest calls that it could have made.
     pub floor_calls: u64,
     /// The actions that it carried out.
@@ -65,6 +67,7 @@ impl View {
             ended_at,
             took_ms: ended_at.since_ms(began),
             calls: pass.calls,
+            edit_looks: pass.edit_looks,
             floor_calls: pass.fleet.floor_reads + pass.actions as u64,
             actions: pass.actions,
             failures: pass.failures,

@@ -9,6 +9,7 @@ mod exec;
 mod faults;
 mod http;
 mod isolation;
+mod journal;
 mod kills;
 mod lifecycle;
 mod platform;

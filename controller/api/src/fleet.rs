@@ -129,6 +129,9 @@ pub struct PassSummary {
     pub reads: u64,
     /// The looks at the secrets of single apps.
     pub secret_reads: u64,
+    /// The looks at single machines that somebody else wrote: one per version, not one per pass.
+    #[serde(default)]
+    pub edit_looks: u64,
     /// The calls that it made and that may change something.
     pub writes: u64,
     /// The actions of its plan.

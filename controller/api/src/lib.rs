@@ -29,6 +29,7 @@ pub mod operator;
 pub mod orphan;
 pub mod plan;
 pub mod tokens;
+pub mod trace;
 pub mod usage;
 
 // What may be written, piece by piece.

@@ -19,6 +19,10 @@ pub struct TenantPlan {
     pub actions: Vec<PlannedAction>,
     /// What would not be done now, and what it waits for.
     pub notes: Vec<PlanNote>,
+    /// Until when nothing is done for the tenant, RFC 3339: an attempt failed, or its outcome is
+    /// not known yet. Absent if it does not wait for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<String>,
 }
 
 /// One call that would be made.

@@ -23,6 +23,8 @@ pub mod condition {
     pub const PAUSED: &str = "Paused";
     /// A machine and its volume are on their way to another region. Set only while that is so.
     pub const RELOCATING: &str = "Relocating";
+    /// Somebody else changed what the manifest says. Set only while that is so.
+    pub const DRIFT_DETECTED: &str = "DriftDetected";
     /// The tenant came from a manifest file that is no longer there. Set only while that is so.
     pub const SOURCE_MISSING: &str = "SourceMissing";
 }
@@ -60,6 +62,10 @@ pub struct TenantStatus {
     /// The deploy tokens, in the order of the manifest; never their values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<TokenStatus>,
+    /// The generations of spec and class, in one number, at which the tenant was last Ready: kept
+    /// where `driftPolicy` is `Report`, because what differs later is somebody else's doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached_revision: Option<i64>,
     /// How far the deletion has come. Set only while the tenant is being deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<DeletionStatus>,

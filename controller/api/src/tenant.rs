@@ -84,6 +84,9 @@ pub struct TenantSpec {
     /// Whether the controller acts: `Active`, or `Paused` to look and report only; `Active` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<ReconcileMode>,
+    /// What is done about changes that somebody else made: `Correct`, or `Report` to leave them; `Correct` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_policy: Option<DriftPolicy>,
     /// App secrets whose values the controller reads from its environment or its `--secrets-dir`; if there are any, they
     /// replace the class's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -123,6 +126,9 @@ pub struct TenantClassSpec {
     /// Whether the controller acts: `Active`, or `Paused` to look and report only, for tenants that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<ReconcileMode>,
+    /// What is done about changes that somebody else made: `Correct`, or `Report` to leave them, for tenants that do not say it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_policy: Option<DriftPolicy>,
     /// App secrets whose values the controller reads from its environment or its `--secrets-dir`, for
     /// tenants that name none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -189,6 +195,24 @@ pub enum ReconcileMode {
     Active,
     /// Look and report, with what would be done; touch nothing, not even to delete the tenant.
     Paused,
+}
+
+/// What is done about what differs from the manifest because somebody else changed it.
+///
+/// A tenant reached its manifest when it was Ready at the present generation of its spec and of its
+/// class. From then on these count as changed by somebody else: members of a machine's config, its
+/// state (also when its program ended by itself), a machine or an app that was there and is gone, a
+/// machine too many with the tenant's marks, an app secret that was set or removed by hand. A change of the
+/// manifest is carried out under either policy, and writes the whole config of the machines that it
+/// changes; so are a new value of a secret's source, a larger volume and the tenant's deletion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DriftPolicy {
+    /// It is brought back to what the manifest says, within the disruption budget.
+    #[default]
+    Correct,
+    /// It is told (condition `DriftDetected`, an event, the plan) and left as it is. A controller
+    /// that lost its database corrects once, because it cannot tell that the manifest was reached.
+    Report,
 }
 
 /// One app secret.

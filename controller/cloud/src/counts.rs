@@ -34,13 +34,17 @@ impl CallOutcome {
 
 /// One attempt at a call, when its outcome is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub struct Attempt<'a> {
     /// What was called.
     pub operation: Operation,
     /// How it ended.
     pub outcome: CallOutcome,
     /// The status of the answer, if one came.
     pub status: Option<StatusCode>,
+    /// Why it did not succeed, as [`CallError::kind`] words it.
+    pub failure: Option<&'static str>,
+    /// The platform's name for the request, if it answered with one.
+    pub fly_request_id: Option<&'a str>,
     /// How long it waited for its turn under the rate limits.
     pub waited: Duration,
     /// How long it took from then to the end of its answer.
@@ -52,7 +56,7 @@ pub struct Attempt {
 /// Is told of every attempt, repeated ones included, when its outcome is known.
 pub trait CallObserver: Send + Sync {
     /// Called on the task that made the call; must not block.
-    fn call(&self, attempt: &Attempt);
+    fn call(&self, attempt: &Attempt<'_>);
 }
 
 /// Counts the attempts that may have reached the platform.
@@ -85,7 +89,7 @@ impl CallCounts {
 }
 
 impl CallObserver for CallCounts {
-    fn call(&self, attempt: &Attempt) {
+    fn call(&self, attempt: &Attempt<'_>) {
         if attempt.outcome == CallOutcome::NotSent {
             return;
         }

@@ -128,6 +128,30 @@ impl CallError {
         }
     }
 
+    /// What kind of failure it is, in one word for journals: `refused`, what kept it from being
+    /// sent (`connect`, `queue`, `arguments`, `lookup`), or why its outcome is open (`status`, `timeout`,
+    /// `broken`, `tooLong`, `undecodable`, `pages`).
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Rejected(_) => "refused",
+            Self::NotSent(NotSent { reason, .. }) => match reason {
+                NotSentReason::Connect(_) => "connect",
+                NotSentReason::Queue(_) => "queue",
+                NotSentReason::Segment(_) | NotSentReason::Build(_) => "arguments",
+                NotSentReason::Look(_) => "lookup",
+            },
+            Self::Unknown(Unknown { cause, .. }) => match cause {
+                UnknownCause::Status => "status",
+                UnknownCause::Timeout(_) => "timeout",
+                UnknownCause::Broken(_) => "broken",
+                UnknownCause::TooLong { .. } => "tooLong",
+                UnknownCause::Undecodable(_) => "undecodable",
+                UnknownCause::Pages(_) => "pages",
+            },
+        }
+    }
+
     /// What the platform said, if it said anything.
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {

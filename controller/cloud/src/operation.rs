@@ -1,5 +1,7 @@
 //! The calls that this client makes, and how often the platform lets each be made.
 
+mod template;
+
 use std::time::Duration;
 
 use http::Method;

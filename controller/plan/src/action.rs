@@ -22,7 +22,8 @@ pub struct Plan {
     /// The actions of one tenant stand together and are carried out one after the other; those of
     /// different tenants may run side by side.
     pub actions: Vec<PlannedAction>,
-    /// What would be done for tenants whose `reconcile` is `Paused`. Never carried out.
+    /// What would be done for tenants whose `reconcile` is `Paused`, and what would correct others'
+    /// changes where `driftPolicy` is `Report`. Never carried out.
     pub withheld: Vec<PlannedAction>,
     /// Apps that were there before and are about to get a volume, or would if it were certain that
     /// they have none of that name. Whoever carries the plan out first asks each for its own list
@@ -288,24 +289,18 @@ impl MachineConfig {
     /// What `init` runs is moved into the process, of which the platform does not say that it runs
     /// what stands there.
     pub(crate) fn see_only(&mut self, secrets: &[DesiredSecret]) {
-        let mut process = Map::new();
-        if let Some(Value::Object(init)) = self.config.get_mut("init") {
-            for member in ["exec", "entrypoint", "cmd"] {
-                process.extend(init.remove_entry(member));
-            }
-        }
-        let secrets: Vec<Value> = secrets
-            .iter()
-            .map(|secret| json!({ "env_var": &*secret.variable, "name": &*secret.name }))
-            .collect();
-        process.insert("ignore_app_secrets".to_owned(), true.into());
-        process.insert("secrets".to_owned(), secrets.into());
-        self.config.insert("processes".to_owned(), json!([process]));
+        see_only(&mut self.config, secrets);
     }
 
     /// Keeps a metadata entry that somebody else wrote on the machine.
     pub(crate) fn keep_metadata(&mut self, key: &str, value: &str) {
         set_metadata(&mut self.config, key, value.to_owned());
+    }
+
+    /// The hash of the rendered config, as the machine will carry it.
+    #[must_use]
+    pub fn spec_hash(&self) -> Option<&str> {
+        self.config.get("metadata")?.get(metadata::SPEC_HASH)?.as_str()
     }
 
     /// The config to send: with the intent that writes it and the id of the volume to mount.
@@ -322,6 +317,23 @@ impl MachineConfig {
         }
         self.config
     }
+}
+
+/// See [`MachineConfig::see_only`].
+pub(crate) fn see_only(config: &mut Map<String, Value>, secrets: &[DesiredSecret]) {
+    let mut process = Map::new();
+    if let Some(Value::Object(init)) = config.get_mut("init") {
+        for member in ["exec", "entrypoint", "cmd"] {
+            process.extend(init.remove_entry(member));
+        }
+    }
+    let secrets: Vec<Value> = secrets
+        .iter()
+        .map(|secret| json!({ "env_var": &*secret.variable, "name": &*secret.name }))
+        .collect();
+    process.insert("ignore_app_secrets".to_owned(), true.into());
+    process.insert("secrets".to_owned(), secrets.into());
+    config.insert("processes".to_owned(), json!([process]));
 }
 
 fn set_metadata(config: &mut Map<String, Value>, key: &str, value: String) {

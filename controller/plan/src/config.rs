@@ -167,7 +167,7 @@ impl ConfigTemplate {
 
 /// Equal, where `2` and `2.0` are the same number, and a member that is not there equals its zero
 /// value: the platform leaves those out of what it shows.
-fn same_value(seen: Option<&Value>, wanted: &Value) -> bool {
+pub(crate) fn same_value(seen: Option<&Value>, wanted: &Value) -> bool {
     match (seen, wanted) {
         (Some(Value::Number(seen)), Value::Number(wanted)) => seen.as_f64() == wanted.as_f64(),
         (Some(seen), wanted) => seen == wanted,

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use vault_api::problem::{FieldPath, Problem};
 use vault_api::resolve::{ResolvedSpec, ResolvedToken, app_of, resolve};
 use vault_api::tenant::{
-    AppSetting, MachineState, ReconcileMode, SecretEntry, SecretFrom, TenantClassSpec, TenantSpec,
+    AppSetting, DriftPolicy, MachineState, ReconcileMode, SecretEntry, SecretFrom, TenantClassSpec,
+    TenantSpec,
 };
 
 use crate::config::{ConfigTemplate, SpecHash};
@@ -62,6 +63,8 @@ pub struct DesiredTenant {
     pub deleting: bool,
     /// Nothing may be done for it, only said.
     pub paused: bool,
+    /// What somebody else changed is reported and not corrected.
+    pub reports_drift: bool,
     /// The app secrets that should be set, in the order of their names.
     pub secrets: Vec<DesiredSecret>,
     /// The deploy tokens that should exist; none if it cannot be said what should.
@@ -267,6 +270,7 @@ impl<'a> Resolver<'a> {
             app_is_shared,
             deleting: tenant.deleting,
             paused: self.is_paused(tenant.spec),
+            reports_drift: self.reports_drift(tenant.spec),
             secrets,
             tokens,
             machines,
@@ -334,6 +338,12 @@ impl<'a> Resolver<'a> {
         let class = self.class_of(spec);
         let mode = spec.reconcile.or_else(|| class.and_then(|class| class.reconcile));
         mode == Some(ReconcileMode::Paused)
+    }
+
+    fn reports_drift(&self, spec: &TenantSpec) -> bool {
+        let class = self.class_of(spec);
+        let policy = spec.drift_policy.or_else(|| class.and_then(|class| class.drift_policy));
+        policy == Some(DriftPolicy::Report)
     }
 
     fn written_organization(&self, spec: &'a TenantSpec) -> Option<&'a str> {

@@ -27,6 +27,7 @@ pub mod orphans;
 pub mod action;
 pub mod report;
 
+mod edits;
 mod history;
 mod machine;
 mod planner;
@@ -36,6 +37,7 @@ mod secret;
 mod testing;
 mod volume;
 
+pub use edits::edited_members;
 pub use history::{LastUsed, needs_history};
 pub use planner::plan;
 pub use relocation::{SnapshotsNeeded, needs_snapshots};

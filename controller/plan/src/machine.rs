@@ -20,6 +20,8 @@ pub(crate) enum Need {
     Stuck(String),
     /// A new config, for the reason given.
     Update(String),
+    /// A new config, because somebody else changed the one that it had; the reason says what.
+    Correct(String),
     /// To be started.
     Start(String),
     /// To be stopped.
@@ -56,7 +58,7 @@ pub(crate) fn need(
         return Need::Stop(format!("it should be stopped and is {state}"));
     }
     if let Some(reason) = drift(wanted, own, machine, volume_gb) {
-        return Need::Update(reason);
+        return reason;
     }
     match (wanted.state, &machine.state) {
         (MachineState::Started, PlatformState::Started)
@@ -92,36 +94,38 @@ pub(crate) fn patience(machine: &ObservedMachine, policy: &Policy, now: UnixMill
     Need::Patience(what)
 }
 
-/// Why the machine's config has to be written again; `None` if it is as wanted.
+/// What has to be written again of the machine's config, and why; `None` if it is as wanted.
 fn drift(
     wanted: &DesiredMachine,
     own: OwnMarks<'_>,
     machine: &ObservedMachine,
     volume_gb: Option<u32>,
-) -> Option<String> {
+) -> Option<Need> {
+    let update = |reason: &str| Some(Need::Update(reason.to_owned()));
+    let correct = |reason: &str| Some(Need::Correct(reason.to_owned()));
     let marks = Marks::read(&machine.metadata);
     if marks.controller != Some(own.controller) || marks.tenant != Some(own.tenant) {
-        return Some("it does not carry this tenant's mark".to_owned());
+        return correct("it does not carry this tenant's mark");
     }
     match (marks.hash_version, marks.spec_hash) {
         (Some(HASH_VERSION), Some(seen)) if !wanted.spec_hash.is(seen) => {
-            return Some("its config is not the manifest's".to_owned());
+            return update("its config is not the manifest's");
         }
-        (None, _) | (_, None) => return Some("it does not say which config it has".to_owned()),
+        (None, _) | (_, None) => return correct("it does not say which config it has"),
         // A hash of another recipe cannot be compared; what is visible still is.
         (Some(_), Some(_)) => {}
     }
     if let Some(member) = wanted.config.visible_drift(machine, own.tenant, wanted.index) {
-        return Some(format!("{member} is not what the manifest says"));
+        return Some(Need::Correct(format!("{member} is not what the manifest says")));
     }
     // A machine reads its secrets only when it starts.
     if !own.secret_hash.is_empty() && marks.secret_hash != Some(own.secret_hash) {
-        return Some("it started without the tenant's present secrets".to_owned());
+        return update("it started without the tenant's present secrets");
     }
     if let (Some(known), Some(volume_gb)) = (marks.volume_gb, volume_gb)
         && known.parse::<u32>().is_ok_and(|known| known < volume_gb)
     {
-        return Some("its volume is larger than when it started".to_owned());
+        return update("its volume is larger than when it started");
     }
     None
 }

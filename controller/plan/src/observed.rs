@@ -38,6 +38,11 @@ pub struct Observed {
     /// The tombstones that stand, and those that ended lately. What is missing here is kept: nothing
     /// is deleted without one.
     pub tombstones: Vec<Tombstone>,
+    /// Members of machines' configs that somebody else changed, by the machines' ids, as far as
+    /// whole configs were read: see [`crate::edited_members`].
+    pub edits: BTreeMap<String, Vec<String>>,
+    /// Tenants that were Ready since their spec and their class's last changed.
+    pub reached: BTreeSet<String>,
 }
 
 /// What is known of the secrets of one app.

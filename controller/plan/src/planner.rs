@@ -11,6 +11,7 @@ mod anew;
 mod budget;
 mod burial;
 mod draft;
+mod drift;
 mod index;
 mod shared;
 mod tokens;
@@ -32,6 +33,7 @@ use crate::time::UnixMillis;
 use crate::tombstone::{Tombstone, TombstoneChanges, TombstoneKind};
 use budget::Budget;
 use draft::Draft;
+use drift::Cause;
 use index::Index;
 
 /// Decides what to do next so that what is observed becomes what is desired.
@@ -121,6 +123,7 @@ impl<'a> Planner<'a> {
             self.converge(&mut draft);
         }
         self.to_confirm.extend(draft.app_to_confirm());
+        self.withheld.append(&mut draft.drifted);
         let actions = if tenant.paused { &mut self.withheld } else { &mut self.actions };
         draft.finish(gone, actions)
     }
@@ -146,7 +149,9 @@ impl<'a> Planner<'a> {
             let report = self.wanted(draft, wanted);
             draft.machines.push(report);
         }
+        draft.because(Cause::Drift);
         self.surplus(draft, machines);
+        draft.because(Cause::Manifest);
         self.tokens(draft);
     }
 
@@ -185,12 +190,15 @@ impl<'a> Planner<'a> {
                 draft.note(NoteReason::Waiting, format!("app {app} is being created"));
                 return false;
             }
+            draft.because(Cause::Drift);
+            let withheld = draft.withholds();
             // What is held or paused creates nothing that another could wait for.
-            if tenant.app_is_shared && draft.hold.is_none() && !tenant.paused {
+            if tenant.app_is_shared && draft.hold.is_none() && !tenant.paused && !withheld {
                 self.new_apps.insert(app);
             }
             draft.act(Action::CreateApp, "it does not exist");
-            return true;
+            draft.because(Cause::Manifest);
+            return !withheld;
         }
         if let Some((machine, whose)) = self.of_another_tenant(draft) {
             let message = format!(
@@ -240,8 +248,13 @@ impl<'a> Planner<'a> {
                     tenant_uid: tenant.uid,
                     from: wanted.from.clone(),
                 };
+                let foreign = matches!(state, Some(SecretState::Changed | SecretState::Missing));
+                draft.because(if foreign { Cause::Drift } else { Cause::Manifest });
+                if !draft.withholds() {
+                    draft.secrets_version = None;
+                }
                 draft.act(Action::SetSecret(set), reason);
-                draft.secrets_version = None;
+                draft.because(Cause::Manifest);
             }
         }
     }
@@ -269,7 +282,8 @@ impl<'a> Planner<'a> {
     /// Takes one machine's worth of the disruption budget, or notes that it is used up. A held or
     /// paused tenant takes nothing: nothing will be done for it.
     fn may_disrupt(&mut self, draft: &mut Draft<'a>, machine: &ObservedMachine) -> bool {
-        if draft.hold.is_some() || draft.tenant.paused || self.budget.take() {
+        let is_idle = draft.hold.is_some() || draft.tenant.paused || draft.withholds();
+        if is_idle || self.budget.take() {
             return true;
         }
         let message =

@@ -101,6 +101,8 @@ pub enum NoteReason {
     Refused,
     /// Real, but this version cannot do it.
     NotSupported,
+    /// Somebody else has changed what the manifest says.
+    DriftDetected,
     /// Left as it is on purpose: a volume or an app that outlives its tenant.
     Kept,
 }
@@ -122,6 +124,7 @@ impl NoteReason {
             Self::Invalid => "Invalid",
             Self::Refused => "Refused",
             Self::NotSupported => "NotSupported",
+            Self::DriftDetected => "DriftDetected",
             Self::Kept => "Kept",
         }
     }

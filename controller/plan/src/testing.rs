@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use vault_api::tenant::MachineState;
 
 use crate::config::{ConfigTemplate, HASH_VERSION};
-use crate::desired::{DesiredMachine, DesiredSecret, DesiredVolume};
+use crate::desired::{DesiredMachine, DesiredSecret, DesiredTenant, DesiredVolume};
+use crate::identity::ControllerId;
 use crate::metadata::{self, OwnMarks};
 use crate::observed::{ObservedMachine, ObservedVolume, PlatformState};
 use crate::time::UnixMillis;
@@ -24,6 +25,25 @@ pub(crate) const SECRET_HASH: &str = "00112233445566778899aabbccddeeff";
 pub(crate) fn secrets() -> Vec<DesiredSecret> {
     let (name, variable) = ("SECRET".into(), "SECRET".into());
     vec![DesiredSecret { name, variable, hash: SECRET_HASH.to_owned(), from: None }]
+}
+
+/// Tenant `acme`, with no machines of its own.
+pub(crate) fn tenant() -> DesiredTenant {
+    DesiredTenant {
+        name: "acme".into(),
+        uid: ControllerId::from_bytes([7; 16]).tenant_uid("acme"),
+        organization: "local".into(),
+        app: "acme".to_owned(),
+        app_is_named: false,
+        app_is_shared: false,
+        deleting: false,
+        paused: false,
+        reports_drift: false,
+        secrets: secrets(),
+        tokens: Arc::default(),
+        slots: Arc::default(),
+        machines: Ok(Vec::new()),
+    }
 }
 
 /// The marks of tenant `acme`.

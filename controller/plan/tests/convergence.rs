@@ -17,7 +17,6 @@ use vault_plan::metadata::{self, Marks};
 use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization};
 use vault_plan::policy::Policy;
 use vault_plan::time::UnixMillis;
-use vault_plan::token::ObservedTokens;
 use vault_plan::tombstone::{Cause, Tombstone, TombstoneKind, TombstoneState};
 
 const ORGANIZATION: &str = "local";
@@ -324,8 +323,8 @@ impl Simulation {
             snapshots: BTreeMap::new(),
             last_used: BTreeMap::new(),
             replacing: self.replacing.clone(),
-            tokens: ObservedTokens::default(),
             tombstones: self.tombstones.clone(),
+            ..Observed::default()
         };
         if !vault_plan::needs_history(&desired, &observed).is_empty() {
             observed.last_used = self.ran.iter().map(|(id, (_, at))| (id.clone(), *at)).collect();

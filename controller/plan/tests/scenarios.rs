@@ -23,7 +23,6 @@ use vault_plan::observed::{
 };
 use vault_plan::policy::Policy;
 use vault_plan::report::NoteReason;
-use vault_plan::token::ObservedTokens;
 
 const ACME: &str = include_str!("scenarios/acme.yaml");
 const CLASS: &str = include_str!("scenarios/class.yaml");
@@ -36,6 +35,8 @@ struct Scenario {
     tenants: BTreeMap<String, (TenantSpec, bool)>,
     world: World,
     holds: BTreeMap<String, Hold>,
+    /// Tenants that were Ready since their manifest changed.
+    reached: BTreeSet<String>,
     secrets: OneSecret,
 }
 
@@ -102,8 +103,8 @@ impl Scenario {
             snapshots: self.world.snapshots_of_all(),
             last_used: BTreeMap::new(),
             replacing: BTreeSet::new(),
-            tokens: ObservedTokens::default(),
-            tombstones: Vec::new(),
+            reached: self.reached.clone(),
+            ..Observed::default()
         };
         vault_plan::plan(&desired, &observed, &Policy::default(), self.world.now)
     }
@@ -691,4 +692,38 @@ fn a_shared_app_is_made_by_one_tenant_that_may() {
     let hold = Hold { until, message, kind: HoldKind::BackOff };
     scenario.holds.insert("one-more".to_owned(), hold);
     insta::assert_snapshot!("shared_made_by_the_third", scenario.picture());
+}
+
+/// Who wins, class or tenant, and what a policy does before and after the manifest was reached.
+#[test]
+fn drift_is_withheld_where_class_or_tenant_say_so_and_the_manifest_was_reached() {
+    use vault_api::tenant::DriftPolicy::{Correct, Report};
+
+    let table = [
+        (None, None, true, false),
+        (Some(Report), None, true, true),
+        (Some(Report), Some(Correct), true, false),
+        (Some(Correct), Some(Report), true, true),
+        (None, Some(Report), true, true),
+        (None, Some(Report), false, false),
+    ];
+    for (of_class, of_tenant, reached, is_withheld) in table {
+        let mut scenario = Scenario::converged(CLASS);
+        for class in scenario.classes.values_mut() {
+            class.drift_policy = of_class;
+        }
+        for (tenant, _) in scenario.tenants.values_mut() {
+            tenant.drift_policy = of_tenant;
+        }
+        if reached {
+            scenario.reached = scenario.tenants.keys().cloned().collect();
+        }
+        assert_eq!(scenario.plan(scenario.world.lists()).actions, [], "as wanted");
+        let mut lists = scenario.world.lists();
+        lists.machines[0].state = PlatformState::Stopped;
+        let plan = scenario.plan(lists);
+        let found = (plan.actions.is_empty(), plan.withheld.len());
+        let what = format!("{of_class:?} {of_tenant:?} {reached}");
+        assert_eq!(found, (is_withheld, usize::from(is_withheld)), "{what}");
+    }
 }

@@ -23,6 +23,8 @@ pub enum Write {
     PlanIntents,
     /// An intent that is being sent.
     SendIntent,
+    /// An answer.
+    SettleIntent,
     /// A lost answer.
     DoubtIntent,
     /// How far intents came.
@@ -47,11 +49,15 @@ pub enum Write {
     ChangeTombstones,
     /// Tombstones of what is about to be deleted.
     ActOnTombstones,
+    /// Versions of machines.
+    PutVersions,
+    /// Versions of machines that are gone.
+    RemoveVersions,
 }
 
 impl Write {
     /// The last of them.
-    pub const LAST: Self = Self::ActOnTombstones;
+    pub const LAST: Self = Self::RemoveVersions;
 }
 
 /// What a controller is about.

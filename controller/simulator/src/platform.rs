@@ -23,7 +23,8 @@ use vault_cloud::logs::Tail;
 use vault_cloud::machines::Exit;
 use vault_controller::platform::{
     AppContents, AppList, AppOwner, Calls, MachineList, MachineUpdate, MintedToken, NewDeployToken,
-    NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
+    NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList, WholeMachine,
+    WrittenMachine,
 };
 use vault_emulator::world::Refusal;
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
@@ -294,6 +295,10 @@ impl Platform for SimPlatform {
         self.in_app(Verb::Machine, app, id, reads::machine).await
     }
 
+    async fn whole_machine(&self, app: &str, id: &str) -> Result<Option<WholeMachine>, CallError> {
+        self.in_app(Verb::Machine, app, id, reads::whole_machine).await
+    }
+
     async fn app_volumes(&self, app: &str) -> Result<VolumeList, CallError> {
         self.in_app(Verb::AppVolumes, app, "", reads::app_volumes).await
     }
@@ -334,7 +339,11 @@ impl Platform for SimPlatform {
         self.in_app(Verb::CreateVolume, app, &name, create).await
     }
 
-    async fn create_machine(&self, app: &str, machine: NewMachine) -> Result<String, CallError> {
+    async fn create_machine(
+        &self,
+        app: &str,
+        machine: NewMachine,
+    ) -> Result<WrittenMachine, CallError> {
         let name = machine.name.clone();
         let create = move |universe: &mut Universe, call: &Call| {
             effects::create_machine(universe, call, &machine)
@@ -347,7 +356,7 @@ impl Platform for SimPlatform {
         app: &str,
         id: &str,
         update: MachineUpdate,
-    ) -> Result<(), CallError> {
+    ) -> Result<WrittenMachine, CallError> {
         let update = move |universe: &mut Universe, call: &Call| {
             effects::update_machine(universe, call, &update)
         };

@@ -14,9 +14,10 @@ use std::future::pending;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use ulid::Ulid;
+use vault_controller::edits::MachineVersion;
 use vault_controller::store::{
-    Doomed, Intent, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject, StoredSecret,
-    TenantRow, UsagePage,
+    Doomed, Intent, IntentAnswer, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject,
+    StoredSecret, TenantRow, UsagePage, Verdict,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
@@ -147,24 +148,49 @@ impl Store for SimStore {
         self.write(Write::SendIntent, move |disk| disk.send_intent(id, now)).await
     }
 
-    async fn doubt_intent(
-        &self,
-        id: Ulid,
-        now: UnixMillis,
-        outcome: String,
-    ) -> Result<(), StoreError> {
-        let doubt = move |disk: &mut Database| {
-            disk.doubt_intent(id, now, outcome);
-            Ok(())
+    async fn answer_intent(&self, answer: IntentAnswer, now: UnixMillis) -> Result<(), StoreError> {
+        let write = match answer.verdict {
+            Verdict::Settled(_) => Write::SettleIntent,
+            Verdict::Doubted { .. } => Write::DoubtIntent,
         };
-        self.write(Write::DoubtIntent, doubt).await
+        self.write(write, move |disk| disk.answer_intent(answer, now)).await
     }
 
-    async fn settle_intents(&self, settlements: Vec<Settlement>) -> Result<(), StoreError> {
+    async fn settle_intents(
+        &self,
+        settlements: Vec<Settlement>,
+        _: UnixMillis,
+    ) -> Result<(), StoreError> {
         if settlements.is_empty() {
             return Ok(());
         }
         self.write(Write::SettleIntents, move |disk| disk.settle_intents(settlements)).await
+    }
+
+    async fn machine_versions(&self) -> Result<Vec<MachineVersion>, StoreError> {
+        self.read(Database::versions).await
+    }
+
+    async fn put_machine_versions(&self, versions: Vec<MachineVersion>) -> Result<(), StoreError> {
+        if versions.is_empty() {
+            return Ok(());
+        }
+        let put = move |disk: &mut Database| {
+            disk.put_versions(versions);
+            Ok(())
+        };
+        self.write(Write::PutVersions, put).await
+    }
+
+    async fn remove_machine_versions(&self, machines: Vec<String>) -> Result<(), StoreError> {
+        if machines.is_empty() {
+            return Ok(());
+        }
+        let remove = move |disk: &mut Database| {
+            disk.remove_versions(&machines);
+            Ok(())
+        };
+        self.write(Write::RemoveVersions, remove).await
     }
 
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {

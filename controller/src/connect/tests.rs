@@ -43,6 +43,7 @@ fn tenant(machines: Vec<DesiredMachine>) -> DesiredTenant {
         app_is_shared: false,
         deleting: false,
         paused: false,
+        reports_drift: false,
         secrets: Vec::new(),
         tokens: Arc::default(),
         slots: Arc::default(),

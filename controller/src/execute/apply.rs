@@ -15,9 +15,11 @@ use vault_plan::observed::HoldKind;
 use super::Failure;
 use super::tokens::NewToken;
 use crate::chain::chain;
+use crate::edits::MachineVersion;
 use crate::identity::TenantSecrets;
 use crate::platform::{
     AppOwner, MachineUpdate, NewDeployToken, NewMachine, NewVolume, Platform, SecretSet,
+    WrittenMachine,
 };
 
 /// What earlier actions of a turn made that later ones need.
@@ -52,8 +54,8 @@ pub(super) enum Created {
         /// Fly's.
         id: String,
     },
-    /// A machine.
-    Machine(String),
+    /// A machine, new or with a new config.
+    Machine(WrittenMachine),
     /// A secret that was set.
     Secret {
         /// Its name.
@@ -75,10 +77,24 @@ pub(super) enum Created {
 }
 
 impl Created {
+    /// The version that a machine has by the intent, if the platform said.
+    pub(super) fn version(&self, intent: &str) -> Option<MachineVersion> {
+        let Self::Machine(WrittenMachine { id, version: Some(version) }) = self else {
+            return None;
+        };
+        Some(MachineVersion {
+            machine_id: id.clone(),
+            version: version.clone(),
+            intent: intent.to_owned(),
+            edited: Vec::new(),
+        })
+    }
+
     /// The platform's id of it; a secret has none but its name.
     pub(super) fn into_id(self) -> Option<String> {
         match self {
-            Self::App(id) | Self::Volume { id, .. } | Self::Machine(id) => Some(id),
+            Self::App(id) | Self::Volume { id, .. } => Some(id),
+            Self::Machine(machine) => Some(machine.id),
             Self::Token(token) => Some(token.id),
             Self::Secret { .. } | Self::NoSecret { .. } => None,
         }
@@ -125,9 +141,10 @@ pub(super) async fn apply<P: Platform>(
                 // whose it is and what it lacks.
                 Err(error) if error.existing_machine_id().is_some() => {
                     let id = error.existing_machine_id().map(str::to_owned);
-                    Applied::Done(id.map(Created::Machine))
+                    let made = id.map(|id| WrittenMachine { id, version: None });
+                    Applied::Done(made.map(Created::Machine))
                 }
-                created => settle(created.map(|id| Some(Created::Machine(id)))),
+                created => settle(created.map(|made| Some(Created::Machine(made)))),
             }
         }
         Action::UpdateMachine(update) => {
@@ -139,7 +156,8 @@ pub(super) async fn apply<P: Platform>(
             let min_secrets_version = made.secrets_version.or(update.min_secrets_version);
             let changed =
                 MachineUpdate { config, current_version, skip_launch, min_secrets_version };
-            settle(platform.update_machine(&app, &update.machine.id, changed).await.map(|()| None))
+            let updated = platform.update_machine(&app, &update.machine.id, changed).await;
+            settle(updated.map(|written| Some(Created::Machine(written))))
         }
         Action::StartMachine(machine) => {
             settle(platform.start_machine(&app, &machine.id).await.map(|()| None))

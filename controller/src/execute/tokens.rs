@@ -18,9 +18,10 @@ use super::{Acted, Executor, Failure};
 use crate::clock::Clock;
 use crate::identity::SealedFor;
 use crate::platform::Platform;
+use crate::record::{CallRecord, recorded};
 use crate::store::{
-    CredentialKey, CredentialKind, IntentState, NewCredential, Settlement, ShownCredential, Store,
-    StoreError,
+    CredentialKey, CredentialKind, IntentAnswer, IntentState, NewCredential, Settlement,
+    ShownCredential, Store, StoreError, Verdict,
 };
 
 /// A token that was minted, with its value.
@@ -50,7 +51,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             app: action.app.clone(),
         };
         self.store.begin_credential(new, intent, self.clock.now()).await?;
-        let applied = self.call(intent, action).await;
+        let (applied, calls) = self.call(intent, action).await;
         let now = self.clock.now();
         match applied {
             Applied::Done(Some(Created::Token(made))) => {
@@ -65,7 +66,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                     // It is there, and nobody will ever have its value: it goes like one whose
                     // answer was lost.
                     Err(error) => {
-                        return self.doubt(key, intent, now, failure(error.to_string())).await;
+                        return self.doubt(key, (intent, calls), failure(error.to_string())).await;
                     }
                 };
                 // An end that is over already says more about somebody's clock than about the token.
@@ -74,20 +75,21 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                 let id = made.id.clone();
                 let shown = ShownCredential { key, id, live_at: now, expires_at, sealed };
                 let settled = settlement(intent, IntentState::Acked, Some(made.id), None);
-                self.store.keep_credential(shown, settled).await?;
+                self.store.keep_credential(shown, answer(settled, calls), now).await?;
                 Ok(Acted::Worked)
             }
             Applied::Done(_) | Applied::WasThere(_) => {
                 let message = "the platform said yes and showed no token".to_owned();
-                self.doubt(key, intent, now, failure(message)).await
+                self.doubt(key, (intent, calls), failure(message)).await
             }
             Applied::NotDone(failure) => {
                 let outcome = Some(failure.message.clone());
                 let settled = settlement(intent, IntentState::Aborted, None, outcome);
-                self.store.remove_credentials(vec![key], vec![settled]).await?;
+                let answer = Some(answer(settled, calls));
+                self.store.remove_credentials(vec![key], answer, now).await?;
                 Ok(Acted::Failed(failure))
             }
-            Applied::Unknown(failure) => self.doubt(key, intent, now, failure).await,
+            Applied::Unknown(failure) => self.doubt(key, (intent, calls), failure).await,
         }
     }
 
@@ -99,7 +101,9 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         token: RevokeToken,
     ) -> Result<Acted, StoreError> {
         self.store.send_intent(intent, self.clock.now()).await?;
-        match self.call(intent, action).await {
+        let (applied, calls) = self.call(intent, action).await;
+        let now = self.clock.now();
+        match applied {
             Applied::Done(_) | Applied::WasThere(_) => {
                 let known = token.n.map(|n| key(&token.tenant_uid, n));
                 let settled = settlement(intent, IntentState::Acked, Some(token.id.clone()), None);
@@ -110,39 +114,48 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                     row.is_some_and(|row| row.may_be(&token.id))
                 };
                 let keys = known.filter(is_it).into_iter().collect();
-                self.store.remove_credentials(keys, vec![settled]).await?;
+                self.store.remove_credentials(keys, Some(answer(settled, calls)), now).await?;
                 Ok(Acted::Worked)
             }
             Applied::NotDone(failure) => {
                 let outcome = Some(failure.message.clone());
                 let settled = settlement(intent, IntentState::Aborted, None, outcome);
-                self.store.settle_intents(vec![settled]).await?;
+                self.store.answer_intent(answer(settled, calls), now).await?;
                 Ok(Acted::Failed(failure))
             }
             Applied::Unknown(failure) => {
-                let outcome = failure.message.clone();
-                self.store.doubt_intent(intent, self.clock.now(), outcome).await?;
+                self.store.answer_intent(doubted(intent, calls, &failure), now).await?;
                 Ok(Acted::Failed(failure))
             }
         }
     }
 
-    async fn call(&self, intent: Ulid, action: PlannedAction) -> Applied {
-        let made = Made::default();
-        apply(&*self.platform, &self.secrets, action, &intent.to_string(), &made).await
+    async fn call(&self, intent: Ulid, action: PlannedAction) -> (Applied, Vec<CallRecord>) {
+        let (made, name) = (Made::default(), intent.to_string());
+        let call = apply(&*self.platform, &self.secrets, action, &name, &made);
+        recorded(&self.clock, call).await
     }
 
     /// Whether there is a token is not known, or its value is lost: the next passes look.
     async fn doubt(
         &self,
         key: CredentialKey,
-        intent: Ulid,
-        now: UnixMillis,
+        (intent, calls): (Ulid, Vec<CallRecord>),
         failure: Failure,
     ) -> Result<Acted, StoreError> {
-        self.store.doubt_credential(key, intent, now, failure.message.clone()).await?;
+        let answer = doubted(intent, calls, &failure);
+        self.store.doubt_credential(key, answer, self.clock.now()).await?;
         Ok(Acted::Failed(failure))
     }
+}
+
+fn answer(settlement: Settlement, calls: Vec<CallRecord>) -> IntentAnswer {
+    IntentAnswer { verdict: Verdict::Settled(settlement), calls, written: None }
+}
+
+fn doubted(id: Ulid, calls: Vec<CallRecord>, failure: &Failure) -> IntentAnswer {
+    let verdict = Verdict::Doubted { id, outcome: failure.message.clone() };
+    IntentAnswer { verdict, calls, written: None }
 }
 
 /// What an action is about, if it is about a token.

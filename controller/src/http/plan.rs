@@ -10,6 +10,7 @@ use vault_api::check::{Document, check};
 use vault_api::object::API_VERSION;
 use vault_api::plan::{PlanNote, PlannedAction, TenantPlan};
 use vault_api::problem::{FieldPath, Problem};
+use vault_plan::time::UnixMillis;
 
 use super::App;
 use super::caller::Caller;
@@ -18,7 +19,7 @@ use super::objects::must_stay_visible;
 use super::others::TAKEN;
 use super::request;
 use crate::accept::{Writer, decide};
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 use crate::platform::Platform;
 use crate::reconcile::{Objects, Planned, TenantObject};
 use crate::source::Source;
@@ -81,7 +82,7 @@ async fn plan<P: Platform, S: ApiStore, C: Clock>(
         .get()
         .ok_or_else(|| ApiError::Unavailable("the platform has not been reached yet".to_owned()))?;
     let planned = reconciler.preview(objects).await?;
-    Ok(Json(render(&planned, name)))
+    Ok(Json(render(&planned, name, app.clock.now())))
 }
 
 /// A limited token asks about the tenant of the path and those that exist for it, and not about an
@@ -155,7 +156,7 @@ async fn apply<P, S: ApiStore, C: Clock>(
     Ok(())
 }
 
-fn render(planned: &Planned, tenant: String) -> TenantPlan {
+fn render(planned: &Planned, tenant: String, now: UnixMillis) -> TenantPlan {
     let plan = &planned.plan;
     let actions = plan
         .actions
@@ -180,5 +181,7 @@ fn render(planned: &Planned, tenant: String) -> TenantPlan {
         })
         .collect();
     let kind = "TenantPlan".to_owned();
-    TenantPlan { api_version: API_VERSION.to_owned(), kind, tenant, actions, notes }
+    let hold = planned.observed.holds.get(&tenant).filter(|hold| now < hold.until);
+    let held_until = hold.map(|hold| rfc3339(hold.until));
+    TenantPlan { api_version: API_VERSION.to_owned(), kind, tenant, actions, notes, held_until }
 }

@@ -92,6 +92,7 @@ pub(super) const RULES: &[Rule] = &[
     // A question, though a body comes with it.
     look("/apis/vaultctl.dev/v1/tenants/{name}/plan", GET_POST, Role::Read, Scope::Tenant),
     look("/apis/vaultctl.dev/v1/tenants/{name}/diagnosis", GET, Role::Read, Scope::Tenant),
+    look("/apis/vaultctl.dev/v1/tenants/{name}/trace", GET, Role::Read, Scope::Tenant),
     // Changes nothing here; a credential is given out, and each command asks for one.
     look("/apis/vaultctl.dev/v1/tenants/{name}/connect", POST, Role::Operate, Scope::Tenant),
     // Changes nothing here either; but what is given out opens the platform, so each is recorded.

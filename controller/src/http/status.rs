@@ -62,6 +62,7 @@ fn summary(pass: &PassLine) -> PassSummary {
         milliseconds: pass.took_ms,
         reads: pass.calls.reads,
         secret_reads: pass.calls.secret_reads,
+        edit_looks: pass.edit_looks,
         writes: pass.calls.writes,
         actions: pass.actions,
         failures: pass.failures,

@@ -9,6 +9,7 @@ mod others;
 mod reading;
 mod roles;
 mod token;
+mod trace;
 mod usage;
 mod watching;
 mod writing;

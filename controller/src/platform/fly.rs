@@ -23,7 +23,9 @@ use vault_plan::time::UnixMillis;
 use super::{
     AppContents, AppList, AppOwner, Calls, DeployToken, MachineList, MachineUpdate, MintedToken,
     NewDeployToken, NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
+    WholeMachine, WrittenMachine,
 };
+use crate::record;
 
 /// States of a volume that is on its way out: it counts as gone.
 const DEPARTING_VOLUME_STATES: &[&str] = &[
@@ -118,6 +120,20 @@ impl Platform for FlyPlatform {
         }
     }
 
+    async fn whole_machine(&self, app: &str, id: &str) -> Result<Option<WholeMachine>, CallError> {
+        match self.client.machine(app, id).await {
+            Ok(machine) => {
+                let reached = machine.host_status.as_deref().is_none_or(|status| status == "ok");
+                let config = machine.config.clone().filter(|_| reached);
+                let machine = machine_of(app, machine);
+                let exists = machine.state != PlatformState::Destroyed;
+                Ok(exists.then_some(WholeMachine { machine, config }))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn app_volumes(&self, app: &str) -> Result<VolumeList, CallError> {
         match self.client.list_app_volumes(app).await {
             Ok(list) => {
@@ -185,7 +201,11 @@ impl Platform for FlyPlatform {
         self.client.create_volume(app, &create).await.map(|volume| volume.id)
     }
 
-    async fn create_machine(&self, app: &str, machine: NewMachine) -> Result<String, CallError> {
+    async fn create_machine(
+        &self,
+        app: &str,
+        machine: NewMachine,
+    ) -> Result<WrittenMachine, CallError> {
         let create = CreateMachine {
             name: machine.name,
             region: machine.region,
@@ -193,7 +213,7 @@ impl Platform for FlyPlatform {
             skip_launch: machine.skip_launch,
             min_secrets_version: machine.min_secrets_version,
         };
-        self.client.create_machine(app, &create).await.map(|machine| machine.id)
+        self.client.create_machine(app, &create).await.map(written)
     }
 
     async fn update_machine(
@@ -201,14 +221,14 @@ impl Platform for FlyPlatform {
         app: &str,
         id: &str,
         update: MachineUpdate,
-    ) -> Result<(), CallError> {
+    ) -> Result<WrittenMachine, CallError> {
         let update = UpdateMachine {
             config: update.config,
             current_version: update.current_version,
             skip_launch: update.skip_launch,
             min_secrets_version: update.min_secrets_version,
         };
-        self.client.update_machine(app, id, &update).await.map(|_| ())
+        self.client.update_machine(app, id, &update).await.map(written)
     }
 
     async fn start_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
@@ -325,12 +345,18 @@ struct Told {
 }
 
 impl CallObserver for Told {
-    fn call(&self, attempt: &Attempt) {
+    fn call(&self, attempt: &Attempt<'_>) {
         self.counts.call(attempt);
+        record::note(attempt);
         if let Some(also) = &self.also {
             also.call(attempt);
         }
     }
+}
+
+fn written(machine: Machine) -> WrittenMachine {
+    let version = machine.version().map(str::to_owned);
+    WrittenMachine { id: machine.id, version }
 }
 
 fn machine_of_row(row: MachineRow) -> ObservedMachine {

@@ -30,6 +30,8 @@ pub struct Objects {
     known: BTreeMap<String, Known>,
     /// The machines that earlier passes took down in order to make them anew, by tenant and name.
     pub(super) replacing: BTreeSet<(String, String)>,
+    /// The revisions at which tenants were Ready whose drift is only reported.
+    reached: HashMap<String, i64>,
 }
 
 /// A stored tenant, decoded; without its status, which only the beginning and the end of a pass
@@ -135,6 +137,9 @@ impl Objects {
     fn learn(&mut self, tenant: &str, status: TenantStatus) {
         let replacing = status.machines.iter().filter(|machine| machine.replacing);
         self.replacing.extend(replacing.map(|machine| (tenant.to_owned(), machine.name.clone())));
+        if let Some(revision) = status.reached_revision {
+            self.reached.insert(tenant.to_owned(), revision);
+        }
         let (Some(organization), Some(app)) = (status.org, status.app) else { return };
         let known = self.known.entry(organization).or_default();
         for machine in status.machines {
@@ -219,6 +224,18 @@ impl Objects {
         let class = tenant.class.as_ref().and_then(|class| self.class_generations.get(class));
         let deletion = i64::from(tenant.deleting);
         tenant.generation + class.copied().unwrap_or(0) + deletion
+    }
+}
+
+impl Objects {
+    /// The tenants that were Ready at their present revision, of those whose drift is reported.
+    pub(super) fn reached(&self) -> BTreeSet<String> {
+        if self.reached.is_empty() {
+            return BTreeSet::new();
+        }
+        let at_present =
+            |tenant: &&TenantObject| self.reached.get(&tenant.name) == Some(&self.revision(tenant));
+        self.tenants.iter().filter(at_present).map(|tenant| tenant.name.clone()).collect()
     }
 }
 

@@ -72,6 +72,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 organization: organization(&planned.observed, &desired.organization),
                 actions: actions.get(tenant.name.as_str()).copied().unwrap_or(0),
                 generation: tenant.generation,
+                revision: objects.revision(tenant),
                 source: &tenant.source.to_string(),
                 source_missing: matches!(tenant.source, Source::Folder { .. })
                     && missing.contains(&(Kind::Tenant, tenant.name.clone())),
@@ -197,6 +198,7 @@ fn needs_telling(reason: &str) -> bool {
         NoteReason::Refused,
         NoteReason::Stuck,
         NoteReason::Unobserved,
+        NoteReason::DriftDetected,
     ]
     .iter()
     .any(|told| told.word() == reason)

@@ -1,4 +1,5 @@
 mod apps;
+mod edits;
 mod tokens;
 mod tombstones;
 mod usage;

@@ -63,7 +63,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         }
         let keys: Vec<_> = forgotten.into_iter().map(|(key, _)| key).collect();
         stored.rows.retain(|row| !keys.contains(&row.of.key));
-        self.store.remove_credentials(keys, Vec::new()).await
+        self.store.remove_credentials(keys, None, now).await
     }
 
     /// Notes what became of a turn's tokens. Whether its failure was about one: then nothing but

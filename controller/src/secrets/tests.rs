@@ -25,6 +25,7 @@ fn tenant(name: &str) -> DesiredTenant {
         app_is_shared: false,
         deleting: false,
         paused: false,
+        reports_drift: false,
         secrets: vec![secret(NAME, HASH)],
         tokens: Arc::default(),
         slots: Arc::default(),

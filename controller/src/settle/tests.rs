@@ -36,6 +36,7 @@ fn intent(kind: ActionKind, state: IntentState) -> Intent {
         planned_at: NOW,
         sent_at: (state != IntentState::Planned).then_some(NOW),
         outcome: None,
+        spec_hash: None,
     }
 }
 

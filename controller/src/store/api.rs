@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use vault_plan::time::UnixMillis;
 
 use super::{
-    Changes, EventChanges, EventSeries, Kind, Named, Page, PageQuery, Store, StoreError,
-    StoreFigures, StoredObject, StoredOperator, Undelete,
+    Changes, EventChanges, EventSeries, IntentTrace, Kind, Named, Page, PageQuery, Store,
+    StoreError, StoreFigures, StoredObject, StoredOperator, Undelete,
 };
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
@@ -140,4 +140,12 @@ pub trait ApiStore: Store {
         api_owned: bool,
         record: AuditRecord,
     ) -> impl Future<Output = Result<Undelete, StoreError>> + Send;
+
+    /// The last intents of a tenant, at most `limit`, the newest last; closed ones for as long as
+    /// they are kept.
+    fn trace(
+        &self,
+        tenant: &str,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<IntentTrace>, StoreError>> + Send;
 }

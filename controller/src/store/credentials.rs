@@ -14,7 +14,7 @@ use ulid::Ulid;
 use vault_plan::identity::TenantUid;
 use vault_plan::time::UnixMillis;
 
-use super::{Settlement, StoreError, journal, unreadable};
+use super::{IntentAnswer, StoreError, journal, trace, unreadable};
 
 /// The kinds of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -140,28 +140,30 @@ pub trait CredentialStore {
         now: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Keeps a credential that was shown, with how far its intent came: both or neither.
+    /// Keeps a credential that was shown, with what came of its intent at `now`: both or neither.
     /// [`StoreError::Conflict`] if it was not being minted.
     fn keep_credential(
         &self,
         shown: ShownCredential,
-        settlement: Settlement,
+        answer: IntentAnswer,
+        now: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// As [`super::Store::doubt_intent`], for a credential too.
+    /// As [`super::Store::answer_intent`] with an answer that was lost, for a credential too.
     fn doubt_credential(
         &self,
         key: CredentialKey,
-        intent: Ulid,
+        answer: IntentAnswer,
         now: UnixMillis,
-        outcome: String,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Forgets credentials, with how far intents came. Their numbers stay used.
+    /// Forgets credentials, with what came of an intent at `now`, if it is by one. Their numbers
+    /// stay used.
     fn remove_credentials(
         &self,
         keys: Vec<CredentialKey>,
-        settlements: Vec<Settlement>,
+        answer: Option<IntentAnswer>,
+        now: UnixMillis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
@@ -234,11 +236,12 @@ pub(super) fn begin(
     journal::send(connection, intent, now)
 }
 
-/// Keeps what was shown, and records how far the intent came.
+/// Keeps what was shown, and records what came of the intent.
 pub(super) fn keep(
     connection: &Connection,
     shown: &ShownCredential,
-    settlement: Settlement,
+    answer: &IntentAnswer,
+    now: UnixMillis,
 ) -> Result<(), StoreError> {
     let key = shown.key;
     let kept = connection
@@ -259,16 +262,15 @@ pub(super) fn keep(
     if kept == 0 {
         return Err(StoreError::Conflict);
     }
-    journal::settle(connection, &[settlement])
+    trace::answer(connection, answer, now)
 }
 
 /// Records that the answer was lost at `now`, in the journal too.
 pub(super) fn doubt(
     connection: &Connection,
     key: CredentialKey,
-    intent: Ulid,
+    answer: &IntentAnswer,
     now: UnixMillis,
-    outcome: &str,
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
@@ -276,14 +278,15 @@ pub(super) fn doubt(
              AND state = 'minting'",
         )?
         .execute(params![key.kind.word(), key.tenant_uid.to_string(), integer(key.n)?, now.0])?;
-    journal::doubt(connection, intent, now, outcome)
+    trace::answer(connection, answer, now)
 }
 
-/// Forgets credentials with their values, and records how far intents came.
+/// Forgets credentials with their values, and records what came of the intent.
 pub(super) fn remove(
     connection: &Connection,
     keys: &[CredentialKey],
-    settlements: &[Settlement],
+    answer: Option<&IntentAnswer>,
+    now: UnixMillis,
 ) -> Result<(), StoreError> {
     let mut delete = connection
         .prepare_cached("DELETE FROM credential WHERE kind = ?1 AND tenant_uid = ?2 AND n = ?3")?;
@@ -291,7 +294,7 @@ pub(super) fn remove(
         let n = integer(key.n)?;
         delete.execute(params![key.kind.word(), key.tenant_uid.to_string(), n])?;
     }
-    journal::settle(connection, settlements)
+    answer.map_or(Ok(()), |answer| trace::answer(connection, answer, now))
 }
 
 fn decode(kind: CredentialKind, row: &Row<'_>) -> Result<StoredCredential, StoreError> {

@@ -10,10 +10,14 @@ use super::{Intent, IntentState, Settlement, StoreError, unreadable};
 /// How many closed intents are kept to be looked at by people.
 const CLOSED_INTENTS_MAX: i64 = 10_000;
 
+/// The columns that [`decode`] reads, in its order.
+pub(super) const COLUMNS: &str = "id, tenant, organization, app, kind, external_name, external_id, \
+                                  state, planned_at, sent_at, outcome, spec_hash";
+
 pub(super) fn plan(connection: &Connection, intents: &[Intent]) -> Result<(), StoreError> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO intent (id, tenant, organization, app, kind, external_name, external_id, \
-         state, planned_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'planned', ?8)",
+         state, planned_at, spec_hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'planned', ?8, ?9)",
     )?;
     for intent in intents {
         insert.execute(params![
@@ -25,6 +29,7 @@ pub(super) fn plan(connection: &Connection, intents: &[Intent]) -> Result<(), St
             intent.external_name,
             intent.external_id,
             intent.planned_at.0,
+            intent.spec_hash,
         ])?;
     }
     connection
@@ -39,7 +44,9 @@ pub(super) fn plan(connection: &Connection, intents: &[Intent]) -> Result<(), St
 pub(super) fn send(connection: &Connection, id: Ulid, now: UnixMillis) -> Result<(), StoreError> {
     check_transition(connection, id, IntentState::Sent)?;
     connection
-        .prepare_cached("UPDATE intent SET state = 'sent', sent_at = ?2 WHERE id = ?1")?
+        .prepare_cached(
+            "UPDATE intent SET state = 'sent', sent_at = ?2, called_at = ?2 WHERE id = ?1",
+        )?
         .execute(params![id.to_string(), now.0])?;
     Ok(())
 }
@@ -61,10 +68,12 @@ pub(super) fn doubt(
 pub(super) fn settle(
     connection: &Connection,
     settlements: &[Settlement],
+    now: UnixMillis,
 ) -> Result<(), StoreError> {
     let mut update = connection.prepare_cached(
         "UPDATE intent SET state = ?2, external_id = coalesce(?3, external_id), \
-         outcome = coalesce(?4, outcome) WHERE id = ?1",
+         outcome = coalesce(?4, outcome), \
+         closed_at = CASE WHEN ?2 IN ('verified', 'aborted') THEN ?5 END WHERE id = ?1",
     )?;
     for settlement in settlements {
         check_transition(connection, settlement.id, settlement.state)?;
@@ -73,17 +82,17 @@ pub(super) fn settle(
             settlement.state.word(),
             settlement.external_id,
             settlement.outcome,
+            now.0,
         ])?;
     }
     Ok(())
 }
 
 pub(super) fn open(connection: &Connection) -> Result<Vec<Intent>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, tenant, organization, app, kind, external_name, external_id, state, \
-         planned_at, sent_at, outcome FROM intent WHERE state IN ('planned', 'sent', 'acked') \
-         ORDER BY id",
-    )?;
+    let select = format!(
+        "SELECT {COLUMNS} FROM intent WHERE state IN ('planned', 'sent', 'acked') ORDER BY id"
+    );
+    let mut statement = connection.prepare_cached(&select)?;
     let mut rows = statement.query([])?;
     let mut intents = Vec::new();
     while let Some(row) = rows.next()? {
@@ -103,7 +112,7 @@ fn check_transition(connection: &Connection, id: Ulid, to: IntentState) -> Resul
     }
 }
 
-fn decode(row: &Row<'_>) -> Result<Intent, StoreError> {
+pub(super) fn decode(row: &Row<'_>) -> Result<Intent, StoreError> {
     let id: String = row.get(0)?;
     let kind: String = row.get(4)?;
     Ok(Intent {
@@ -118,6 +127,7 @@ fn decode(row: &Row<'_>) -> Result<Intent, StoreError> {
         planned_at: UnixMillis(row.get(8)?),
         sent_at: row.get::<_, Option<i64>>(9)?.map(UnixMillis),
         outcome: row.get(10)?,
+        spec_hash: row.get(11)?,
     })
 }
 

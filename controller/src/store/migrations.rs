@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0006_lookup.sql"),
     include_str!("migrations/0007_tombstones.sql"),
     include_str!("migrations/0008_credentials.sql"),
+    include_str!("migrations/0009_trace.sql"),
 ];
 
 /// Brings a database to the newest schema.

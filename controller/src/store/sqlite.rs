@@ -17,11 +17,12 @@ use vault_plan::tombstone::Tombstone;
 
 use super::writer::Writer;
 use super::{
-    CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent, Kind, LiveUsage,
-    NewCredential, Settlement, ShownCredential, Store, StoreError, StoredObject, StoredSecret,
-    TenantRow, UsagePage, credentials, journal, migrations, objects, rows, secrets, tombstones,
-    usage,
+    CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent, IntentAnswer,
+    Kind, LiveUsage, NewCredential, Settlement, ShownCredential, Store, StoreError, StoredObject,
+    StoredSecret, TenantRow, UsagePage, credentials, journal, migrations, objects, rows, secrets,
+    tombstones, trace, usage, versions,
 };
+use crate::edits::MachineVersion;
 use crate::usage::UsageFact;
 
 /// How long SQLite waits for a lock of its own; the writer is alone, so this is never reached but
@@ -147,24 +148,41 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| journal::send(connection, id, now)).await
     }
 
-    async fn doubt_intent(
-        &self,
-        id: Ulid,
-        now: UnixMillis,
-        outcome: String,
-    ) -> Result<(), StoreError> {
-        self.writer.write(move |connection| journal::doubt(connection, id, now, &outcome)).await
+    async fn answer_intent(&self, answer: IntentAnswer, now: UnixMillis) -> Result<(), StoreError> {
+        self.writer.write(move |connection| trace::answer(connection, &answer, now)).await
     }
 
-    async fn settle_intents(&self, settlements: Vec<Settlement>) -> Result<(), StoreError> {
+    async fn settle_intents(
+        &self,
+        settlements: Vec<Settlement>,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
         if settlements.is_empty() {
             return Ok(());
         }
-        self.writer.write(move |connection| journal::settle(connection, &settlements)).await
+        self.writer.write(move |connection| journal::settle(connection, &settlements, now)).await
     }
 
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
         self.read(journal::open).await
+    }
+
+    async fn machine_versions(&self) -> Result<Vec<MachineVersion>, StoreError> {
+        self.read(versions::list).await
+    }
+
+    async fn put_machine_versions(&self, news: Vec<MachineVersion>) -> Result<(), StoreError> {
+        if news.is_empty() {
+            return Ok(());
+        }
+        self.writer.write(move |connection| versions::put(connection, &news)).await
+    }
+
+    async fn remove_machine_versions(&self, machines: Vec<String>) -> Result<(), StoreError> {
+        if machines.is_empty() {
+            return Ok(());
+        }
+        self.writer.write(move |connection| versions::remove(connection, &machines)).await
     }
 
     async fn secrets(&self) -> Result<Vec<StoredSecret>, StoreError> {
@@ -255,31 +273,32 @@ impl CredentialStore for SqliteStore {
     async fn keep_credential(
         &self,
         shown: ShownCredential,
-        settlement: Settlement,
+        answer: IntentAnswer,
+        now: UnixMillis,
     ) -> Result<(), StoreError> {
-        self.writer.write(move |connection| credentials::keep(connection, &shown, settlement)).await
+        let verb =
+            move |connection: &Connection| credentials::keep(connection, &shown, &answer, now);
+        self.writer.write(verb).await
     }
 
     async fn doubt_credential(
         &self,
         key: CredentialKey,
-        intent: Ulid,
+        answer: IntentAnswer,
         now: UnixMillis,
-        outcome: String,
     ) -> Result<(), StoreError> {
-        let verb = move |connection: &Connection| {
-            credentials::doubt(connection, key, intent, now, &outcome)
-        };
-        self.writer.write(verb).await
+        self.writer.write(move |connection| credentials::doubt(connection, key, &answer, now)).await
     }
 
     async fn remove_credentials(
         &self,
         keys: Vec<CredentialKey>,
-        settlements: Vec<Settlement>,
+        answer: Option<IntentAnswer>,
+        now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let verb =
-            move |connection: &Connection| credentials::remove(connection, &keys, &settlements);
+        let verb = move |connection: &Connection| {
+            credentials::remove(connection, &keys, answer.as_ref(), now)
+        };
         self.writer.write(verb).await
     }
 }

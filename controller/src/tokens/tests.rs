@@ -56,6 +56,7 @@ fn desired(with_tokens: bool) -> Desired {
         app_is_shared: false,
         deleting: false,
         paused: false,
+        reports_drift: false,
         secrets: Vec::new(),
         tokens: with_tokens.then_some(token).into_iter().collect(),
         slots: Arc::default(),

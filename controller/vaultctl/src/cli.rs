@@ -42,7 +42,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 EXIT CODES:
   0   done (diff: no difference)
-  1   diff: there is a difference
+  1   diff: there is a difference; why: the tenant is not Ready
   2   wrong usage or bad input
   3   conflict: someone else owns or changed it
   4   not found

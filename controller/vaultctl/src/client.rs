@@ -7,6 +7,7 @@ mod list;
 mod operators;
 mod patch;
 mod tokens;
+mod trace;
 mod usage;
 mod watch;
 

@@ -26,10 +26,12 @@ pub(crate) mod plugin;
 pub(crate) mod replace;
 mod select;
 pub(crate) mod token;
+pub(crate) mod trace;
 pub(crate) mod undelete;
 pub(crate) mod usage_facts;
 pub(crate) mod version;
 pub(crate) mod wait;
+pub(crate) mod why;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Get(get::Args),
     Describe(describe::Args),
     Events(events::Args),
+    Why(why::Args),
+    Trace(trace::Args),
     Exec(exec::Args),
     Delete(delete::Args),
     Undelete(undelete::Args),
@@ -100,6 +104,8 @@ impl Command {
             Self::Get(args) => get::run(args, globals, output).await,
             Self::Describe(args) => describe::run(args, globals, output).await,
             Self::Events(args) => events::run(args, globals, output).await,
+            Self::Why(args) => why::run(args, globals, output).await,
+            Self::Trace(args) => trace::run(args, globals, output).await,
             Self::Delete(args) => delete::run(args, globals, output).await,
             Self::Undelete(args) => undelete::run(args, globals, output).await,
             Self::Audit(args) => audit::run(args, globals, output).await,

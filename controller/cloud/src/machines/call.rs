@@ -81,14 +81,16 @@ impl Caller {
             Err(full) => Err(self.not_sent(request, NotSentReason::Queue(full))),
         };
         if let Some(observer) = &self.observer {
-            let status = match &result {
-                Ok(success) => Some(success.status),
-                Err(error) => error.status(),
+            let (status, fly_request_id) = match &result {
+                Ok(success) => (Some(success.status), success.fly_request_id.as_deref()),
+                Err(error) => (error.status(), error.fly_request_id()),
             };
             observer.call(&Attempt {
                 operation: request.operation,
                 outcome: CallOutcome::of(&result),
                 status,
+                failure: result.as_ref().err().map(CallError::kind),
+                fly_request_id,
                 waited: sent.saturating_sub(began),
                 took: self.sleep.now().saturating_sub(sent),
                 repeated,

@@ -115,11 +115,11 @@ async fn a_line_can_neither_steer_a_terminal_nor_fill_the_memory_nor_be_another_
 }
 
 #[derive(Default)]
-struct Attempts(Mutex<Vec<Attempt>>);
+struct Attempts(Mutex<Vec<Attempt<'static>>>);
 
 impl CallObserver for Attempts {
-    fn call(&self, attempt: &Attempt) {
-        self.0.lock().unwrap().push(*attempt);
+    fn call(&self, attempt: &Attempt<'_>) {
+        self.0.lock().unwrap().push(Attempt { fly_request_id: None, ..*attempt });
     }
 }
 

@@ -11,7 +11,7 @@ fn kind(need: &Need) -> &'static str {
         Need::Nothing => "nothing",
         Need::Patience(_) => "patience",
         Need::Stuck(_) => "stuck",
-        Need::Update(_) => "update",
+        Need::Update(_) | Need::Correct(_) => "update",
         Need::Start(_) => "start",
         Need::Stop(_) => "stop",
         Need::Suspend(_) => "suspend",

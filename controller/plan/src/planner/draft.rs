@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::burial;
+use super::drift::Cause;
 use super::index::{Index, Owned, Places};
 use crate::action::{Action, AppPlace, PlannedAction};
 use crate::desired::DesiredTenant;
@@ -34,6 +35,12 @@ pub(super) struct Draft<'a> {
     pub(super) snapshotting: bool,
     pub(super) machines: Vec<MachineReport>,
     pub(super) tokens: Vec<TokenReport>,
+    /// Why the next action is needed.
+    pub(super) cause: Cause,
+    /// What others changed is reported, and not corrected.
+    pub(super) reports_drift: bool,
+    /// What would correct it.
+    pub(super) drifted: Vec<PlannedAction>,
     actions: Vec<PlannedAction>,
     notes: Vec<Note>,
 }
@@ -70,6 +77,9 @@ impl<'a> Draft<'a> {
             snapshotting: false,
             machines: Vec::new(),
             tokens: Vec::new(),
+            cause: Cause::Manifest,
+            reports_drift: tenant.reports_drift && observed.reached.contains(&*tenant.name),
+            drifted: Vec::new(),
             actions: Vec::new(),
             notes: Vec::new(),
         })
@@ -95,7 +105,12 @@ impl<'a> Draft<'a> {
 
     fn push(&mut self, organization: Arc<str>, app: String, action: Action, reason: String) {
         let tenant = Arc::clone(&self.tenant.name);
-        self.actions.push(PlannedAction { tenant, organization, app, action, reason });
+        let planned = PlannedAction { tenant, organization, app, action, reason };
+        if self.withholds() {
+            self.withhold(planned);
+        } else {
+            self.actions.push(planned);
+        }
     }
 
     /// Says what is left undone.

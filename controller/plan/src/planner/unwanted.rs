@@ -41,7 +41,10 @@ impl<'a> Planner<'a> {
                 draft.note(NoteReason::Unobserved, format!("machine {name} stays: {gap}"));
                 continue;
             }
-            self.bury_held(draft, owned.machine);
+            // What is left as it is keeps its volume too.
+            if !draft.withholds() {
+                self.bury_held(draft, owned.machine);
+            }
             self.remove(draft, owned, "the manifest no longer asks for it", Asked::ByManifest);
         }
         self.bury_free(draft, wanted);

@@ -7,6 +7,7 @@ use vault_api::tenant::MachineState;
 
 use super::Planner;
 use super::draft::Draft;
+use super::drift::Cause;
 use crate::action::{
     Action, CreateMachine, CreateVolume, ExtendVolume, LeftBehind, MachineConfig, MachineRef,
     UpdateMachine, VolumeSource,
@@ -26,7 +27,9 @@ impl<'a> Planner<'a> {
         wanted: &'a DesiredMachine,
     ) -> MachineReport {
         let Some(place) = place_of(draft, &wanted.name) else {
+            draft.because(Cause::Drift);
             let volume = self.create(draft, wanted);
+            draft.because(Cause::Manifest);
             return MachineReport { volume, ..MachineReport::default() };
         };
         let machine = &draft.organization.machines[place];
@@ -38,9 +41,11 @@ impl<'a> Planner<'a> {
         let fit = volume::for_existing(wanted, machine, draft.lists, self.policy, self.now);
         let report =
             MachineReport { machine: Some(place), volume: fit.held(), ..MachineReport::default() };
-        if !machine.is_blank()
-            && let Some(replacing) = self.anew(draft, wanted, machine, &fit)
-        {
+        draft.because(Cause::Drift);
+        let replacing =
+            if machine.is_blank() { None } else { self.anew(draft, wanted, machine, &fit) };
+        draft.because(Cause::Manifest);
+        if let Some(replacing) = replacing {
             return MachineReport { replacing, ..report };
         }
         let in_place = machine.region == *wanted.region;
@@ -169,7 +174,9 @@ impl<'a> Planner<'a> {
         let secrets_mark = draft.tenant.secrets_mark();
         let own = self.own_marks(draft.tenant, &secrets_mark);
         let volume_gb = gb(draft, volume);
+        let edits = self.observed.edits.get(&machine.id);
         let need = machine::need(wanted, own, machine, volume_gb, self.policy, self.now);
+        let need = need.with_edits(edits);
         let (fits, mounts_known) = match fit {
             Fit::Good(_) => (true, true),
             Fit::Grow(place) => {
@@ -192,15 +199,37 @@ impl<'a> Planner<'a> {
             // Such a machine is made anew, unless the platform does not show what it is.
             Fit::Anew(..) => (false, false),
         };
+        if let (Need::Correct(why), Some(_)) = (&need, edits) {
+            draft.because(Cause::Drift);
+            if !draft.withholds() {
+                let message = format!("machine {}: {why}", machine.name);
+                draft.note(NoteReason::DriftDetected, message);
+            }
+        }
+        draft.because(need.cause());
+        let done = self.meet(draft, wanted, machine, (need, mounts_known), volume);
+        draft.because(Cause::Manifest);
+        done && fits
+    }
+
+    /// Plans what meets a machine's need; whether there was none.
+    fn meet(
+        &mut self,
+        draft: &mut Draft<'a>,
+        wanted: &'a DesiredMachine,
+        machine: &'a ObservedMachine,
+        (need, mounts_known): (Need, bool),
+        volume: Option<usize>,
+    ) -> bool {
         match need {
-            Need::Nothing => return fits,
+            Need::Nothing => return true,
             Need::Patience(message) => draft.note(NoteReason::Waiting, message),
             Need::Stuck(message) => draft.note(NoteReason::Stuck, message),
             Need::Sight(message) => draft.note(NoteReason::Unobserved, message),
             Need::Start(reason) => draft.act(Action::StartMachine(reference(machine)), reason),
             Need::Stop(reason) => draft.act(Action::StopMachine(reference(machine)), reason),
             Need::Suspend(reason) => draft.act(Action::SuspendMachine(reference(machine)), reason),
-            Need::Update(reason) => {
+            Need::Update(reason) | Need::Correct(reason) => {
                 // What the machine mounts is part of its config.
                 let runs = machine.state == PlatformState::Started;
                 if !mounts_known || runs && !self.may_disrupt(draft, machine) {

@@ -26,6 +26,7 @@ fn tenant(tokens: Vec<DesiredToken>) -> DesiredTenant {
         app_is_shared: false,
         deleting: false,
         paused: false,
+        reports_drift: false,
         secrets: Vec::new(),
         tokens: tokens.into(),
         slots: Arc::default(),

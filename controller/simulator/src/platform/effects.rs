@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use vault_controller::platform::{MachineUpdate, NewMachine, NewVolume, SecretSet};
+use vault_controller::platform::{MachineUpdate, NewMachine, NewVolume, SecretSet, WrittenMachine};
 use vault_emulator::world::{
     CopyFrom, NewApp, NewMachine as PlatformMachine, NewVolume as PlatformVolume, Order, Refusal,
     SecretValue, Update,
@@ -63,7 +63,7 @@ pub(super) fn create_machine(
     universe: &mut Universe,
     call: &Call,
     new: &NewMachine,
-) -> Result<String, Refusal> {
+) -> Result<WrittenMachine, Refusal> {
     let now = universe.timestamp();
     touches(universe, call);
     let machine = PlatformMachine {
@@ -76,14 +76,14 @@ pub(super) fn create_machine(
     };
     let made = universe.world.create_machine(now, &call.app, machine)?;
     universe.oracles.made_machine(universe.now_ms(), call, &made);
-    Ok(made.id)
+    Ok(WrittenMachine { id: made.id, version: Some(made.version) })
 }
 
 pub(super) fn update_machine(
     universe: &mut Universe,
     call: &Call,
     update: &MachineUpdate,
-) -> Result<(), Refusal> {
+) -> Result<WrittenMachine, Refusal> {
     let now = universe.timestamp();
     touches_machine(universe, call)?;
     let before = universe.world.machine(&call.app, &call.subject)?.clone();
@@ -94,9 +94,9 @@ pub(super) fn update_machine(
         min_secrets_version: update.min_secrets_version,
         ..Update::default()
     };
-    universe.world.update_machine(now, &call.app, &call.subject, update)?;
+    let written = universe.world.update_machine(now, &call.app, &call.subject, update)?;
     universe.oracles.takes_down(universe.now_ms(), call, &before);
-    Ok(())
+    Ok(WrittenMachine { id: written.id, version: Some(written.version) })
 }
 
 pub(super) fn start_machine(universe: &mut Universe, call: &Call) -> Result<(), Refusal> {

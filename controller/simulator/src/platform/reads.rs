@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use vault_controller::platform::{AppList, AppOwner, MachineList, SecretList, VolumeList};
+use vault_controller::platform::{
+    AppList, AppOwner, MachineList, SecretList, VolumeList, WholeMachine,
+};
 use vault_emulator::world::{Refusal, State};
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
 
@@ -110,6 +112,18 @@ pub(super) fn machine(
         Ok(row) if row.state != State::Destroyed => Some(lists::machine(row, dead)),
         Ok(_) | Err(_) => None,
     })
+}
+
+/// A machine with its config, which does not show while its host is dead.
+pub(super) fn whole_machine(
+    universe: &mut Universe,
+    call: &Call,
+) -> Result<Option<WholeMachine>, Refusal> {
+    let Some(machine) = machine(universe, call)? else { return Ok(None) };
+    let dead = universe.faults.dead_hosts.contains_key(&call.subject);
+    let row = universe.world.machine(&call.app, &call.subject)?;
+    let config = (!dead).then(|| row.config.clone());
+    Ok(Some(WholeMachine { machine, config }))
 }
 
 pub(super) fn volume(

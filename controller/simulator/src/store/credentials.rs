@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ulid::Ulid;
 use vault_controller::store::{
-    CredentialKey, CredentialKind, CredentialState, CredentialStore, Credentials, NewCredential,
-    Settlement, ShownCredential, StoreError, StoredCredential,
+    CredentialKey, CredentialKind, CredentialState, CredentialStore, Credentials, IntentAnswer,
+    NewCredential, ShownCredential, StoreError, StoredCredential,
 };
 use vault_plan::identity::TenantUid;
 use vault_plan::time::UnixMillis;
@@ -81,13 +81,14 @@ impl CredentialStore for SimStore {
     async fn keep_credential(
         &self,
         shown: ShownCredential,
-        settlement: Settlement,
+        answer: IntentAnswer,
+        now: UnixMillis,
     ) -> Result<(), StoreError> {
         let keep = move |disk: &mut Database| {
             if disk.credentials.minting(shown.key).is_none() {
                 return Err(StoreError::Conflict);
             }
-            disk.settle_intents(vec![settlement])?;
+            disk.answer_intent(answer, now)?;
             if let Some((row, sealed)) = disk.credentials.minting(shown.key) {
                 let ShownCredential { id, live_at, expires_at, .. } = shown;
                 row.state = CredentialState::Live { id, live_at, expires_at };
@@ -101,15 +102,14 @@ impl CredentialStore for SimStore {
     async fn doubt_credential(
         &self,
         key: CredentialKey,
-        intent: Ulid,
+        answer: IntentAnswer,
         now: UnixMillis,
-        outcome: String,
     ) -> Result<(), StoreError> {
         let doubt = move |disk: &mut Database| {
+            disk.answer_intent(answer, now)?;
             if let Some((row, _)) = disk.credentials.minting(key) {
                 row.sent_at = now;
             }
-            disk.doubt_intent(intent, now, outcome);
             Ok(())
         };
         self.write(Write::DoubtCredential, doubt).await
@@ -118,10 +118,11 @@ impl CredentialStore for SimStore {
     async fn remove_credentials(
         &self,
         keys: Vec<CredentialKey>,
-        settlements: Vec<Settlement>,
+        answer: Option<IntentAnswer>,
+        now: UnixMillis,
     ) -> Result<(), StoreError> {
         let remove = move |disk: &mut Database| {
-            disk.settle_intents(settlements)?;
+            answer.map_or(Ok(()), |answer| disk.answer_intent(answer, now))?;
             for key in keys {
                 disk.credentials.rows.remove(&key);
             }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use ulid::Ulid;
+use vault_controller::edits::MachineVersion;
 use vault_controller::store::{
-    Intent, IntentState, Kind, LiveUsage, Settlement, StoreError, StoredObject, StoredSecret,
-    TenantRow, UsagePage, tombstone_of,
+    Intent, IntentAnswer, IntentState, Kind, LiveUsage, Settlement, StoreError, StoredObject,
+    StoredSecret, TenantRow, UsagePage, Verdict, tombstone_of,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
@@ -29,6 +30,8 @@ pub struct Database {
     usage: BTreeMap<String, UsageFact>,
     pub(super) credentials: Shelf,
     pub(super) tombstones: Graveyard,
+    /// By the machines' ids.
+    versions: BTreeMap<String, MachineVersion>,
 }
 
 /// A tenant, and the texts that are kept of it.
@@ -67,6 +70,7 @@ impl Database {
             usage: BTreeMap::new(),
             credentials: Shelf::default(),
             tombstones: Graveyard::default(),
+            versions: BTreeMap::new(),
         }
     }
 
@@ -148,7 +152,21 @@ impl Database {
         Ok(())
     }
 
-    pub(super) fn doubt_intent(&mut self, id: Ulid, now: UnixMillis, outcome: String) {
+    /// All or nothing, as a transaction is.
+    pub(super) fn answer_intent(
+        &mut self,
+        answer: IntentAnswer,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        match answer.verdict {
+            Verdict::Settled(settlement) => self.settle_intents(vec![settlement])?,
+            Verdict::Doubted { id, outcome } => self.doubt_intent(id, now, outcome),
+        }
+        self.put_versions(answer.written);
+        Ok(())
+    }
+
+    fn doubt_intent(&mut self, id: Ulid, now: UnixMillis, outcome: String) {
         let known = self.open.get_mut(&id);
         if let Some(intent) = known.filter(|intent| intent.state == IntentState::Sent) {
             intent.sent_at = Some(now);
@@ -200,6 +218,20 @@ impl Database {
     /// The intents that are neither verified nor aborted, the oldest first.
     pub fn open_intents(&self) -> impl Iterator<Item = &Intent> {
         self.open.values()
+    }
+
+    pub(super) fn versions(&self) -> Vec<MachineVersion> {
+        self.versions.values().cloned().collect()
+    }
+
+    pub(super) fn put_versions(&mut self, versions: impl IntoIterator<Item = MachineVersion>) {
+        for version in versions {
+            self.versions.insert(version.machine_id.clone(), version);
+        }
+    }
+
+    pub(super) fn remove_versions(&mut self, machines: &[String]) {
+        self.versions.retain(|machine, _| !machines.contains(machine));
     }
 
     pub(super) fn secrets(&self) -> Vec<StoredSecret> {

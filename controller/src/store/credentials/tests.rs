@@ -2,7 +2,8 @@ use tempfile::TempDir;
 use vault_plan::action::ActionKind;
 
 use super::*;
-use crate::store::{Intent, IntentState, SqliteStore, Store};
+use crate::record::CallRecord;
+use crate::store::{ApiStore, Intent, IntentState, Settlement, SqliteStore, Store, Verdict};
 use crate::testing::{NOW, ORG, controller, open};
 
 fn store() -> (TempDir, SqliteStore) {
@@ -50,13 +51,33 @@ async fn planned(store: &SqliteStore, random: u128) -> Ulid {
         planned_at: NOW,
         sent_at: None,
         outcome: None,
+        spec_hash: None,
     };
     store.plan_intents(vec![intent]).await.unwrap();
     id
 }
 
-fn settlement(id: Ulid, state: IntentState) -> Settlement {
-    Settlement { id, state, external_id: None, outcome: None }
+fn settled(id: Ulid, state: IntentState) -> IntentAnswer {
+    let settlement = Settlement { id, state, external_id: None, outcome: None };
+    IntentAnswer { verdict: Verdict::Settled(settlement), calls: vec![call()], written: None }
+}
+
+fn doubted(id: Ulid) -> IntentAnswer {
+    let verdict = Verdict::Doubted { id, outcome: "lost".to_owned() };
+    IntentAnswer { verdict, calls: vec![call()], written: None }
+}
+
+fn call() -> CallRecord {
+    CallRecord {
+        method: "POST".to_owned(),
+        path: "/graphql".to_owned(),
+        attempt: 1,
+        status: None,
+        failure: Some("timeout".to_owned()),
+        fly_request_id: None,
+        sent_at: NOW,
+        took_ms: 40,
+    }
 }
 
 async fn rows(store: &SqliteStore) -> Vec<(u64, CredentialState)> {
@@ -76,10 +97,10 @@ async fn a_credential_goes_with_its_intent_from_sent_to_acked() {
     assert_eq!(rows(&store).await, [(1, CredentialState::Minting)]);
     assert_eq!(intents(&store).await, [IntentState::Sent]);
     assert_eq!(store.sealed_credential(key(1)).await.unwrap(), None);
-    store.doubt_credential(key(1), id, NOW.plus_ms(9), "lost".to_owned()).await.unwrap();
+    store.doubt_credential(key(1), doubted(id), NOW.plus_ms(9)).await.unwrap();
     let stored = store.credentials(CredentialKind::DeployToken).await.unwrap();
     assert_eq!(stored.rows[0].sent_at, NOW.plus_ms(9));
-    store.keep_credential(shown(1), settlement(id, IntentState::Acked)).await.unwrap();
+    store.keep_credential(shown(1), settled(id, IntentState::Acked), NOW).await.unwrap();
     let live = CredentialState::Live {
         id: "id-1".to_owned(),
         live_at: NOW.plus_ms(1),
@@ -87,12 +108,15 @@ async fn a_credential_goes_with_its_intent_from_sent_to_acked() {
     };
     assert_eq!(rows(&store).await, [(1, live)]);
     assert_eq!(intents(&store).await, [IntentState::Acked]);
+    // The journal shows the call as it shows every other, and nothing of the value.
+    let traces = store.trace("acme", 10).await.unwrap();
+    assert_eq!(traces[0].calls, [call()]);
     assert_eq!(store.sealed_credential(key(1)).await.unwrap(), Some(vec![1, 2, 3]));
     // Another kind, another tenant and another number are none of its business.
     let other = CredentialKey { kind: CredentialKind::AccessKey, ..key(1) };
     assert_eq!(store.sealed_credential(other).await.unwrap(), None);
     assert_eq!(store.credentials(CredentialKind::AccessKey).await.unwrap(), Credentials::default());
-    store.remove_credentials(vec![key(1)], vec![]).await.unwrap();
+    store.remove_credentials(vec![key(1)], None, NOW).await.unwrap();
     assert_eq!(rows(&store).await, []);
 }
 
@@ -101,8 +125,8 @@ async fn no_number_is_used_twice_whatever_became_of_the_first() {
     let (_folder, store) = store();
     let first = planned(&store, 1).await;
     store.begin_credential(new(3), first, NOW).await.unwrap();
-    let aborted = settlement(first, IntentState::Aborted);
-    store.remove_credentials(vec![key(3)], vec![aborted]).await.unwrap();
+    let aborted = settled(first, IntentState::Aborted);
+    store.remove_credentials(vec![key(3)], Some(aborted), NOW).await.unwrap();
     assert_eq!(rows(&store).await, []);
     let second = planned(&store, 2).await;
     for used in [3, 2, 1] {
@@ -120,15 +144,15 @@ async fn a_value_is_kept_only_with_its_intent_and_only_once() {
     let (_folder, store) = store();
     let id = planned(&store, 1).await;
     // Not begun: there is nothing to keep a value for.
-    let early = store.keep_credential(shown(1), settlement(id, IntentState::Acked)).await;
+    let early = store.keep_credential(shown(1), settled(id, IntentState::Acked), NOW).await;
     assert!(matches!(early, Err(StoreError::Conflict)));
     store.begin_credential(new(1), id, NOW).await.unwrap();
     // An intent that may not be acked takes the value with it.
-    let planned_again = settlement(id, IntentState::Planned);
-    assert!(store.keep_credential(shown(1), planned_again).await.is_err());
+    let planned_again = settled(id, IntentState::Planned);
+    assert!(store.keep_credential(shown(1), planned_again, NOW).await.is_err());
     assert_eq!(rows(&store).await, [(1, CredentialState::Minting)]);
-    store.keep_credential(shown(1), settlement(id, IntentState::Acked)).await.unwrap();
-    let again = store.keep_credential(shown(1), settlement(id, IntentState::Verified)).await;
+    store.keep_credential(shown(1), settled(id, IntentState::Acked), NOW).await.unwrap();
+    let again = store.keep_credential(shown(1), settled(id, IntentState::Verified), NOW).await;
     assert!(matches!(again, Err(StoreError::Conflict)));
 }
 
@@ -139,7 +163,7 @@ async fn credentials_outlive_the_process() {
         let store = open(folder.path());
         let id = planned(&store, 1).await;
         store.begin_credential(new(1), id, NOW).await.unwrap();
-        store.keep_credential(shown(1), settlement(id, IntentState::Acked)).await.unwrap();
+        store.keep_credential(shown(1), settled(id, IntentState::Acked), NOW).await.unwrap();
     }
     let store = open(folder.path());
     assert_eq!(store.sealed_credential(key(1)).await.unwrap(), Some(vec![1, 2, 3]));

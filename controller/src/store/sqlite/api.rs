@@ -8,9 +8,9 @@ use super::SqliteStore;
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::events::Event;
 use crate::store::{
-    ApiStore, Changes, EventChanges, EventSeries, Kind, Named, Page, PageQuery, StoreError,
-    StoreFigures, StoredObject, StoredOperator, Undelete, audit, events, figures, history, lookup,
-    objects, operators, pages, tombstones,
+    ApiStore, Changes, EventChanges, EventSeries, IntentTrace, Kind, Named, Page, PageQuery,
+    StoreError, StoreFigures, StoredObject, StoredOperator, Undelete, audit, events, figures,
+    history, lookup, objects, operators, pages, tombstones, trace,
 };
 
 impl ApiStore for SqliteStore {
@@ -151,5 +151,10 @@ impl ApiStore for SqliteStore {
             Ok(undeleted)
         };
         self.writer.change(verb).await
+    }
+
+    async fn trace(&self, tenant: &str, limit: u32) -> Result<Vec<IntentTrace>, StoreError> {
+        let tenant = tenant.to_owned();
+        self.read(move |connection| trace::list(connection, &tenant, limit)).await
     }
 }

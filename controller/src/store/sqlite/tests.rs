@@ -5,8 +5,10 @@ use tempfile::TempDir;
 use vault_plan::action::ActionKind;
 use vault_plan::observed::SecretState;
 
+use super::super::{IntentTrace, Verdict};
 use super::*;
 use crate::events::Event;
+use crate::record::CallRecord;
 use crate::source::Source;
 use crate::store::{ApiStore, IntentState, PageQuery};
 use crate::testing::{NOW, open};
@@ -46,6 +48,7 @@ fn intent(id: Ulid) -> Intent {
         planned_at: NOW,
         sent_at: None,
         outcome: None,
+        spec_hash: None,
     }
 }
 
@@ -134,12 +137,12 @@ async fn the_journal_allows_these_transitions_and_no_others() {
             for &step in path {
                 match step {
                     Sent => store.send_intent(id, NOW).await.unwrap(),
-                    step => store.settle_intents(vec![settlement(id, step)]).await.unwrap(),
+                    step => store.settle_intents(vec![settlement(id, step)], NOW).await.unwrap(),
                 }
             }
             let result = match to {
                 Sent => store.send_intent(id, NOW).await,
-                to => store.settle_intents(vec![settlement(id, to)]).await,
+                to => store.settle_intents(vec![settlement(id, to)], NOW).await,
             };
             match allowed.contains(&(from, to)) {
                 true => result.unwrap(),
@@ -165,7 +168,7 @@ async fn open_intents_come_oldest_first_with_all_that_is_known_of_them() {
         outcome: Some("made".to_owned()),
         ..settlement(ids[2], IntentState::Acked)
     };
-    store.settle_intents(vec![acked, settlement(ids[3], IntentState::Aborted)]).await.unwrap();
+    store.settle_intents(vec![acked, settlement(ids[3], IntentState::Aborted)], NOW).await.unwrap();
     let expected = [
         intent(ids[0]),
         Intent { state: IntentState::Sent, sent_at: Some(NOW.plus_ms(5)), ..intent(ids[1]) },
@@ -179,7 +182,7 @@ async fn open_intents_come_oldest_first_with_all_that_is_known_of_them() {
     ];
     assert_eq!(store.open_intents().await.unwrap(), expected);
     // What is verified later keeps the id that was known.
-    store.settle_intents(vec![settlement(ids[2], IntentState::Verified)]).await.unwrap();
+    store.settle_intents(vec![settlement(ids[2], IntentState::Verified)], NOW).await.unwrap();
     assert_eq!(store.open_intents().await.unwrap(), expected[..2]);
 }
 
@@ -191,9 +194,11 @@ async fn a_doubted_intent_waits_from_then_on_and_a_settled_one_is_left_alone() {
     for id in [sent, acked] {
         store.send_intent(id, NOW).await.unwrap();
     }
-    store.settle_intents(vec![settlement(acked, IntentState::Acked)]).await.unwrap();
+    store.settle_intents(vec![settlement(acked, IntentState::Acked)], NOW).await.unwrap();
     for id in [sent, acked] {
-        store.doubt_intent(id, NOW.plus_ms(30_000), "lost".to_owned()).await.unwrap();
+        let verdict = Verdict::Doubted { id, outcome: "lost".to_owned() };
+        let answer = IntentAnswer { verdict, calls: Vec::new(), written: None };
+        store.answer_intent(answer, NOW.plus_ms(30_000)).await.unwrap();
     }
     let open = store.open_intents().await.unwrap();
     assert_eq!(
@@ -204,13 +209,57 @@ async fn a_doubted_intent_waits_from_then_on_and_a_settled_one_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_trace_tells_what_was_called_and_when_what_was_known() {
+    let (_folder, store) = store();
+    let ids: Vec<Ulid> = (1..=3).map(|random| Ulid::from_parts(1, random)).collect();
+    let other = Intent { tenant: "umbra".to_owned(), ..intent(ids[2]) };
+    let hashed = Intent { spec_hash: Some("00ff".to_owned()), ..intent(ids[0]) };
+    store.plan_intents(vec![hashed.clone(), intent(ids[1]), other]).await.unwrap();
+    store.send_intent(ids[0], NOW.plus_ms(1)).await.unwrap();
+    let call = CallRecord {
+        method: "POST".to_owned(),
+        path: "/v1/apps/{app}/volumes".to_owned(),
+        attempt: 1,
+        status: None,
+        failure: Some("timeout".to_owned()),
+        fly_request_id: None,
+        sent_at: NOW.plus_ms(2),
+        took_ms: 7,
+    };
+    let verdict = Verdict::Doubted { id: ids[0], outcome: "lost".to_owned() };
+    let answer = IntentAnswer { verdict, calls: vec![call.clone()], written: None };
+    store.answer_intent(answer, NOW.plus_ms(9)).await.unwrap();
+    let doubted = IntentTrace {
+        intent: Intent {
+            state: IntentState::Sent,
+            sent_at: Some(NOW.plus_ms(9)),
+            outcome: Some("lost".to_owned()),
+            ..hashed
+        },
+        called_at: Some(NOW.plus_ms(1)),
+        answered_at: Some(NOW.plus_ms(9)),
+        closed_at: None,
+        calls: vec![call],
+    };
+    let traces = store.trace("acme", 10).await.unwrap();
+    assert_eq!(traces[0], doubted);
+    assert_eq!((traces.len(), traces[1].called_at), (2, None), "others' intents are not told");
+    let verified = settlement(ids[0], IntentState::Verified);
+    store.settle_intents(vec![verified], NOW.plus_ms(20)).await.unwrap();
+    let closed = &store.trace("acme", 10).await.unwrap()[0];
+    assert_eq!((closed.closed_at, closed.calls.len()), (Some(NOW.plus_ms(20)), 1));
+    let newest = store.trace("acme", 1).await.unwrap();
+    assert_eq!(newest.iter().map(|trace| trace.intent.id).collect::<Vec<_>>(), [ids[1]]);
+}
+
+#[tokio::test]
 async fn settling_is_all_or_nothing() {
     let (_folder, store) = store();
     let (one, other) = (Ulid::from_parts(1, 1), Ulid::from_parts(1, 2));
     store.plan_intents(vec![intent(one), intent(other)]).await.unwrap();
     let mixed =
         vec![settlement(one, IntentState::Aborted), settlement(other, IntentState::Verified)];
-    store.settle_intents(mixed).await.unwrap_err();
+    store.settle_intents(mixed, NOW).await.unwrap_err();
     assert_eq!(store.open_intents().await.unwrap().len(), 2);
 }
 

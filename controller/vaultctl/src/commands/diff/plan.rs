@@ -140,6 +140,7 @@ mod tests {
                     message: (*message).into(),
                 })
                 .collect(),
+            held_until: None,
         }
     }
 
