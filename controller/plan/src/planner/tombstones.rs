@@ -139,6 +139,15 @@ impl<'a> Planner<'a> {
             let why = format!("tenant {} wants volume {} again", tenant.name, tombstone.id);
             return Claim::Wanted(why);
         }
+        // As for volumes without a tombstone: a machine that no longer mounts one has not gone for
+        // good, so neither has its volume.
+        if tenant.slots.wants_machine(&tenant.name, &tombstone.machine)
+            && tenant.app == tombstone.app
+        {
+            let (name, machine, id) = (&tenant.name, &tombstone.machine, &tombstone.id);
+            let why = format!("tenant {name} wants machine {machine} again: {id} is kept");
+            return Claim::Wanted(why);
+        }
         match tenant.slots.policy(&tombstone.template) {
             Some(DeletionPolicy::Retain) => Claim::Wanted(format!(
                 "the manifest says Retain for volume {} now: {} is kept",

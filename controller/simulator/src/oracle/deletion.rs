@@ -11,7 +11,7 @@ use crate::verb::Verb;
 
 /// How long a tombstone stands before what it names may go, in milliseconds. Eight sightings fit in,
 /// and a clock that is wrong by a little does not break their chain.
-pub const GRACE_MS: i64 = 80_000;
+pub const GRACE_MS: i64 = 86_400_000;
 /// How far two readings of a controller's clock can be apart in what they say of the platform's, in
 /// milliseconds: it is wrong by a little, one way or the other.
 const CLOCKS_MS: i64 = 3_000;

@@ -17,7 +17,7 @@ impl JournalOracle {
         let kind = verb.intent()?;
         let covers = |intent: &&Intent| {
             let named = match verb {
-                Verb::CreateApp => true,
+                Verb::CreateApp | Verb::DeleteApp => true,
                 // The journal names the volume, the call the machine that holds it.
                 Verb::SetMetadata => true,
                 _ => {
