@@ -92,8 +92,12 @@ impl Minimum {
 
 impl fmt::Display for Minimum {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sweeps: Vec<String> = self.sweeps.iter().map(|&rows| sweep(rows).to_string()).collect();
-        write!(formatter, "{} + sweeps of {}", self.formula, sweeps.join(" and "))
+        write!(formatter, "{}", self.formula)?;
+        for sizes in self.sweeps.chunk_by(PartialEq::eq) {
+            let (count, calls) = (sizes.len(), sweep(sizes[0]));
+            write!(formatter, " + {count} x {calls} for a sweep of {} tenants", sizes[0])?;
+        }
+        Ok(())
     }
 }
 
