@@ -50,6 +50,10 @@ pub struct WorldOptions {
     pub master_key: Option<Vec<u8>>,
     /// Variables of the controller's environment.
     pub environment: Vec<(String, String)>,
+    /// Whether the platform's documented rate limits hold.
+    pub rate_limits: bool,
+    /// How long a machine without a process takes from `starting` to `started`.
+    pub boot_delay: Duration,
 }
 
 impl Default for WorldOptions {
@@ -63,6 +67,8 @@ impl Default for WorldOptions {
             proxied: false,
             master_key: None,
             environment: Vec::new(),
+            rate_limits: false,
+            boot_delay: Duration::ZERO,
         }
     }
 }
@@ -167,8 +173,8 @@ impl World {
             orgs: self.options.organizations.clone(),
             machines,
             masked: vec![self.path("controller")],
-            rate_limits: false,
-            boot_delay: Duration::ZERO,
+            rate_limits: self.options.rate_limits,
+            boot_delay: self.options.boot_delay,
             faults: Vec::new(),
             on_answer: Some(on_answer),
             on_request: Some(on_request),
@@ -290,6 +296,20 @@ impl World {
     pub async fn restart_controller(&mut self) -> anyhow::Result<()> {
         self.controller.kill();
         self.start_controller().await
+    }
+
+    /// The process id of the controller.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn controller_id(&self) -> anyhow::Result<u32> {
+        self.controller.id().context("the controller does not run")
+    }
+
+    /// The organization token that the controller was given.
+    #[must_use]
+    pub fn controller_token(&self) -> &str {
+        &self.tokens.local
     }
 
     /// Kills the controller with SIGKILL.
