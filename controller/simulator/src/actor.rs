@@ -146,7 +146,9 @@ impl Actor {
             };
             self.passed.notify_one();
             let sleep = pin!(self.shared.sleep(pause));
-            drop(select(sleep, pin!(self.edited.notified())).await);
+            match select(sleep, pin!(self.edited.notified())).await {
+                Either::Left(_) | Either::Right(_) => {}
+            }
         }
     }
 
