@@ -167,7 +167,9 @@ mod tests {
             world.create_machine(now, APP, machine).unwrap();
         }
         let later = now + SECOND * 5;
-        world.advance(later);
+        for at in [now, later] {
+            world.advance(at);
+        }
         (world, later)
     }
 
@@ -189,6 +191,7 @@ mod tests {
         let everything = Filter::default();
         let before = world.machines(APP, &everything).find(|machine| machine.name == name);
         let before = before.unwrap().clone();
+        assert_eq!(before.state, State::Started, "{name} is to be taken down");
         world.stop_machine(now, APP, &before.id, None, None).unwrap();
         oracle.takes_down(1_000_000, 0, &before);
     }
