@@ -66,10 +66,13 @@ pub(crate) struct Call {
     pub(crate) is_repeated: bool,
 }
 
+/// What a call does to the platform.
+type Act<T> = Box<dyn FnMut(&mut Universe, &Call) -> Result<T, Refusal> + Send>;
+
 /// A request on its way.
 struct Request<T> {
     call: Call,
-    act: Box<dyn FnMut(&mut Universe, &Call) -> Result<T, Refusal> + Send>,
+    act: Act<T>,
     /// Gone if nobody waits any more.
     answer: Option<oneshot::Sender<Result<T, CallError>>>,
 }
@@ -166,7 +169,7 @@ impl SimPlatform {
         match fate {
             Fate::NotSent => universe.after(travel_ms, move |universe| request.lose(universe)),
             Fate::LostRequest => {
-                universe.after(PATIENCE_MS, move |universe| request.lose(universe))
+                universe.after(PATIENCE_MS, move |universe| request.lose(universe));
             }
             Fate::LateRequest => {
                 let answer = request.answer.take();
