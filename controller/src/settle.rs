@@ -207,8 +207,13 @@ impl<'a> Lists<'a> {
                 let volumes = self.volumes.get(&named)?.iter();
                 let mut made = volumes.filter(|volume| match &intent.external_id {
                     Some(expected) => volume.id == *expected,
-                    // An older one of the name was left behind by a move to another region.
-                    None => volume.created_at.is_none_or(|at| at >= oldest(intent)),
+                    // An older one of the name was left behind by a move to another region, or is
+                    // still held by the machine that moves. Before the answer is in the journal,
+                    // no machine is given the new one.
+                    None => {
+                        volume.attached_machine.is_none()
+                            && volume.created_at.is_none_or(|at| at >= oldest(intent))
+                    }
                 });
                 made.next().map(|volume| volume.id.clone())
             }

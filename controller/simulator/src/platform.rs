@@ -249,11 +249,11 @@ impl<T: Send + 'static> Request<T> {
 
     /// What it is about is on a host that does not answer: a destroy waits there for its return.
     fn strand(&self, universe: &mut Universe) -> Result<T, CallError> {
-        let Call { verb, app, subject, .. } = &self.call;
+        let Call { verb, subject, .. } = &self.call;
         if *verb == Verb::DeleteMachine {
             let now = universe.timestamp();
             let until = universe.faults.dead_hosts.get(subject).copied().unwrap_or_default();
-            effects::strand(universe, now, app, subject, until);
+            effects::strand(universe, now, &self.call, until);
         }
         Err(dead_host(*verb))
     }

@@ -276,8 +276,11 @@ impl Setting {
         note("inventory", unlike_wishes(&end.inventory, &manifest.wishes()));
         let crate::universe::Universe { world, oracles, .. } = &*universe;
         note("volumes", lost_volumes(world, &oracles.foreign, 0, |_| false));
-        // What people wanted once may have been made again in the meantime.
-        if let Some(reference) = reference.filter(|_| !oracles.pardons.disk_restored) {
+        // What people wanted once may have been made again in the meantime; and a move begins anew,
+        // with another volume, if somebody lets the machine run that is being moved.
+        let meddled = self.workload.moves() && self.nature.is_some_and(|nature| nature.people);
+        let comparable = !oracles.pardons.disk_restored && !meddled;
+        if let Some(reference) = reference.filter(|_| comparable) {
             let wishes = manifest.wishes();
             note("reference", unlike_reference(&end.inventory, &reference.inventory, &wishes));
             note("counts", unlike_effects(end.effects, reference.effects));

@@ -166,7 +166,12 @@ pub fn unlike_reference(
         machines
     };
     let machines = difference("machine", &cared_for(found), &cared_for(reference));
-    let volumes = difference("volume", &found.volumes, &reference.volumes);
+    let cared_for = |inventory: &Inventory| {
+        let mut volumes = inventory.volumes.clone();
+        volumes.retain(|(app, _, _), _| !has_left_alone(reference, wishes, app));
+        volumes
+    };
+    let volumes = difference("volume", &cared_for(found), &cared_for(reference));
     let secrets = || match found.secrets.is_empty() {
         // Pardoned, or there are none: then there would be none in the reference either.
         true => None,
@@ -185,8 +190,12 @@ pub fn unlike_reference(
 /// Whether an app holds machines, and none of a tenant that is left alone: nobody looks after the
 /// secrets of others.
 fn cares_for(reference: &Inventory, wishes: &Wishes, app: &str) -> bool {
-    let mut machines = reference.machines.keys().filter(|(of, _)| of == app).peekable();
-    machines.peek().is_some() && machines.all(|(_, name)| !wishes.leaves_alone(name))
+    reference.machines.keys().any(|(of, _)| of == app) && !has_left_alone(reference, wishes, app)
+}
+
+/// Whether an app holds a machine of a tenant that is left alone.
+fn has_left_alone(reference: &Inventory, wishes: &Wishes, app: &str) -> bool {
+    reference.machines.keys().any(|(of, name)| of == app && wishes.leaves_alone(name))
 }
 
 /// What is wrong with the machines of an inventory, given those of an earlier stage that wanted the
