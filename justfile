@@ -32,4 +32,4 @@ generate:
 
 # Benchmarks; see BENCHMARKS.md
 bench:
-    cargo bench --workspace --bench plan --bench exec
+    cargo bench --workspace --bench plan --bench exec --bench peers

@@ -6,7 +6,8 @@
 //!   sent, acked ── effect in the lists ────▶ verified
 //!      │
 //!      ├─ `settle_after` has not passed ───▶ stays open (and holds the tenant if doing it again
-//!      │  or the lists are not whole            could leave two of something)
+//!      │  or the lists are not whole            could leave two of something, or
+//!      │                                        if it may have taken a machine down)
 //!      └─ neither ─────────────────────────▶ aborted   (the next plan decides anew)
 //! ```
 //!
@@ -78,7 +79,7 @@ pub fn settle(
                 Some(id) => (IntentState::Verified, Some(id), None),
                 None if now < until || !lists.are_whole() => {
                     settled.open.insert(intent.tenant.clone());
-                    if may_double(intent) {
+                    if must_be_seen(intent) {
                         let until = until.max(now.plus_ms(1));
                         hold(&mut settled, intent, until, "its effect is not in the lists yet");
                     }
@@ -131,25 +132,28 @@ fn by_its_answer(intent: &Intent) -> Settlement {
     Settlement { id: intent.id, state, external_id: None, outcome: outcome.map(str::to_owned) }
 }
 
-/// Whether doing it again, while the first call may still act, could leave two of something or
-/// disturb what the first call did. Creating an app or a machine by name cannot: the platform
-/// refuses the second. It is waited for all the same once it was acknowledged, because then it
-/// exists and the list lags.
-fn may_double(intent: &Intent) -> bool {
+/// Whether its tenant has to wait until its effect is seen, or cannot come any more.
+///
+/// Doing it again, while the first call may still act, could leave two of something or disturb what
+/// the first call did. Creating an app or a machine by name cannot: the platform refuses the second.
+/// It is waited for all the same once it was acknowledged, because then it exists and the list lags.
+///
+/// What takes a machine down is waited for because the lists still show it running: while its tenant
+/// is held, its machines count as down, and the disruption budget is not spent a second time.
+fn must_be_seen(intent: &Intent) -> bool {
     match intent.kind {
-        ActionKind::CreateVolume => true,
+        ActionKind::CreateVolume
+        | ActionKind::UpdateMachine
+        | ActionKind::StopMachine
+        | ActionKind::SuspendMachine => true,
         // Who wants back what may be going waits until it is known whether it went.
         ActionKind::DeleteVolume | ActionKind::DeleteApp => true,
-        ActionKind::CreateApp | ActionKind::CreateMachine | ActionKind::UpdateMachine => {
-            intent.state == IntentState::Acked
-        }
+        ActionKind::CreateApp | ActionKind::CreateMachine => intent.state == IntentState::Acked,
         ActionKind::SetSecret
         | ActionKind::RemoveSecret
         | ActionKind::ExtendVolume
         | ActionKind::SnapshotVolume
         | ActionKind::StartMachine
-        | ActionKind::StopMachine
-        | ActionKind::SuspendMachine
         | ActionKind::DeleteMachine => false,
         ActionKind::MintToken | ActionKind::RevokeToken => false,
     }
@@ -205,8 +209,13 @@ impl<'a> Lists<'a> {
                 let volumes = self.volumes.get(&named)?.iter();
                 let mut made = volumes.filter(|volume| match &intent.external_id {
                     Some(expected) => volume.id == *expected,
-                    // An older one of the name was left behind by a move to another region.
-                    None => volume.created_at.is_none_or(|at| at >= oldest(intent)),
+                    // An older one of the name was left behind by a move to another region, or is
+                    // still held by the machine that moves. Before the answer is in the journal,
+                    // no machine is given the new one.
+                    None => {
+                        volume.attached_machine.is_none()
+                            && volume.created_at.is_none_or(|at| at >= oldest(intent))
+                    }
                 });
                 made.next().map(|volume| volume.id.clone())
             }

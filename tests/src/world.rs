@@ -52,6 +52,10 @@ pub struct WorldOptions {
     pub environment: Vec<(String, String)>,
     /// Further arguments of the controller.
     pub arguments: Vec<String>,
+    /// Whether the platform's documented rate limits hold.
+    pub rate_limits: bool,
+    /// How long a machine without a process takes from `starting` to `started`.
+    pub boot_delay: Duration,
 }
 
 impl Default for WorldOptions {
@@ -66,6 +70,8 @@ impl Default for WorldOptions {
             master_key: None,
             environment: Vec::new(),
             arguments: Vec::new(),
+            rate_limits: false,
+            boot_delay: Duration::ZERO,
         }
     }
 }
@@ -170,8 +176,8 @@ impl World {
             orgs: self.options.organizations.clone(),
             machines,
             masked: vec![self.path("controller")],
-            rate_limits: false,
-            boot_delay: Duration::ZERO,
+            rate_limits: self.options.rate_limits,
+            boot_delay: self.options.boot_delay,
             faults: Vec::new(),
             on_answer: Some(on_answer),
             on_request: Some(on_request),
@@ -299,6 +305,20 @@ impl World {
     /// Gives the controller one more argument when it is started again.
     pub fn add_argument(&mut self, argument: &str) {
         self.options.arguments.push(argument.to_owned());
+    }
+
+    /// The process id of the controller.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn controller_id(&self) -> anyhow::Result<u32> {
+        self.controller.id().context("the controller does not run")
+    }
+
+    /// The organization token that the controller was given.
+    #[must_use]
+    pub fn controller_token(&self) -> &str {
+        &self.tokens.local
     }
 
     /// Kills the controller with SIGKILL.

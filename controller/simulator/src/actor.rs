@@ -50,7 +50,7 @@ pub struct Actor {
     shared: Shared,
     controller: usize,
     people: Arc<Mutex<People>>,
-    /// People want something else.
+    /// People have written something: the next pass begins.
     edited: Arc<Notify>,
     /// A pass came to its end, or a process to its.
     passed: Arc<Notify>,
@@ -90,7 +90,6 @@ impl Actor {
         people.manifest = manifest.clone();
         drop(people);
         self.progress(|progress| *progress = Progress { told: false, quiet: 0, ..*progress });
-        self.edited.notify_one();
     }
 
     /// What earlier passes found does not count any more.
@@ -114,7 +113,6 @@ impl Actor {
         loop {
             let (process, killed) = self.shared.lock().processes.start(self.controller);
             self.progress(|progress| *progress = Progress { told: false, quiet: 0, ..*progress });
-            self.edited.notify_one();
             let life = join(self.pass_for_ever(process), self.write_for_ever(process));
             match select(pin!(self.shared.wait(killed)), pin!(life)).await {
                 Either::Left(((), _)) | Either::Right((_, _)) => {}
@@ -130,10 +128,13 @@ impl Actor {
         let clock = SimClock::new(self.shared.clone(), self.controller);
         let nothing = BTreeSet::new();
         loop {
+            let spoiled = || self.shared.lock().faults.spoiled();
+            let before = spoiled();
             let outcome = reconciler.pass(&nothing).await;
+            let is_believed = spoiled() == before;
             let pause = match &outcome {
                 Ok(pass) => {
-                    self.note(pass);
+                    self.note(pass, is_believed);
                     pause_after(pass, INTERVAL, clock.now())
                 }
                 Err(error) => {
@@ -146,7 +147,9 @@ impl Actor {
             };
             self.passed.notify_one();
             let sleep = pin!(self.shared.sleep(pause));
-            drop(select(sleep, pin!(self.edited.notified())).await);
+            match select(sleep, pin!(self.edited.notified())).await {
+                Either::Left(_) | Either::Right(_) => {}
+            }
         }
     }
 
@@ -188,17 +191,25 @@ impl Actor {
         )
     }
 
-    fn note(&self, pass: &Pass) {
-        let rests = pass.actions == 0
+    /// What a pass found; it is not believed that nothing is left to do if it was shown less than
+    /// there is.
+    fn note(&self, pass: &Pass, is_believed: bool) {
+        let rests = is_believed
+            && pass.actions == 0
             && pass.failures == 0
             && pass.unread.is_empty()
             && pass.strays.is_empty()
             && !pass.waiting
             && pass.held_until.is_none();
-        let left: BTreeSet<String> = {
+        let (left, all_ready): (BTreeSet<String>, bool) = {
             let people = self.people();
+            let wishes = people.manifest.wishes();
+            let mut tenants = wishes.tenants.difference(&wishes.left_alone);
+            let all_ready = pass.tenants == wishes.tenants.len()
+                && tenants.all(|tenant| pass.ready.contains(tenant));
             let gone = pass.strays.iter().map(|stray| stray.tenant.clone());
-            gone.filter(|tenant| !people.manifest.tenants.contains_key(tenant)).collect()
+            let gone = gone.filter(|tenant| !people.manifest.tenants.contains_key(tenant));
+            (gone.collect(), all_ready)
         };
         if !left.is_empty() {
             self.people().left.extend(left);
@@ -208,7 +219,7 @@ impl Actor {
         universe.trace.counts.passes += 1;
         let progress = &mut universe.controllers[self.controller].progress;
         progress.passes += 1;
-        progress.quiet = if rests && progress.told { progress.quiet + 1 } else { 0 };
+        progress.quiet = if rests && all_ready && progress.told { progress.quiet + 1 } else { 0 };
     }
 
     /// People write what they want until the disk has it, and again when that is not so any more.
@@ -218,6 +229,7 @@ impl Actor {
             if !self.state().told {
                 let told = self.write(&store).await;
                 self.progress(|progress| progress.told = told);
+                self.edited.notify_one();
             }
             self.shared.sleep(AGAIN).await;
         }
@@ -288,9 +300,16 @@ impl Actor {
 
     /// Asks for the end of a tenant; whether it has come.
     async fn delete(&self, store: &SimStore, object: StoredObject) -> bool {
-        if object.deleted_at.is_none() {
+        let paused = object.spec.get("reconcile").and_then(Value::as_str) == Some("Paused");
+        let version = Some(object.resource_version);
+        if paused {
+            // What is left alone is left alone in its end too.
+            let mut resumed = object;
+            resumed.spec.insert("reconcile".to_owned(), "Active".into());
+            resumed.generation += 1;
+            drop(store.put_object(resumed, version).await);
+        } else if object.deleted_at.is_none() {
             let now = SimClock::new(self.shared.clone(), self.controller).now();
-            let version = Some(object.resource_version);
             drop(store.put_object(finalizers::deleted(&object, now), version).await);
         }
         false

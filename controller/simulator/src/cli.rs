@@ -2,13 +2,14 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
 
 use crate::coverage::Coverage;
+use crate::matrix::{Findings, Matrix};
 use crate::seed::Seeds;
 
 /// How many failing seeds are shown before a run of a range gives up.
@@ -37,6 +38,18 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         threads: usize,
     },
+    /// Run the crash matrix, all of it or that of one story
+    Matrix {
+        /// How many threads
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+        /// Only this story
+        #[arg(long, value_name = "NAME")]
+        workload: Option<String>,
+        /// Run this case alone and print its trace
+        #[arg(long, value_name = "NUMBER")]
+        case: Option<usize>,
+    },
     /// Run one seed again and print its trace
     Replay {
         /// Which
@@ -52,6 +65,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run { seeds: (first, end), threads } => run(first..end, threads),
+        Command::Matrix { threads, workload, case } => matrix(threads, workload.as_deref(), case),
         Command::Replay { seed, workload } => replay(seed, workload.as_deref()),
     };
     match outcome {
@@ -89,7 +103,7 @@ fn run(seeds: std::ops::Range<u64>, threads: usize) -> anyhow::Result<ExitCode> 
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 let mine = work(&next, &stop, seeds.clone());
-                let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                 total.calls.extend(mine.calls);
                 total.faults.extend(mine.faults);
                 total.kills += mine.kills;
@@ -99,7 +113,7 @@ fn run(seeds: std::ops::Range<u64>, threads: usize) -> anyhow::Result<ExitCode> 
             });
         }
     });
-    let mut total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
     total.failures.sort();
     let seconds = (now_ms() - began) as f64 / 1000.0;
     report(&mut total, threads, seconds);
@@ -160,13 +174,64 @@ fn median(numbers: &mut [u64]) -> u64 {
     numbers.get(numbers.len() / 2).copied().unwrap_or(0)
 }
 
+fn matrix(threads: usize, only: Option<&str>, case: Option<usize>) -> anyhow::Result<ExitCode> {
+    let began = now_ms();
+    let mut seeds = Seeds::default();
+    let matrix = Matrix::new(&mut seeds, only);
+    if matrix.is_empty() {
+        return Err(anyhow!("there is no story of that name; there are {}", names()));
+    }
+    if let Some(case) = case {
+        let (lines, violations) =
+            matrix.replay(case, &seeds).ok_or_else(|| anyhow!("cases end at {}", matrix.len()))?;
+        lines.iter().for_each(|line| say(line));
+        violations.iter().for_each(|violation| say(&format!("VIOLATION: {violation}")));
+        return Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let next = AtomicUsize::new(0);
+    let total = Mutex::new(Findings::default());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                let (seeds, mut mine) = (Seeds::default(), Findings::default());
+                while mine.violations.len() < FAILURES_MAX {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    if place >= matrix.len() {
+                        break;
+                    }
+                    matrix.run(place, &seeds, &mut mine);
+                }
+                total.lock().unwrap_or_else(PoisonError::into_inner).merge(mine);
+            });
+        }
+    });
+    let found = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (crossed, died) = found.coverage.cells();
+    say(&format!(
+        "{} plans of {} in {:.1} s, {} distinct traces; operation × boundary × fate: {crossed} of {} \
+         crossed, {died} died at; {} failed",
+        found.cases,
+        matrix.len(),
+        (now_ms() - began) as f64 / 1000.0,
+        found.traces.len(),
+        Coverage::possible(),
+        found.violations.len(),
+    ));
+    for (case, violation) in &found.violations {
+        say(&format!("  {case}: {violation}"));
+    }
+    Ok(if found.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn names() -> String {
+    let names: Vec<String> = crate::workload::named().into_iter().map(|story| story.name).collect();
+    names.join(", ")
+}
+
 fn replay(seed: u64, workload: Option<&str>) -> anyhow::Result<ExitCode> {
     let outcome = Seeds::default().run(seed, workload, true);
-    let outcome = outcome.ok_or_else(|| {
-        let names: Vec<String> =
-            crate::workload::named().into_iter().map(|story| story.name).collect();
-        anyhow!("there is no story of that name; there are {}", names.join(", "))
-    })?;
+    let outcome =
+        outcome.ok_or_else(|| anyhow!("there is no story of that name; there are {}", names()))?;
     for line in &outcome.lines {
         say(line);
     }

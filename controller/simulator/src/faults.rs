@@ -63,6 +63,8 @@ pub struct Faults {
     /// Calls that may change something, so far.
     writes: u64,
     lists: u32,
+    /// Calls that did not work as they should.
+    spoiled: u64,
     /// Machines whose hosts do not answer, and until when.
     pub(crate) dead_hosts: BTreeMap<String, i64>,
 }
@@ -98,6 +100,12 @@ impl Faults {
         self.writes
     }
 
+    /// How many calls did not work as they should.
+    #[must_use]
+    pub fn spoiled(&self) -> u64 {
+        self.spoiled
+    }
+
     /// Whether a controller dies at the boundary with this number.
     pub(crate) fn kills(&mut self, number: u64, chance: &mut Rng) -> bool {
         let kills = match &self.plan {
@@ -113,6 +121,12 @@ impl Faults {
 
     /// The fate of the next call.
     pub(crate) fn fate(&mut self, verb: Verb, chance: &mut Rng) -> Fate {
+        let fate = self.planned(verb, chance);
+        self.spoiled += u64::from(fate != Fate::Works);
+        fate
+    }
+
+    fn planned(&mut self, verb: Verb, chance: &mut Rng) -> Fate {
         let number = self.writes;
         self.writes += u64::from(verb.is_write());
         match &self.plan {

@@ -19,6 +19,7 @@ pub mod coverage;
 pub mod fate;
 pub mod faults;
 pub mod lists;
+pub mod matrix;
 pub mod nature;
 pub mod oracle;
 pub mod platform;

@@ -68,10 +68,13 @@ pub(crate) struct Call {
     pub(crate) is_repeated: bool,
 }
 
+/// What a call does to the platform.
+type Act<T> = Box<dyn FnMut(&mut Universe, &Call) -> Result<T, Refusal> + Send>;
+
 /// A request on its way.
 struct Request<T> {
     call: Call,
-    act: Box<dyn FnMut(&mut Universe, &Call) -> Result<T, Refusal> + Send>,
+    act: Act<T>,
     /// Gone if nobody waits any more.
     answer: Option<oneshot::Sender<Result<T, CallError>>>,
 }
@@ -168,7 +171,7 @@ impl SimPlatform {
         match fate {
             Fate::NotSent => universe.after(travel_ms, move |universe| request.lose(universe)),
             Fate::LostRequest => {
-                universe.after(PATIENCE_MS, move |universe| request.lose(universe))
+                universe.after(PATIENCE_MS, move |universe| request.lose(universe));
             }
             Fate::LateRequest => {
                 let answer = request.answer.take();
@@ -248,11 +251,11 @@ impl<T: Send + 'static> Request<T> {
 
     /// What it is about is on a host that does not answer: a destroy waits there for its return.
     fn strand(&self, universe: &mut Universe) -> Result<T, CallError> {
-        let Call { verb, app, subject, .. } = &self.call;
+        let Call { verb, subject, .. } = &self.call;
         if *verb == Verb::DeleteMachine {
             let now = universe.timestamp();
             let until = universe.faults.dead_hosts.get(subject).copied().unwrap_or_default();
-            effects::strand(universe, now, app, subject, until);
+            effects::strand(universe, now, &self.call, until);
         }
         Err(dead_host(*verb))
     }

@@ -275,17 +275,20 @@ impl Setting {
         };
         note("inventory", unlike_wishes(&end.inventory, &manifest.wishes()));
         let crate::universe::Universe { world, oracles, .. } = &*universe;
-        note(
-            "volumes",
-            lost_volumes(world, &oracles.foreign, 0, |id| oracles.deletion.is_gone(id)),
-        );
-        // What people wanted once may have been made again in the meantime.
-        if let Some(reference) = reference.filter(|_| !oracles.pardons.disk_restored) {
+        let may_go = |id: &str| oracles.deletion.is_gone(id);
+        note("volumes", lost_volumes(world, &oracles.foreign, 0, may_go));
+        // What people wanted once may have been made again in the meantime; and a move begins anew,
+        // with another volume, if somebody lets the machine run that is being moved.
+        let meddled = self.workload.moves() && self.nature.is_some_and(|nature| nature.people);
+        let comparable = !oracles.pardons.disk_restored && !meddled;
+        if let Some(reference) = reference.filter(|_| comparable) {
             let wishes = manifest.wishes();
             note("reference", unlike_reference(&end.inventory, &reference.inventory, &wishes));
             note("counts", unlike_effects(end.effects, reference.effects));
         }
-        let doubled = end.inventory.volumes.iter().find(|(_, (count, _))| *count > 1);
+        let moves = self.workload.moves();
+        let mut volumes = end.inventory.volumes.iter().filter(|_| !moves);
+        let doubled = volumes.find(|(_, (count, _))| *count > 1);
         note("doubles", doubled.map(|(key, (count, _))| format!("{count} volumes are {key:?}")));
         if let Some(first) = first
             && self.workload.returns
@@ -319,7 +322,11 @@ impl Setting {
 }
 
 /// A platform with a stranger's app in it, whose machine is called as ours would be.
-fn world(seed: u64) -> World {
+///
+/// # Panics
+/// Never: a fresh world takes what is asked of it here.
+#[must_use]
+pub fn world(seed: u64) -> World {
     let settings = Settings {
         seed,
         orgs: ORGANIZATIONS.map(str::to_owned).into(),

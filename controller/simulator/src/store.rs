@@ -87,7 +87,7 @@ impl SimStore {
             dead
         };
         if dead {
-            pending().await
+            pending::<()>().await;
         }
         let committed = self.shared.wait(answered).await;
         match self.shared.lock().boundary(process, Boundary::of_write(write, Place::Known)) {

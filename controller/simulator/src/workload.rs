@@ -4,6 +4,8 @@ mod manifest;
 mod named;
 mod random;
 
+use std::collections::BTreeMap;
+
 pub use manifest::{AppChoice, Group, Manifest, Tenant};
 pub use named::named;
 pub use random::random;
@@ -29,6 +31,18 @@ impl Workload {
     #[must_use]
     pub fn new(name: &str, stages: Vec<Manifest>) -> Self {
         Self { name: name.to_owned(), stages, returns: false }
+    }
+
+    /// Whether machines go from one region to another: each time a volume is left behind, and two
+    /// of one name can come to be in one region.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        let places =
+            self.stages.iter().flat_map(|stage| &stage.tenants).flat_map(|(name, tenant)| {
+                tenant.groups.iter().map(move |group| ((name.as_str(), group.name), group.region))
+            });
+        let mut known: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+        places.into_iter().any(|(group, region)| *known.entry(group).or_insert(region) != region)
     }
 
     /// One that ends as it began.

@@ -122,9 +122,21 @@ fn an_older_volume_of_the_name_is_not_the_one_that_was_asked_for() {
 }
 
 #[test]
+fn a_volume_that_a_machine_holds_is_not_the_one_that_was_asked_for() {
+    let sent = intent(ActionKind::CreateVolume, IntentState::Sent);
+    let mut lists = ObservedOrganization::default();
+    let moves = volume("vol_0", "v_data", APP);
+    lists.volumes.push(ObservedVolume { attached_machine: Some("m".to_owned()), ..moves });
+    assert_eq!(verdict(&sent, lists.clone(), NOW.plus_ms(1)), Verdict::Held);
+    lists.volumes.push(volume("vol_1", "v_data", APP));
+    assert_eq!(verdict(&sent, lists, NOW.plus_ms(1)), Verdict::Verified);
+}
+
+#[test]
 fn every_kind_in_every_state() {
     use ActionKind::{
-        CreateApp, CreateMachine, CreateVolume, DeleteApp, DeleteVolume, MintToken, UpdateMachine,
+        CreateApp, CreateMachine, CreateVolume, DeleteApp, DeleteVolume, MintToken, StopMachine,
+        SuspendMachine, UpdateMachine,
     };
     let harmless = [
         ActionKind::SetSecret,
@@ -150,11 +162,16 @@ fn every_kind_in_every_state() {
                         (_, false) if now == after => Verdict::Aborted,
                         (IntentState::Sent, false) => match kind {
                             CreateVolume | DeleteVolume | DeleteApp => Verdict::Held,
+                            // These may have taken a machine down that the lists still show
+                            // running.
+                            UpdateMachine | StopMachine | SuspendMachine => Verdict::Held,
                             _ => Verdict::Open,
                         },
                         (_, false) => match kind {
                             CreateVolume | CreateApp | CreateMachine | UpdateMachine
-                            | DeleteVolume | DeleteApp => Verdict::Held,
+                            | StopMachine | SuspendMachine | DeleteVolume | DeleteApp => {
+                                Verdict::Held
+                            }
                             _ => Verdict::Open,
                         },
                     };

@@ -32,6 +32,12 @@ impl Calls {
         self.record().clone()
     }
 
+    /// The answers after the first `seen` ones.
+    #[must_use]
+    pub fn since(&self, seen: usize) -> Vec<AnswerInfo> {
+        self.record().get(seen..).unwrap_or_default().to_vec()
+    }
+
     /// How many there were so far.
     #[must_use]
     pub fn count(&self) -> Count {

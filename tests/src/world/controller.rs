@@ -74,6 +74,10 @@ impl ControllerProcess {
         self.state().kill();
     }
 
+    pub(super) fn id(&self) -> Option<u32> {
+        self.state().child.as_ref().map(Child::id)
+    }
+
     pub(super) fn crashed(&self) -> Result<(), String> {
         let state = self.state();
         match state.crashed {

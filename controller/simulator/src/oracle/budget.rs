@@ -139,3 +139,103 @@ fn is_down(world: &World, wishes: &Wishes, app: &str, name: &str, tenant: &str) 
         None => wishes.machines.contains_key(name),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use vault_emulator::world::NewMachine;
+
+    use super::*;
+    use crate::run::world;
+
+    const APP: &str = "strangers";
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A world with three machines that run, and the time.
+    fn running() -> (World, jiff::Timestamp) {
+        let mut world = world(1);
+        let now = jiff::Timestamp::from_millisecond(crate::universe::BEGIN_MS).unwrap();
+        for name in ["a-box-0", "a-box-1", "b-box-0"] {
+            let config = json!({ "image": "x", "metadata": { "vault_tenant": &name[..1] } });
+            let machine = NewMachine {
+                name: Some(name.to_owned()),
+                config: config.as_object().cloned().unwrap(),
+                ..NewMachine::default()
+            };
+            world.create_machine(now, APP, machine).unwrap();
+        }
+        let later = now + SECOND * 5;
+        for at in [now, later] {
+            world.advance(at);
+        }
+        (world, later)
+    }
+
+    fn wishes(names: &[&str]) -> Wishes {
+        let wanted = WantedMachine {
+            state: MachineState::Started,
+            region: "ord".to_owned(),
+            image: "x".to_owned(),
+            has_volume: false,
+        };
+        Wishes {
+            machines: names.iter().map(|name| ((*name).to_owned(), wanted.clone())).collect(),
+            tenants: names.iter().map(|name| name[..1].to_owned()).collect(),
+            left_alone: BTreeSet::new(),
+        }
+    }
+
+    fn stop(world: &mut World, oracle: &mut BudgetOracle, now: jiff::Timestamp, name: &str) {
+        let everything = Filter::default();
+        let before = world.machines(APP, &everything).find(|machine| machine.name == name);
+        let before = before.unwrap().clone();
+        assert_eq!(before.state, State::Started, "{name} is to be taken down");
+        world.stop_machine(now, APP, &before.id, None, None).unwrap();
+        oracle.takes_down(1_000_000, 0, &before);
+    }
+
+    #[test]
+    fn a_second_machine_down_by_our_doing_is_one_too_many() {
+        let (mut world, now) = running();
+        let mut oracle = BudgetOracle::default();
+        oracle.wish(0, wishes(&["a-box-0", "a-box-1", "b-box-0"]), 0);
+        stop(&mut world, &mut oracle, now, "a-box-0");
+        assert_eq!(oracle.look(&world), None);
+        stop(&mut world, &mut oracle, now, "b-box-0");
+        let message = oracle.look(&world).unwrap();
+        assert!(message.contains("a-box-0, b-box-0"), "{message}");
+        oracle.forgets(0);
+        assert_eq!(oracle.look(&world), None, "without a disk nobody can know");
+    }
+
+    #[test]
+    fn what_a_person_ends_by_name_is_not_counted() {
+        let (mut world, now) = running();
+        let mut oracle = BudgetOracle::default();
+        oracle.wish(0, wishes(&["b-box-0"]), 0);
+        oracle.wish(0, wishes(&["b-box-0"]), 0);
+        stop(&mut world, &mut oracle, now, "a-box-0");
+        stop(&mut world, &mut oracle, now, "a-box-1");
+        stop(&mut world, &mut oracle, now, "b-box-0");
+        assert_eq!(oracle.look(&world), None);
+    }
+
+    #[test]
+    fn a_machine_that_runs_again_is_no_longer_down() {
+        let (mut world, now) = running();
+        let mut oracle = BudgetOracle::default();
+        oracle.wish(0, wishes(&["a-box-0", "a-box-1", "b-box-0"]), 0);
+        stop(&mut world, &mut oracle, now, "a-box-0");
+        world.advance(now + SECOND);
+        let everything = Filter::default();
+        let id = world.machines(APP, &everything).find(|machine| machine.name == "a-box-0");
+        let id = id.unwrap().id.clone();
+        world.start_machine(now + SECOND, APP, &id).unwrap();
+        world.advance(now + SECOND * 5);
+        assert_eq!(oracle.look(&world), None);
+        stop(&mut world, &mut oracle, now + SECOND * 5, "b-box-0");
+        assert_eq!(oracle.look(&world), None);
+    }
+}

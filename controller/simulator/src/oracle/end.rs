@@ -166,13 +166,36 @@ pub fn unlike_reference(
         machines
     };
     let machines = difference("machine", &cared_for(found), &cared_for(reference));
-    let volumes = difference("volume", &found.volumes, &reference.volumes);
+    let cared_for = |inventory: &Inventory| {
+        let mut volumes = inventory.volumes.clone();
+        volumes.retain(|(app, _, _), _| !has_left_alone(reference, wishes, app));
+        volumes
+    };
+    let volumes = difference("volume", &cared_for(found), &cared_for(reference));
     let secrets = || match found.secrets.is_empty() {
         // Pardoned, or there are none: then there would be none in the reference either.
         true => None,
-        false => difference("secret", &found.secrets, &reference.secrets),
+        false => {
+            let apps = |inventory: &Inventory| {
+                let mut secrets = inventory.secrets.clone();
+                secrets.retain(|(app, _), _| cares_for(reference, wishes, app));
+                secrets
+            };
+            difference("secret", &apps(found), &apps(reference))
+        }
     };
     machines.or(volumes).or_else(secrets)
+}
+
+/// Whether an app holds machines, and none of a tenant that is left alone: nobody looks after the
+/// secrets of others.
+fn cares_for(reference: &Inventory, wishes: &Wishes, app: &str) -> bool {
+    reference.machines.keys().any(|(of, _)| of == app) && !has_left_alone(reference, wishes, app)
+}
+
+/// Whether an app holds a machine of a tenant that is left alone.
+fn has_left_alone(reference: &Inventory, wishes: &Wishes, app: &str) -> bool {
+    reference.machines.keys().any(|(of, name)| of == app && wishes.leaves_alone(name))
 }
 
 /// What is wrong with the machines of an inventory, given those of an earlier stage that wanted the
@@ -241,4 +264,93 @@ pub fn lost_volumes(
     let lost: Vec<&str> = volumes.filter(|id| !there(id)).collect();
     let first = lost.first()?;
     Some(format!("{} volumes are gone, {first} among them", lost.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Setting;
+    use crate::workload::named;
+
+    /// How a story with a volume ends, and what was wanted.
+    fn end() -> (StageEnd, Wishes) {
+        let story = named().into_iter().find(|story| story.name == "volume").unwrap();
+        let wishes = story.stages[0].wishes();
+        let mut outcome = Setting::calm(story).run(None, &std::sync::Arc::default());
+        (outcome.stages.remove(0), wishes)
+    }
+
+    #[test]
+    fn an_end_as_it_should_be_is_like_itself() {
+        let (StageEnd { inventory, effects }, wishes) = end();
+        assert_eq!((inventory.machines.len(), inventory.volumes.len()), (1, 1));
+        assert_eq!(unlike_wishes(&inventory, &wishes), None);
+        assert_eq!(unlike_reference(&inventory, &inventory, &wishes), None);
+        assert_eq!(unlike_before(&inventory, &inventory), None);
+        assert_eq!(unlike_effects(effects, effects), None);
+    }
+
+    #[test]
+    fn each_difference_from_what_was_wanted_is_seen() {
+        let (StageEnd { inventory: good, .. }, wishes) = end();
+        let key = good.machines.keys().next().unwrap().clone();
+        let spoil = |change: &dyn Fn(&mut MachineForm)| {
+            let mut bad = good.clone();
+            change(&mut bad.machines.get_mut(&key).unwrap()[0]);
+            assert!(unlike_reference(&bad, &good, &wishes).is_some());
+            assert!(unlike_before(&bad, &good).is_some());
+            unlike_wishes(&bad, &wishes).unwrap()
+        };
+        assert!(spoil(&|form| form.state = "stopped").contains("should be started"));
+        assert!(spoil(&|form| form.region = "fra".to_owned()).contains("should be in ord"));
+        assert!(spoil(&|form| form.volume = None).contains("holds volume None"));
+        assert!(spoil(&|form| form.config["image"] = "x".into()).contains("should run image:1"));
+
+        let mut doubled = good.clone();
+        let form = doubled.machines[&key][0].clone();
+        doubled.machines.get_mut(&key).unwrap().push(form.clone());
+        assert!(unlike_wishes(&doubled, &wishes).unwrap().contains("2 machines are called"));
+        let mut surplus = good.clone();
+        surplus.machines.insert((key.0.clone(), "acme-box-7".to_owned()), vec![form]);
+        assert!(unlike_wishes(&surplus, &wishes).unwrap().contains("nobody wants it"));
+        let mut missing = good.clone();
+        missing.machines.clear();
+        assert!(unlike_wishes(&missing, &wishes).unwrap().contains("not there"));
+    }
+
+    #[test]
+    fn leaks_of_volumes_secrets_and_effects_are_seen() {
+        let (StageEnd { inventory: good, effects }, wishes) = end();
+        let mut leaked = good.clone();
+        leaked.volumes.values_mut().for_each(|count| count.0 += 1);
+        assert!(unlike_reference(&leaked, &good, &wishes).unwrap().starts_with("volume"));
+        let mut changed = good.clone();
+        changed.secrets.values_mut().for_each(|value| value.push('x'));
+        assert!(unlike_reference(&changed, &good, &wishes).unwrap().starts_with("secret"));
+        let more = |machines, destroyed, taken| {
+            let machines = effects.machines + machines;
+            let destroyed = effects.destroyed + destroyed;
+            unlike_effects(Effects { machines, destroyed, taken, ..effects }, effects)
+        };
+        assert!(more(1, 0, 0).is_some() && more(1, 1, 0).is_some());
+        assert!(more(1, 0, 1).is_none(), "what others destroyed is made again");
+        assert!(more(2, 0, 1).is_some());
+        let twice = Effects { volumes: effects.volumes + 1, taken: 9, ..effects };
+        assert!(unlike_effects(twice, effects).is_some());
+    }
+
+    #[test]
+    fn a_volume_that_goes_without_a_tombstone_is_missed() {
+        let mut world = crate::run::world(1);
+        let app = "strangers";
+        let id = world.volumes(app).next().unwrap().id.clone();
+        let mut owners = ForeignOracle::default();
+        owners.own(&id, 0);
+        assert_eq!(lost_volumes(&world, &owners, 0, |_| false), None);
+        let now = jiff::Timestamp::from_millisecond(crate::universe::BEGIN_MS).unwrap();
+        world.delete_volume(now, app, &id).unwrap();
+        let message = lost_volumes(&world, &owners, 0, |_| false).unwrap();
+        assert!(message.contains(&id), "{message}");
+        assert_eq!(lost_volumes(&world, &owners, 0, |gone| gone == id), None);
+    }
 }

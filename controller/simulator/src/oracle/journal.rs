@@ -40,3 +40,45 @@ impl JournalOracle {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ulid::Ulid;
+    use vault_plan::action::ActionKind;
+    use vault_plan::time::UnixMillis;
+
+    use super::*;
+
+    fn disk(state: IntentState) -> Database {
+        let intent = Intent {
+            id: Ulid::from_parts(1, 1),
+            tenant: "acme".to_owned(),
+            organization: "local".to_owned(),
+            app: "app".to_owned(),
+            kind: ActionKind::CreateMachine,
+            external_name: "acme-box-0".to_owned(),
+            external_id: None,
+            state,
+            planned_at: UnixMillis(0),
+            sent_at: None,
+            outcome: None,
+            spec_hash: None,
+        };
+        Database::of_intents(vec![intent])
+    }
+
+    #[test]
+    fn a_call_needs_an_intent_of_its_own_that_says_that_it_is_being_sent() {
+        let sent = |verb, app, subject, disk: &Database| {
+            JournalOracle.sent(verb, app, subject, disk).is_none()
+        };
+        let good = disk(IntentState::Sent);
+        assert!(sent(Verb::CreateMachine, "app", "acme-box-0", &good));
+        assert!(sent(Verb::Machines, "", "", &Database::new(0)), "looking needs none");
+        assert!(!sent(Verb::CreateMachine, "app", "acme-box-0", &disk(IntentState::Planned)));
+        assert!(!sent(Verb::CreateMachine, "app", "acme-box-0", &disk(IntentState::Acked)));
+        assert!(!sent(Verb::CreateMachine, "app", "acme-box-1", &good));
+        assert!(!sent(Verb::CreateMachine, "other", "acme-box-0", &good));
+        assert!(!sent(Verb::CreateVolume, "app", "acme-box-0", &good));
+    }
+}

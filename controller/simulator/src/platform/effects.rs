@@ -163,10 +163,13 @@ pub(super) fn delete_machine(universe: &mut Universe, call: &Call) -> Result<(),
 }
 
 /// The host of a machine does not answer, and carries its destruction out when it is back.
-pub(super) fn strand(universe: &mut Universe, now: Timestamp, app: &str, id: &str, until_ms: i64) {
+pub(super) fn strand(universe: &mut Universe, now: Timestamp, call: &Call, until_ms: i64) {
     let until = Timestamp::from_millisecond(BEGIN_MS + until_ms).ok();
+    let was_going = is_going(universe, call);
     // A machine that is gone already is as good as destroyed.
-    drop(universe.world.strand(now, app, id, until));
+    if universe.world.strand(now, &call.app, &call.subject, until).is_ok() && !was_going {
+        universe.oracles.destroyed(call);
+    }
 }
 
 fn is_going(universe: &Universe, call: &Call) -> bool {

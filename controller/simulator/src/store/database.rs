@@ -74,6 +74,13 @@ impl Database {
         }
     }
 
+    /// A disk with these intents on it, as they are.
+    #[cfg(test)]
+    pub(crate) fn of_intents(intents: Vec<Intent>) -> Self {
+        let open = intents.into_iter().map(|intent| (intent.id, intent)).collect();
+        Self { open, ..Self::new(0) }
+    }
+
     pub(super) fn objects(&self, kind: Kind) -> Vec<StoredObject> {
         match kind {
             Kind::Tenant => self.tenants.values().map(|tenant| tenant.object.clone()).collect(),

@@ -1,5 +1,6 @@
 //! `vaultctl diff`
 
+mod live;
 mod plan;
 mod text;
 
@@ -13,6 +14,7 @@ use crate::input::{self, Input, InputDocument, Var};
 use crate::object::Object;
 use crate::output::Output;
 use crate::output::format::DataForm;
+use live::Live;
 
 /// Show what applying manifests would change
 ///
@@ -90,9 +92,10 @@ async fn objects(
     tally: &mut Tally,
 ) -> anyhow::Result<bool> {
     let new_classes = input.classes();
+    let mut live = Live::read(client, &input.documents).await?;
     let mut differs = false;
     for document in &input.documents {
-        match sides(client, document, &new_classes).await {
+        match sides(client, &mut live, document, &new_classes).await {
             Ok((live, wanted)) => {
                 tally.done();
                 let name = document.reference.to_string();
@@ -116,6 +119,7 @@ async fn objects(
 /// The object as it is stored, and as it would be.
 async fn sides(
     client: &Client,
+    stored: &mut Live<'_>,
     document: &InputDocument,
     new_classes: &[String],
 ) -> Result<(Option<Object>, Object), ClientError> {
@@ -125,7 +129,7 @@ async fn sides(
         take_ownership: false,
     };
     let reference = &document.reference;
-    let Some(live) = client.find(reference).await? else {
+    let Some(live) = stored.take(reference).await? else {
         if lacks_class(client, document, new_classes).await? {
             return Ok((None, document.object.clone()));
         }

@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) usage: Vec<Value>,
     /// Lists and watches, as `list RESOURCE?QUERY` and `watch RESOURCE?QUERY`.
     pub(crate) reads: Vec<String>,
+    /// How often single objects were read.
+    pub(crate) objects_read: usize,
     /// How many watches end as soon as they have told what there is to tell.
     pub(crate) short_watches: u32,
     /// How many watches begin too far in the past.
@@ -161,6 +163,11 @@ impl Fake {
         assert!(watches(&mut world) >= count, "no watch began: {:?}", world.reads);
     }
 
+    /// How often single objects were read so far.
+    pub(crate) fn objects_read(&self) -> usize {
+        self.world.lock().unwrap().objects_read
+    }
+
     /// The lists and watches so far.
     pub(crate) fn reads(&self) -> Vec<String> {
         self.world.lock().unwrap().reads.clone()
@@ -262,6 +269,7 @@ async fn authenticate(headers: HeaderMap, request: Request, next: Next) -> Respo
 
 async fn read(State(world): State<Shared>, UrlPath(key): UrlPath<(String, String)>) -> Answer {
     let mut world = world.lock().unwrap();
+    world.objects_read += 1;
     world.look(&key);
     let found = world.objects.get(&key).ok_or_else(|| not_found(&key))?;
     Ok(Json(found.clone()).into_response())

@@ -279,6 +279,37 @@ fn diff_of_a_first_manifest_is_all_new() {
 }
 
 #[test]
+fn diff_of_many_manifests_reads_lists_and_asks_for_what_they_do_not_show() {
+    let fake = stocked();
+    let tenant = |number: usize, class: &str| {
+        format!(
+            "---\napiVersion: vaultctl.dev/v1\nkind: Tenant\nmetadata: {{ name: t{number:03} }}\n\
+             spec: {{ class: {class} }}\n"
+        )
+    };
+    let all: String = (0..200).map(|number| tenant(number, "dev-box")).collect();
+    fake.file("all.yaml", &all);
+    assert_eq!(fake.run(&["apply", "-f", "all.yaml"]).code, 0);
+    let (reads, looks) = (fake.reads().len(), fake.objects_read());
+    let same = fake.run(&["diff", "-f", "all.yaml"]);
+    assert_eq!((same.code, same.stdout.as_str()), (0, ""), "{same:?}");
+    assert_eq!((fake.reads().len() - reads, fake.objects_read() - looks), (1, 0));
+
+    fake.remove("tenants", "t007");
+    let changed = format!(
+        "{}{}",
+        tenant(200, "dev-box"),
+        all.replacen("t000 }", "t000, labels: { tier: pro } }", 1)
+    );
+    fake.file("all.yaml", &changed);
+    let ended = fake.run(&["diff", "-f", "all.yaml"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let shown: Vec<_> = ended.stdout.lines().filter(|line| line.starts_with("+++ ")).collect();
+    let name = |name| format!("+++ applied/tenant/{name}");
+    assert_eq!(shown, [name("t200"), name("t000"), name("t007")]);
+}
+
+#[test]
 fn diff_plan_covers_every_tenant_that_is_touched() {
     let fake = stocked();
     fake.file("class.yaml", MANIFEST.split("---\n").next().unwrap());
