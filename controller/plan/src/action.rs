@@ -1,7 +1,8 @@
 //! What a plan asks for: each action is one call to the platform, complete in itself.
 
+mod kind;
+
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::metadata::{self, OwnMarks};
 use crate::report::Report;
 pub use crate::token::{MintToken, RevokeToken};
 use crate::tombstone::TombstoneChanges;
+pub use kind::ActionKind;
 
 /// What to do, in order, and what is left undone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -412,118 +414,5 @@ impl PlannedAction {
             Action::MintToken(token) => &token.platform_name,
             Action::RevokeToken(token) => &token.platform_name,
         }
-    }
-}
-
-/// The kinds of action, as they stand in the journal, in plans and in events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum ActionKind {
-    /// [`Action::CreateApp`]
-    CreateApp,
-    /// [`Action::SetSecret`]
-    SetSecret,
-    /// [`Action::RemoveSecret`]
-    RemoveSecret,
-    /// [`Action::CreateVolume`]
-    CreateVolume,
-    /// [`Action::ExtendVolume`]
-    ExtendVolume,
-    /// [`Action::SnapshotVolume`]
-    SnapshotVolume,
-    /// [`Action::CreateMachine`]
-    CreateMachine,
-    /// [`Action::UpdateMachine`]
-    UpdateMachine,
-    /// [`Action::StartMachine`]
-    StartMachine,
-    /// [`Action::StopMachine`]
-    StopMachine,
-    /// [`Action::SuspendMachine`]
-    SuspendMachine,
-    /// [`Action::DeleteMachine`]
-    DeleteMachine,
-    /// [`Action::MintToken`]
-    MintToken,
-    /// [`Action::RevokeToken`]
-    RevokeToken,
-    /// [`Action::DeleteVolume`]
-    DeleteVolume,
-    /// [`Action::DeleteApp`]
-    DeleteApp,
-}
-
-impl ActionKind {
-    /// All kinds, in the order in which they stand above.
-    pub const ALL: [Self; 16] = [
-        Self::CreateApp,
-        Self::SetSecret,
-        Self::RemoveSecret,
-        Self::CreateVolume,
-        Self::ExtendVolume,
-        Self::SnapshotVolume,
-        Self::CreateMachine,
-        Self::UpdateMachine,
-        Self::StartMachine,
-        Self::StopMachine,
-        Self::SuspendMachine,
-        Self::DeleteMachine,
-        Self::MintToken,
-        Self::RevokeToken,
-        Self::DeleteVolume,
-        Self::DeleteApp,
-    ];
-
-    /// The kind's name: the inverse of [`ActionKind::read`].
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::CreateApp => "CreateApp",
-            Self::SetSecret => "SetSecret",
-            Self::RemoveSecret => "RemoveSecret",
-            Self::CreateVolume => "CreateVolume",
-            Self::ExtendVolume => "ExtendVolume",
-            Self::SnapshotVolume => "SnapshotVolume",
-            Self::CreateMachine => "CreateMachine",
-            Self::UpdateMachine => "UpdateMachine",
-            Self::StartMachine => "StartMachine",
-            Self::StopMachine => "StopMachine",
-            Self::SuspendMachine => "SuspendMachine",
-            Self::DeleteMachine => "DeleteMachine",
-            Self::MintToken => "MintToken",
-            Self::RevokeToken => "RevokeToken",
-            Self::DeleteVolume => "DeleteVolume",
-            Self::DeleteApp => "DeleteApp",
-        }
-    }
-
-    /// Reads a kind's name.
-    #[must_use]
-    pub fn read(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
-    }
-
-    /// What was done, for people: `created`, `started`, …
-    #[must_use]
-    pub fn past_tense(self) -> &'static str {
-        match self {
-            Self::CreateApp | Self::CreateVolume | Self::CreateMachine => "created",
-            Self::SetSecret => "set",
-            Self::RemoveSecret => "removed",
-            Self::ExtendVolume => "extended",
-            Self::SnapshotVolume => "begun",
-            Self::UpdateMachine => "updated",
-            Self::StartMachine => "started",
-            Self::StopMachine => "stopped",
-            Self::SuspendMachine => "suspended",
-            Self::DeleteMachine | Self::DeleteVolume | Self::DeleteApp => "deleted",
-            Self::MintToken => "minted",
-            Self::RevokeToken => "revoked",
-        }
-    }
-}
-
-impl fmt::Display for ActionKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.word())
     }
 }
