@@ -28,7 +28,6 @@ use vault_plan::identity::ControllerId;
 
 use crate::clock::SimClock;
 use crate::controller::Progress;
-use crate::oracle::GRACE_MS;
 use crate::platform::SimPlatform;
 use crate::process::ProcessId;
 use crate::store::SimStore;
@@ -41,6 +40,9 @@ pub const SETTLE_AFTER: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(10);
 /// How long a killed controller takes to be there again.
 const RESTART_MS: std::ops::Range<i64> = 100..3_000;
+/// Nothing else than a tombstone waits for so long, in milliseconds, and a story whose graces are
+/// long does not wait for their end.
+const HELD_MS_MAX: i64 = 3_600_000;
 /// How soon people write again what could not be written.
 const AGAIN: Duration = Duration::from_millis(700);
 
@@ -155,17 +157,17 @@ impl Actor {
 
     fn reconciler(&self, process: ProcessId) -> Reconciler<SimPlatform, SimStore, SimClock> {
         let (shared, controller) = (self.shared.clone(), self.controller);
-        let (id, secrets) = {
+        let (id, secrets, grace_ms) = {
             let universe = shared.lock();
             let known = &universe.controllers[controller];
-            (known.id, Arc::clone(&known.secrets))
+            (known.id, Arc::clone(&known.secrets), known.grace_ms)
         };
         // Nobody runs agents here, and so nobody is asked.
         let (agents, _): (_, mpsc::Receiver<_>) = Agents::new();
         let config = ReconcileConfig {
             controller: id,
             organization: ORGANIZATIONS[0].to_owned(),
-            policy: Policy { deletion_grace_ms: GRACE_MS, ..Policy::default() },
+            policy: Policy { deletion_grace_ms: grace_ms, ..Policy::default() },
             settle_after: SETTLE_AFTER,
             secrets,
             agents,
@@ -194,13 +196,14 @@ impl Actor {
     /// What a pass found; it is not believed that nothing is left to do if it was shown less than
     /// there is.
     fn note(&self, pass: &Pass, is_believed: bool) {
+        let now = SimClock::new(self.shared.clone(), self.controller).now();
         let rests = is_believed
             && pass.actions == 0
             && pass.failures == 0
             && pass.unread.is_empty()
             && pass.strays.is_empty()
             && !pass.waiting
-            && pass.held_until.is_none();
+            && !pass.held_until.is_some_and(|until| until.since_ms(now) < HELD_MS_MAX);
         let (left, all_ready): (BTreeSet<String>, bool) = {
             let people = self.people();
             let wishes = people.manifest.wishes();

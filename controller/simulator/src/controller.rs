@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vault_controller::identity::{MasterKey, SecretSources, TenantSecrets};
 use vault_controller::platform::Calls;
+use vault_controller::policy::Policy;
 use vault_plan::identity::ControllerId;
 
 use crate::store::Database;
@@ -39,6 +40,8 @@ pub struct Controller {
     pub calls: Calls,
     /// How far its passes have come.
     pub progress: Progress,
+    /// How long its tombstones stand before what they name may go, in milliseconds.
+    pub grace_ms: i64,
     /// How far its clock is from the platform's, in milliseconds.
     pub clock_wrong_by_ms: i64,
 }
@@ -57,6 +60,7 @@ impl Controller {
             backups: Vec::new(),
             calls: Calls::default(),
             progress: Progress::default(),
+            grace_ms: Policy::default().deletion_grace_ms,
             clock_wrong_by_ms: 0,
         }
     }

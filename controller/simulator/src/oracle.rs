@@ -21,12 +21,12 @@ use serde_json::Value;
 use vault_emulator::world::{Machine, Volume, World};
 
 pub use budget::{BudgetOracle, WantedMachine, Wishes};
-pub use deletion::{DeletionOracle, GRACE_MS};
+pub use deletion::DeletionOracle;
 pub use foreign::ForeignOracle;
 pub use journal::JournalOracle;
 
+use crate::controller::Controller;
 use crate::platform::Call;
-use crate::store::Database;
 use crate::verb::Verb;
 
 /// Something that must not be.
@@ -128,14 +128,13 @@ impl Oracles {
         }
     }
 
-    /// A call that may change something leaves a controller with this disk.
-    pub(crate) fn sent(&mut self, now_ms: i64, call: &Call, disk: &Database) {
+    /// A call that may change something leaves a controller.
+    pub(crate) fn sent(&mut self, now_ms: i64, call: &Call, controller: &Controller) {
+        let disk = &controller.disk;
         if let Some(message) = self.journal.sent(call.verb, &call.app, &call.subject, disk) {
             self.note(now_ms, "journal", message);
         }
-        if let Some(message) =
-            self.deletion.sent(now_ms, call.verb, [&call.app, &call.subject], disk)
-        {
+        if let Some(message) = self.deletion.sent(now_ms, call, controller) {
             self.note(now_ms, "deletion", message);
         }
     }

@@ -162,7 +162,7 @@ impl SimPlatform {
         let now_ms = universe.now_ms();
         if verb.is_write() {
             let Universe { oracles, controllers, .. } = universe;
-            oracles.sent(now_ms, &request.call, &controllers[self.controller].disk);
+            oracles.sent(now_ms, &request.call, &controllers[self.controller]);
         }
         let travel_ms = match fate {
             Fate::Slow => universe.draw_ms(SLOW_MS),

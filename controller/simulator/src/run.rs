@@ -136,7 +136,9 @@ impl Setting {
         reference: Option<&[StageEnd]>,
         metrics: &Arc<Metrics>,
     ) -> Vec<StageEnd> {
-        shared.lock().controllers = vec![Controller::new(1), Controller::new(2)];
+        let grace_ms = self.workload.grace_ms;
+        let controller = |number| Controller { grace_ms, ..Controller::new(number) };
+        shared.lock().controllers = vec![controller(1), controller(2)];
         let first = Actor::new(shared.clone(), 0, Arc::clone(metrics));
         let second = Actor::new(shared.clone(), 1, Arc::clone(metrics));
         let others = async {

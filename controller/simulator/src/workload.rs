@@ -6,6 +6,8 @@ mod random;
 
 use std::collections::BTreeMap;
 
+use vault_controller::policy::Policy;
+
 pub use manifest::{AppChoice, Group, Manifest, Tenant};
 pub use named::named;
 pub use random::random;
@@ -14,6 +16,10 @@ pub use random::random;
 pub const ORGANIZATIONS: [&str; 2] = ["local", "other-org"];
 /// The regions that manifests name.
 pub const REGIONS: [&str; 2] = ["ord", "fra"];
+
+/// A grace that ends within a stage, in milliseconds: eight sightings fit in, one per pass, and a
+/// clock that is wrong by a little does not break their chain.
+const GRACE_MS: i64 = 80_000;
 
 /// A story: what people want, one after the other.
 #[derive(Clone, Debug)]
@@ -24,13 +30,22 @@ pub struct Workload {
     pub stages: Vec<Manifest>,
     /// Whether the last stage must end as the first one did.
     pub returns: bool,
+    /// How long a tombstone stands before what it names may go, in milliseconds.
+    pub grace_ms: i64,
 }
 
 impl Workload {
     /// A story whose end has nothing to do with its beginning.
     #[must_use]
     pub fn new(name: &str, stages: Vec<Manifest>) -> Self {
-        Self { name: name.to_owned(), stages, returns: false }
+        let grace_ms = Policy::default().deletion_grace_ms;
+        Self { name: name.to_owned(), stages, returns: false, grace_ms }
+    }
+
+    /// One in which what is deleted is gone before the next stage, and not only marked.
+    #[must_use]
+    pub fn buries(self) -> Self {
+        Self { grace_ms: GRACE_MS, ..self }
     }
 
     /// Whether machines go from one region to another: each time a volume is left behind, and two

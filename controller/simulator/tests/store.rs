@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use tokio::runtime::Builder;
 use ulid::Ulid;
+use vault_api::status::TenantStatus;
 use vault_controller::edits::MachineVersion;
 use vault_controller::source::Source;
 use vault_controller::store::{
@@ -254,7 +255,9 @@ async fn tombstones<S: Store>(store: &S) {
     let mut gone = object(Kind::Tenant, "gone");
     gone.uid = uid.to_string();
     gone.deleted_at = Some(NOW.plus_ms(3));
-    gone.status = Some(json!({ "org": "local", "app": "gone-app" }));
+    let (org, app) = (Some("local".to_owned()), Some("gone-app".to_owned()));
+    let status = TenantStatus { org, app, ..TenantStatus::default() };
+    gone.status = Some(serde_json::to_value(status).unwrap());
     let stored = store.put_object(gone.clone(), None).await.unwrap();
     assert_eq!(store.tombstones().await.unwrap(), [], "none for those whose uid is none of ours");
     store.remove_object(Kind::Tenant, "gone", stored.resource_version).await.unwrap();

@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 use vault_plan::time::UnixMillis;
 use vault_plan::tombstone::{Tombstone, TombstoneKind, TombstoneState};
 
-use crate::store::Database;
+use crate::controller::Controller;
+use crate::platform::Call;
 use crate::universe::BEGIN_MS;
 use crate::verb::Verb;
 
-/// How long a tombstone stands before what it names may go, in milliseconds. Eight sightings fit in,
-/// and a clock that is wrong by a little does not break their chain.
-pub const GRACE_MS: i64 = 86_400_000;
 /// How far two readings of a controller's clock can be apart in what they say of the platform's, in
 /// milliseconds: it is wrong by a little, one way or the other.
 const CLOCKS_MS: i64 = 3_000;
@@ -34,16 +32,11 @@ impl DeletionOracle {
         self.gone.insert(volume.to_owned());
     }
 
-    /// What is wrong with a call that leaves while this is on the disk.
+    /// What is wrong with a call that leaves a controller with this disk.
     #[must_use]
-    pub fn sent(
-        &self,
-        now_ms: i64,
-        verb: Verb,
-        [app, subject]: [&str; 2],
-        disk: &Database,
-    ) -> Option<String> {
-        let (what, tombstone) = match verb {
+    pub(crate) fn sent(&self, now_ms: i64, call: &Call, from: &Controller) -> Option<String> {
+        let (app, subject, disk) = (call.app.as_str(), call.subject.as_str(), &from.disk);
+        let (what, tombstone) = match call.verb {
             Verb::DeleteVolume => (
                 format!("volume {subject}"),
                 disk.tombstone(TombstoneKind::Volume, subject).cloned(),
@@ -63,7 +56,7 @@ impl DeletionOracle {
             return Some(format!("{what} is being deleted, and its tombstone is {word}"));
         }
         let stood_ms = UnixMillis(BEGIN_MS + now_ms).since_ms(tombstone.made_at);
-        (stood_ms < GRACE_MS - CLOCKS_MS)
+        (stood_ms < from.grace_ms - CLOCKS_MS)
             .then(|| format!("{what} is being deleted {stood_ms} ms after its tombstone was made"))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use vault_api::tenant::MachineState;
+use vault_api::tenant::{DeletionPolicy, MachineState};
 
 use super::ORGANIZATIONS;
 use crate::oracle::{WantedMachine, Wishes};
@@ -60,6 +60,8 @@ pub struct Group {
     pub region: &'static str,
     /// The size of each one's volume, in gigabytes, if they have some.
     pub volume_gb: Option<u32>,
+    /// What becomes of its volumes when nobody wants them any more.
+    pub deletion: DeletionPolicy,
     /// A value in their environment.
     pub mode: u8,
 }
@@ -75,6 +77,7 @@ impl Group {
             image: "image:1".to_owned(),
             region: "ord",
             volume_gb: None,
+            deletion: DeletionPolicy::Retain,
             mode: 0,
         }
     }
@@ -99,7 +102,11 @@ impl Tenant {
         let mut volumes: Vec<Value> = Vec::new();
         for group in &self.groups {
             if let Some(size) = group.volume_gb {
-                volumes.push(json!({ "name": format!("{}-data", group.name), "sizeGb": size }));
+                volumes.push(json!({
+                    "name": format!("{}-data", group.name),
+                    "sizeGb": size,
+                    "deletionPolicy": group.deletion.word(),
+                }));
             }
         }
         let mut spec = json!({

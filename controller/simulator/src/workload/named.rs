@@ -1,6 +1,6 @@
 //! The stories that have names.
 
-use vault_api::tenant::MachineState;
+use vault_api::tenant::{DeletionPolicy, MachineState};
 
 use super::{AppChoice, Group, Manifest, Tenant, Workload};
 
@@ -11,6 +11,7 @@ pub fn named() -> Vec<Workload> {
     all.extend(changes());
     all.extend(places());
     all.extend(ends());
+    all.extend(graves());
     all
 }
 
@@ -151,5 +152,24 @@ fn ends() -> Vec<Workload> {
                 one(with_volume()),
             ],
         ),
+    ]
+}
+
+/// What is deleted goes for good, after its grace, and is made anew if it is wanted again.
+fn graves() -> Vec<Workload> {
+    let with = |deletion, count| {
+        let acme = Tenant::new(vec![Group { deletion, count, ..with_volume() }]);
+        Manifest::of(&[("acme", acme), ("bob", Tenant::new(vec![group()]))])
+    };
+    let bob = || Manifest::of(&[("bob", Tenant::new(vec![group()]))]);
+    let both = |deletion| vec![with(deletion, 1), bob(), with(deletion, 1)];
+    vec![
+        Workload::and_back("bury", both(DeletionPolicy::Delete)).buries(),
+        Workload::and_back("bury-with-copy", both(DeletionPolicy::Snapshot)).buries(),
+        Workload::new(
+            "bury-surplus",
+            vec![with(DeletionPolicy::Delete, 2), with(DeletionPolicy::Delete, 1)],
+        )
+        .buries(),
     ]
 }
