@@ -203,7 +203,7 @@ impl Actor {
             && pass.unread.is_empty()
             && pass.strays.is_empty()
             && !pass.waiting
-            && !pass.held_until.is_some_and(|until| until.since_ms(now) < HELD_MS_MAX);
+            && pass.held_until.is_none_or(|until| until.since_ms(now) >= HELD_MS_MAX);
         let (left, all_ready): (BTreeSet<String>, bool) = {
             let people = self.people();
             let wishes = people.manifest.wishes();
@@ -259,6 +259,7 @@ impl Actor {
                 && let Some(document) = documents.get(name)
             {
                 all = false;
+                self.shared.lock().oracles.pardons.asked_anew = true;
                 self.put(store, &id, Kind::Tenant, name, document).await;
             }
             self.people().left.remove(name);

@@ -69,6 +69,9 @@ pub struct Pardons {
     pub disk_lost: bool,
     /// An older disk was put back: it says that people want what they wanted then.
     pub disk_restored: bool,
+    /// People asked anew for a tenant that was gone, so that what lists still showed of it would go:
+    /// its machines may have been made again.
+    pub asked_anew: bool,
     /// Somebody changed a secret. Digests are opaque: without the disk that had the one before, this
     /// cannot be seen.
     pub secrets_changed: bool,

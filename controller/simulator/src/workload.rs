@@ -48,6 +48,12 @@ impl Workload {
         Self { grace_ms: GRACE_MS, ..self }
     }
 
+    /// Whether it is one of these.
+    #[must_use]
+    pub fn is_buried(&self) -> bool {
+        self.grace_ms == GRACE_MS
+    }
+
     /// Whether machines go from one region to another: each time a volume is left behind, and two
     /// of one name can come to be in one region.
     #[must_use]
