@@ -59,8 +59,8 @@ struct Look {
 struct Seen {
     /// When it was asked for.
     at: UnixMillis,
-    /// Tokens of our names.
-    tokens: Vec<SeenToken>,
+    /// Tokens of our names, by id: every pass asks for each token that is stored.
+    tokens: BTreeMap<String, SeenToken>,
 }
 
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ impl Looks {
         organizations.into_iter().filter(is_due).map(str::to_owned).collect()
     }
 
-    /// Takes in a look that was begun at `at`; the stored tokens that it misses.
+    /// Takes in a look that was begun at `at`, and notes which stored tokens it misses.
     pub fn take(
         &mut self,
         organization: &str,
@@ -148,7 +148,7 @@ impl Looks {
             let (tenant, n) = read_platform_name(&token.name)?;
             let (expires_at, revoked) = (token.expires_at, token.revoked);
             let token = ListedToken { id: token.id, name: token.name, n };
-            Some(SeenToken { tenant, token, expires_at, revoked })
+            Some((token.id.clone(), SeenToken { tenant, token, expires_at, revoked }))
         });
         look.seen = Some(Arc::new(Seen { at, tokens: tokens.collect() }));
     }
@@ -156,10 +156,8 @@ impl Looks {
     /// Notes that a token was revoked since the last look.
     pub fn revoked(&mut self, id: &str) {
         for look in self.organizations.values_mut() {
-            if let Some(seen) = &mut look.seen
-                && seen.tokens.iter().any(|seen| seen.token.id == id)
-            {
-                Arc::make_mut(seen).tokens.retain(|seen| seen.token.id != id);
+            if let Some(seen) = look.seen.as_mut().filter(|seen| seen.tokens.contains_key(id)) {
+                Arc::make_mut(seen).tokens.remove(id);
             }
         }
     }
@@ -217,7 +215,7 @@ impl Looks {
                 (None, None) => Err("the list of tokens is too old".to_owned()),
             };
             observed.looks.insert(organization.clone(), looked);
-            let seen = look.seen.iter().flat_map(|seen| &seen.tokens);
+            let seen = look.seen.iter().flat_map(|seen| seen.tokens.values());
             let opens =
                 |seen: &&SeenToken| !seen.revoked && seen.expires_at.is_none_or(|end| now < end);
             for SeenToken { tenant, token, .. } in seen.filter(opens) {
@@ -239,12 +237,12 @@ impl Look {
         };
         let opens =
             |token: &SeenToken| !token.revoked && token.expires_at.is_none_or(|end| seen.at < end);
-        seen.at >= until && !seen.tokens.iter().any(|token| is_it(token) && opens(token))
+        seen.at >= until && !seen.tokens.values().any(|token| is_it(token) && opens(token))
     }
 
     fn has_revoked(&self, id: &str) -> bool {
-        let mut tokens = self.seen.iter().flat_map(|seen| &seen.tokens);
-        tokens.any(|seen| seen.token.id == id && seen.revoked)
+        let token = self.seen.as_ref().and_then(|seen| seen.tokens.get(id));
+        token.is_some_and(|token| token.revoked)
     }
 
     fn is_absent(&self, id: &str) -> bool {

@@ -1,5 +1,7 @@
 //! The part of a pass that looks at deploy tokens: one list per organization, now and then.
 
+use std::collections::BTreeMap;
+
 use vault_plan::action::ActionKind;
 use vault_plan::desired::Desired;
 use vault_plan::time::UnixMillis;
@@ -11,7 +13,7 @@ use crate::clock::Clock;
 use crate::events::Event;
 use crate::execute::Turn;
 use crate::platform::Platform;
-use crate::store::{CredentialKind, Credentials, Store, StoreError};
+use crate::store::{CredentialKey, CredentialKind, Credentials, Store, StoreError};
 
 impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// Looks at the tokens of organizations where it is time to, and says what is known of all.
@@ -49,21 +51,21 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     async fn forget_tokens(
         &self,
         stored: &mut Credentials,
-        forgotten: Vec<(crate::store::CredentialKey, Option<String>)>,
+        forgotten: Vec<(CredentialKey, Option<String>)>,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         if forgotten.is_empty() {
             return Ok(());
         }
-        for (key, why) in &forgotten {
-            let row = stored.rows.iter().find(|row| row.of.key == *key);
-            if let (Some(row), Some(why)) = (row, why) {
+        let forgotten: BTreeMap<_, _> = forgotten.into_iter().collect();
+        stored.rows.retain(|row| {
+            let found = forgotten.get(&row.of.key);
+            if let Some(Some(why)) = found {
                 (self.tell)(Event::warning(now, &row.of.tenant, "TokenGone", why.clone()));
             }
-        }
-        let keys: Vec<_> = forgotten.into_iter().map(|(key, _)| key).collect();
-        stored.rows.retain(|row| !keys.contains(&row.of.key));
-        self.store.remove_credentials(keys, None, now).await
+            found.is_none()
+        });
+        self.store.remove_credentials(forgotten.into_keys().collect(), None, now).await
     }
 
     /// Notes what became of a turn's tokens. Whether its failure was about one: then nothing but
