@@ -24,6 +24,7 @@ async fn a_killed_process_comes_back_with_its_files() -> anyhow::Result<()> {
     let starts = world.path(&format!("platform/volumes/{volume}/starts"));
     let marker = manifests::marker("phoenix");
     let first = one_process(&marker, None).await?;
+    has_started(&starts, 1).await?;
     let before = world.lists().await?;
 
     processes::kill(first)?;
