@@ -58,15 +58,19 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tokio::sync::{Mutex, Notify, OnceCell, Semaphore, watch};
 use vault_api::manifest::MANIFEST_BYTES_MAX;
+use vault_api::status::TenantStatus;
+use vault_plan::desired::DesiredTenant;
 use vault_plan::identity::ControllerId;
 use vault_plan::time::UnixMillis;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::platform::Platform;
-use crate::reconcile::Reconciler;
-use crate::store::{ApiStore, Kind};
+use crate::reconcile::{Objects, Reconciler};
+use crate::store::{ApiStore, Kind, Store};
 use crate::view::View;
+
+use error::ApiError;
 
 pub use caller::Caller;
 pub use diagnosis::DIAGNOSES_MAX;
@@ -118,6 +122,27 @@ pub struct App<P, S, C> {
     pub metrics_tenants_max: usize,
     /// When the controller was started.
     pub started_at: UnixMillis,
+}
+
+impl<P: Platform, S: Store, C: Clock> App<P, S, C> {
+    /// What looks at the platform; an error until that has been reached.
+    fn reconciler(&self) -> Result<&Reconciler<P, S, C>, ApiError> {
+        let message = "the platform has not been reached yet";
+        self.reconciler.get().ok_or_else(|| ApiError::Unavailable(message.to_owned()))
+    }
+
+    /// One tenant as its objects want it, with its status.
+    async fn desired_tenant(
+        &self,
+        name: &str,
+    ) -> Result<(DesiredTenant, Option<TenantStatus>), ApiError> {
+        let not_found = || ApiError::NotFound(Kind::Tenant, name.to_owned());
+        let config = self.reconciler()?.config();
+        let (mut objects, status) =
+            Objects::of_tenant(&self.store, name).await?.ok_or_else(not_found)?;
+        let tenant = objects.desired(config).tenants.pop().ok_or_else(not_found)?;
+        Ok((tenant, status))
+    }
 }
 
 /// The whole route table.

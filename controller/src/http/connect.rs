@@ -18,7 +18,6 @@ use super::error::ApiError;
 use crate::clock::Clock;
 use crate::connect::{Obstacle, answer, choose, place};
 use crate::platform::Platform;
-use crate::reconcile::Objects;
 use crate::store::{ApiStore, Kind};
 
 /// How soon it is worth to ask again, in seconds: while something is on its way, passes look twice
@@ -32,19 +31,10 @@ pub(super) async fn create<P: Platform, S: ApiStore, C: Clock>(
     body: Bytes,
 ) -> Result<(StatusCode, [(HeaderName, &'static str); 1], Json<ConnectRequest>), ApiError> {
     let mut request = read(&body)?;
-    let reconciler = app
-        .reconciler
-        .get()
-        .ok_or_else(|| ApiError::Unavailable("the platform has not been reached yet".to_owned()))?;
-    let (mut objects, status) = Objects::of_tenant(&app.store, &name)
-        .await?
-        .ok_or_else(|| ApiError::NotFound(Kind::Tenant, name.clone()))?;
-    let config = reconciler.config();
-    let desired = objects.desired(config);
-    let tenant =
-        desired.tenants.first().ok_or_else(|| ApiError::NotFound(Kind::Tenant, name.clone()))?;
-    let place = choose(tenant, request.spec.machine.as_deref())
-        .and_then(|wanted| place(tenant, wanted, status.as_ref(), &config.oidc_issuer))
+    let (tenant, status) = app.desired_tenant(&name).await?;
+    let config = app.reconciler()?.config();
+    let place = choose(&tenant, request.spec.machine.as_deref())
+        .and_then(|wanted| place(&tenant, wanted, status.as_ref(), &config.oidc_issuer))
         .map_err(|obstacle| refused(name, obstacle))?;
     let keys = config.agents.keys(&place.identity.issuer, app.clock.now());
     let secret = config.secrets.tenant_secret(tenant.uid);

@@ -37,10 +37,7 @@ pub(super) async fn read<P: Platform, S: ApiStore, C: Clock>(
     let (_, status) = Objects::of_tenant(&app.store, &name)
         .await?
         .ok_or_else(|| ApiError::NotFound(Kind::Tenant, name.clone()))?;
-    let reconciler = app
-        .reconciler
-        .get()
-        .ok_or_else(|| ApiError::Unavailable("the platform has not been reached yet".to_owned()))?;
+    let reconciler = app.reconciler()?;
     let _permit = app.diagnoses.try_acquire().map_err(|_| ApiError::NotYet {
         name: name.clone(),
         message: format!("{DIAGNOSES_MAX} diagnoses are being made already; try again"),

@@ -25,10 +25,7 @@ pub(super) async fn list<P: Platform, S: Store, C: Clock>(
     let _permit = app.plans.try_acquire().map_err(|_| {
         ApiError::Unavailable(format!("{PLANS_MAX} looks are made already; try again"))
     })?;
-    let reconciler = app
-        .reconciler
-        .get()
-        .ok_or_else(|| ApiError::Unavailable("the platform has not been reached yet".to_owned()))?;
+    let reconciler = app.reconciler()?;
     let planned = reconciler.preview(Objects::load(&app.store).await?).await?;
     let policy = &reconciler.config().policy;
     let found = orphans(&planned.desired, &planned.observed);

@@ -77,10 +77,7 @@ async fn plan<P: Platform, S: ApiStore, C: Clock>(
     if !objects.tenants.iter().any(|tenant| tenant.name == name) {
         return Err(ApiError::NotFound(Kind::Tenant, name));
     }
-    let reconciler = app
-        .reconciler
-        .get()
-        .ok_or_else(|| ApiError::Unavailable("the platform has not been reached yet".to_owned()))?;
+    let reconciler = app.reconciler()?;
     let planned = reconciler.preview(objects).await?;
     Ok(Json(render(&planned, name, app.clock.now())))
 }

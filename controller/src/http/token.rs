@@ -23,7 +23,6 @@ use super::error::ApiError;
 use crate::clock::{Clock, rfc3339};
 use crate::identity::SealedFor;
 use crate::platform::Platform;
-use crate::reconcile::Objects;
 use crate::store::{CredentialKind, CredentialState, Credentials, Kind, Store, StoredCredential};
 
 /// How soon it is worth to ask again, in seconds: passes that have something to do follow each other
@@ -42,26 +41,17 @@ pub(super) async fn fetch<P: Platform, S: Store, C: Clock>(
     let wanted: TokenRequest = serde_json::from_slice(&body).map_err(|error| {
         ApiError::BadRequest(format!("the body is not {{\"name\": TOKEN}}: {error}"))
     })?;
-    let reconciler = app
-        .reconciler
-        .get()
-        .ok_or_else(|| ApiError::Unavailable("the platform has not been reached yet".to_owned()))?;
-    let (mut objects, status) = Objects::of_tenant(&app.store, &name)
-        .await?
-        .ok_or_else(|| ApiError::NotFound(Kind::Tenant, name.clone()))?;
-    let config = reconciler.config();
-    let desired = objects.desired(config);
-    let tenant =
-        desired.tenants.first().ok_or_else(|| ApiError::NotFound(Kind::Tenant, name.clone()))?;
+    let (tenant, status) = app.desired_tenant(&name).await?;
+    let config = app.reconciler()?.config();
     let stored = app.store.credentials(CredentialKind::DeployToken).await?;
     let now = app.clock.now();
-    let Some((row, expires_at)) = newest(&stored, tenant, &wanted.name, now) else {
-        return Err(none(tenant, status.as_ref(), &wanted.name));
+    let Some((row, expires_at)) = newest(&stored, &tenant, &wanted.name, now) else {
+        return Err(none(&tenant, status.as_ref(), &wanted.name));
     };
     let key = row.of.key;
     // It may have been revoked since the rows were read.
     let Some(sealed) = app.store.sealed_credential(key).await? else {
-        return Err(none(tenant, status.as_ref(), &wanted.name));
+        return Err(none(&tenant, status.as_ref(), &wanted.name));
     };
     let of =
         SealedFor { tenant: key.tenant_uid, kind: key.kind.word(), name: &row.of.name, n: key.n };

@@ -129,14 +129,6 @@ impl Row for Secret {
     fn updated_at(&self) -> Timestamp {
         self.updated_at
     }
-
-    fn deadline(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn handle(&self) -> Option<String> {
-        None
-    }
 }
 
 fn row_key(app: &str, name: &str) -> String {

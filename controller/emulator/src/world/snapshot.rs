@@ -88,10 +88,6 @@ impl Row for Snapshot {
     fn deadline(&self) -> Option<Timestamp> {
         Some(self.due)
     }
-
-    fn handle(&self) -> Option<String> {
-        None
-    }
 }
 
 impl World {

@@ -18,9 +18,13 @@ pub(crate) trait Row {
     /// When the row was last changed.
     fn updated_at(&self) -> Timestamp;
     /// When the clock has something to do with the row.
-    fn deadline(&self) -> Option<Timestamp>;
+    fn deadline(&self) -> Option<Timestamp> {
+        None
+    }
     /// A second key, unique among the rows that have one.
-    fn handle(&self) -> Option<String>;
+    fn handle(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Rows and their orders.

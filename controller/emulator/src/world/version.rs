@@ -43,14 +43,6 @@ impl Row for Version {
         // Nobody asks for versions by their time.
         Timestamp::UNIX_EPOCH
     }
-
-    fn deadline(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn handle(&self) -> Option<String> {
-        None
-    }
 }
 
 fn row_key(id: &str, version: &str) -> String {

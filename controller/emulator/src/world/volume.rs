@@ -135,10 +135,6 @@ impl Row for Volume {
     fn deadline(&self) -> Option<Timestamp> {
         self.due
     }
-
-    fn handle(&self) -> Option<String> {
-        None
-    }
 }
 
 /// What `POST …/volumes` asks for.

@@ -39,14 +39,6 @@ impl Row for Bucket {
     fn updated_at(&self) -> Timestamp {
         self.created_at
     }
-
-    fn deadline(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn handle(&self) -> Option<String> {
-        None
-    }
 }
 
 impl World {

@@ -161,14 +161,6 @@ impl Row for StoredObject {
     fn updated_at(&self) -> Timestamp {
         self.updated_at
     }
-
-    fn deadline(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn handle(&self) -> Option<String> {
-        None
-    }
 }
 
 /// Buckets have no slashes in their names, so no two objects have the same row.

@@ -57,14 +57,6 @@ impl Row for Policy {
     fn updated_at(&self) -> Timestamp {
         self.updated_at
     }
-
-    fn deadline(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn handle(&self) -> Option<String> {
-        None
-    }
 }
 
 impl World {

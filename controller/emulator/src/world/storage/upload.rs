@@ -64,14 +64,6 @@ impl Row for Upload {
     fn updated_at(&self) -> Timestamp {
         self.created_at
     }
-
-    fn deadline(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn handle(&self) -> Option<String> {
-        None
-    }
 }
 
 impl Upload {
