@@ -92,6 +92,19 @@ impl Coverage {
         lines
     }
 
+    /// Cells that were crossed though they are called impossible: none, unless this table is wrong.
+    #[must_use]
+    pub fn contradictions(&self) -> Vec<String> {
+        let impossible = cells().filter_map(|(operation, place, fate)| {
+            Some((operation, place, fate, why_not(operation, place, fate)?))
+        });
+        let crossed =
+            impossible.filter(|(operation, place, fate, _)| self.has(*operation, *place, *fate));
+        crossed
+            .map(|(operation, place, fate, why)| format!("{operation:?}, {place:?}, {fate}: {why}"))
+            .collect()
+    }
+
     fn has(&self, operation: Operation, place: Place, fate: Fate) -> bool {
         let bit = bit(Boundary { operation, place, fate }, false);
         self.0[bit / 64] & (1 << (bit % 64)) != 0
@@ -155,3 +168,29 @@ const _: () = assert!(Place::Known as usize + 1 == PLACES);
 const _: () = assert!(Fate::Unreadable as usize + 1 == FATES);
 const _: () = assert!(Write::ALL.len() == Write::LAST as usize + 1);
 const _: () = assert!(Write::LAST as usize + 1 + Verb::DeleteApp as usize + 1 == OPERATIONS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_possible_or_has_a_reason_and_what_was_seen_is_told() {
+        let nothing = Coverage::default();
+        assert_eq!(cells().count(), OPERATIONS * PLACES * FATES);
+        let impossible =
+            cells().filter(|(what, place, fate)| why_not(*what, *place, *fate).is_some());
+        assert_eq!(Coverage::possible() + impossible.count(), cells().count());
+        let told = |coverage: &Coverage| coverage.report().join("\n");
+        assert!(told(&nothing).contains("CreateApp") || told(&nothing).contains("POST /v1/apps:"));
+        let mut one = nothing.clone();
+        one.note(Boundary::of_call(Verb::CreateApp, Place::Known, Fate::LostReply), true);
+        assert_eq!((one.cells(), one.contradictions()), ((1, 1), Vec::new()));
+        assert!(told(&one).starts_with(&format!(
+            "operation × boundary × fate: 1 of {} possible cells crossed, 1 died at",
+            Coverage::possible()
+        )));
+        one.note(Boundary::of_call(Verb::Apps, Place::Known, Fate::Is409), false);
+        let [wrong] = &*one.contradictions() else { panic!("{:?}", one.contradictions()) };
+        assert!(wrong.contains("Apps, Known"), "{wrong}");
+    }
+}

@@ -18,6 +18,7 @@ fn no_plan_of_the_whole_matrix_violates_anything() {
     let findings = matrix.run_all(threads, FAILURES_MAX);
     assert!(findings.violations.is_empty(), "{:#?}", findings.violations);
     assert_eq!(findings.cases, matrix.len(), "every plan is run");
+    assert_eq!(findings.coverage.contradictions(), Vec::<String>::new());
     let traces = findings.traces.len();
     assert!(traces >= TRACES_MIN, "{traces} distinct traces of {} plans", findings.cases);
 }

@@ -21,6 +21,7 @@ fn a_range_of_seeds_violates_nothing() {
     let mut tally = range::run(&(0..SEEDS), threads, FAILURES_MAX, |_| {});
     assert!(tally.failures.is_empty(), "{:#?}", tally.failures);
     assert_eq!(tally.calls.len() as u64, SEEDS);
+    assert_eq!(tally.coverage.contradictions(), Vec::<String>::new());
     let (calls, faults) = tally.medians();
     assert!(calls >= CALLS_MIN && faults >= FAULTS_MIN, "median {calls} calls, {faults} faults");
 }
