@@ -78,47 +78,68 @@ fn paused_at(story: &Workload, seeds: &mut Seeds, boundary: u64) -> Outcome {
     setting.run(Some(&reference), seeds.metrics())
 }
 
-/// What a second leader cannot prevent without a fence at the platform: a volume's name is not unique,
-/// so a creation that was decided on before the pause, and arrives after it, makes one more. Machines
-/// and apps have unique names, updates carry `current_version`, and what is destroyed, stopped or
-/// started is named by an id that no successor has.
+/// What nobody can prevent without a fence at the platform: a volume's name is not unique, so a creation
+/// that was decided on before the pause, and is sent after it, makes one more. All else is fenced there:
+/// names of machines and apps are unique, updates carry `current_version`, secrets are set to the same
+/// value again, and what is stopped or destroyed is named by an id that no successor has. (By that id
+/// the machine itself can be hit, if people want it again by then: what is destroyed is made anew, and
+/// its volume outlives it.)
 #[test]
 fn a_leader_that_stood_still_doubles_nothing_but_a_volume_and_destroys_no_successor() {
     let mut seeds = Seeds::default();
-    let (mut runs, mut doubled) = (0, BTreeSet::new());
+    let (mut runs, mut doubled) = (0, 0);
     for story in named().iter().filter(|story| story.stages.len() > 1 && !story.is_buried()) {
         let story = Workload { name: format!("{}, paused", story.name), ..beginning(story) };
         let calm = Setting::calm(story.clone()).run(None, seeds.metrics());
         let one = Workload { stages: story.stages[..1].to_vec(), ..story.clone() };
         let before = Setting::calm(one).run(None, seeds.metrics()).writes.len();
-        for &(around, verb) in &calm.writes[before..] {
-            for boundary in around - 3..=around + 6 {
-                let outcome = paused_at(&story, &mut seeds, boundary);
-                runs += 1;
-                let Some(violation) = outcome.violations.first() else { continue };
-                let is_volume = violation.message.contains("volume");
-                assert!(
-                    verb == Verb::CreateVolume && is_volume && violation.oracle == "reference",
-                    "{}: {verb}, boundary {boundary}: {violation}",
-                    story.name
-                );
-                doubled.insert((story.name.clone(), boundary));
-            }
+        let writes = &calm.writes[before..];
+        let boundaries: BTreeSet<u64> =
+            writes.iter().flat_map(|&(around, _)| around - 3..=around + 6).collect();
+        for boundary in boundaries {
+            let outcome = paused_at(&story, &mut seeds, boundary);
+            runs += 1;
+            let Some(violation) = outcome.violations.first() else { continue };
+            let is_double =
+                violation.oracle == "reference" && violation.message.starts_with("volume (");
+            let mut creations = writes.iter().filter(|(_, verb)| *verb == Verb::CreateVolume);
+            let is_before_one = creations.any(|(around, _)| boundary < *around);
+            assert!(
+                is_double && is_before_one,
+                "{}, boundary {boundary}: {violation}\n{writes:?}",
+                story.name
+            );
+            doubled += 1;
         }
     }
     assert!(runs > 300, "{runs} runs");
-    assert!(!doubled.is_empty(), "what cannot be prevented is shown to happen");
+    assert!(doubled > 0, "what cannot be prevented is shown to happen");
+    assert!(doubled * 10 < runs, "{doubled} of {runs} runs made a volume too many");
+}
+
+/// Whether a volume of one manifest is larger in the next.
+fn grows(before: &Manifest, after: &Manifest) -> bool {
+    before.tenants.iter().any(|(name, tenant)| {
+        let next = after.tenants.get(name).map_or(&[][..], |next| &next.groups);
+        let mut groups = tenant.groups.iter();
+        groups.any(|group| {
+            let same = next.iter().find(|next| next.name == group.name);
+            same.is_some_and(|same| same.volume_gb > group.volume_gb)
+        })
+    })
 }
 
 #[test]
 fn there_and_back_ends_as_a_fresh_deployment_does() {
     let mut chance = Rng::with_seed(7);
     let mut seeds = Seeds::default();
-    let drawn = (0..40).map(|_| random(&mut chance)).map(|story| {
+    let drawn = (0..60).map(|_| random(&mut chance)).map(|story| {
         let mut stages: Vec<Manifest> = story.stages.into_iter().take(2).collect();
         stages.push(stages[0].clone());
         Workload::new("random", stages)
     });
+    // A volume that has grown never shrinks, and a manifest that says so again is not carried out.
+    let drawn = drawn.filter(|story| !grows(&story.stages[0], &story.stages[1]));
     let named = named().into_iter().filter(|story| story.returns);
     let mut walks = 0;
     for story in named.chain(drawn) {
