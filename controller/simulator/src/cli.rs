@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use vault_controller::clock::{Clock as _, SystemClock};
 
 use crate::ledger::{self, Line};
@@ -37,8 +37,12 @@ enum Command {
         /// How many threads
         #[arg(long, default_value_t = 1)]
         threads: usize,
-        #[command(flatten)]
-        ledger: Option<Ledger>,
+        /// Add a line to this file: the range, the commit, and what came of it
+        #[arg(long, value_name = "FILE", requires = "commit")]
+        ledger: Option<PathBuf>,
+        /// The commit that this program was built of, for the ledger
+        #[arg(long, value_name = "HASH", requires = "ledger")]
+        commit: Option<String>,
     },
     /// Run the crash matrix, all of it or that of one story
     Matrix {
@@ -62,13 +66,9 @@ enum Command {
     },
 }
 
-#[derive(Args, Debug)]
+/// Where a line is added, and of which commit.
 struct Ledger {
-    /// Add a line to this file: the range, the commit, and what came of it
-    #[arg(id = "ledger", long = "ledger", value_name = "FILE", requires = "commit")]
     path: PathBuf,
-    /// The commit that this program was built of, for the ledger
-    #[arg(long, value_name = "HASH", requires = "ledger")]
     commit: String,
 }
 
@@ -76,7 +76,8 @@ struct Ledger {
 #[must_use]
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run { seeds: (first, end), threads, ledger } => {
+        Command::Run { seeds: (first, end), threads, ledger, commit } => {
+            let ledger = ledger.zip(commit).map(|(path, commit)| Ledger { path, commit });
             run(first..end, threads, ledger.as_ref())
         }
         Command::Matrix { threads, workload, case } => matrix(threads, workload.as_deref(), case),
@@ -202,4 +203,23 @@ fn say(line: &str) {
 /// The real time, in milliseconds: how fast seeds are is all that it tells.
 fn now_ms() -> i64 {
     SystemClock.now().0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_ledger_needs_a_commit_and_a_run_needs_none() {
+        let parse = |rest: &[&str]| {
+            Cli::try_parse_from(["vault-simulator", "run", "--seeds", "0..7"].iter().chain(rest))
+        };
+        assert!(parse(&[]).is_ok());
+        assert!(parse(&["--ledger", "l.csv", "--commit", "0123456"]).is_ok());
+        assert!(parse(&["--ledger", "l.csv"]).is_err());
+        assert!(parse(&["--commit", "0123456"]).is_err());
+        for range in ["7..0", "7", "a..b", "7..7"] {
+            assert!(Cli::try_parse_from(["x", "run", "--seeds", range]).is_err(), "{range}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::run::{Outcome, Setting};
 use crate::workload::{Group, Manifest, Tenant, Workload, named, random};
 
 /// How long faults are on in each stage, in milliseconds.
-const WINDOW_MS: std::ops::Range<i64> = 25_000..100_000;
+const WINDOW_MS: std::ops::Range<i64> = 40_000..120_000;
 
 /// Runs seeds, and remembers how stories end without faults.
 pub struct Seeds {
