@@ -1,11 +1,10 @@
 //! From desired, observed and report to the status that people read: a pure fold.
 
 mod tokens;
+mod volumes;
 
 use vault_api::object::{Condition, ConditionStatus};
-use vault_api::status::{
-    DeletionStage, DeletionStatus, MachineStatus, TenantStatus, VolumeStatus, condition,
-};
+use vault_api::status::{DeletionStage, DeletionStatus, MachineStatus, TenantStatus, condition};
 use vault_plan::desired::{DesiredMachine, DesiredTenant};
 use vault_plan::observed::ObservedOrganization;
 use vault_plan::report::{MachineReport, Note, NoteReason, TenantReport};
@@ -50,9 +49,9 @@ pub fn fold(facts: &Facts<'_>, now: UnixMillis) -> TenantStatus {
         }
         Some(before) if facts.desired.deleting => (remaining_machines(facts, before), Vec::new()),
         Some(before) if facts.desired.machines.is_err() || !decided => {
-            (remaining_machines(facts, before), remaining_volumes(facts, before))
+            (remaining_machines(facts, before), volumes::remaining(facts, before))
         }
-        _ => (machines(facts), volumes(facts)),
+        _ => (machines(facts), volumes::volumes(facts)),
     };
     TenantStatus {
         observed_generation: facts.generation,
@@ -284,33 +283,6 @@ fn was_replacing(facts: &Facts<'_>, machine: &str) -> bool {
     before.any(|known| known.name == machine && known.replacing)
 }
 
-fn volumes(facts: &Facts<'_>) -> Vec<VolumeStatus> {
-    wanted(facts)
-        .filter_map(|(machine, report)| Some((machine, machine.volume.as_ref()?, report)))
-        .map(|(machine, volume, report)| {
-            let place = report.and_then(|report| report.volume);
-            let seen = facts.organization.zip(place).map(|(lists, at)| &lists.volumes[at]);
-            if seen.is_none()
-                && let Some(known) = facts.before.and_then(|before| {
-                    before.volumes.iter().find(|known| known.name == volume.name)
-                })
-                && hidden(facts, &machine.region)
-            {
-                return known.clone();
-            }
-            VolumeStatus {
-                template: volume.template.to_string(),
-                name: volume.name.clone(),
-                id: seen.map(|volume| volume.id.clone()),
-                state: seen.map(|volume| volume.state.clone()),
-                machine: machine.name.clone(),
-                size_gb: seen.map_or(volume.size_gb, |volume| volume.size_gb),
-                deletion_policy: facts.desired.slots.policy(&volume.template).unwrap_or_default(),
-            }
-        })
-        .collect()
-}
-
 /// The known machines of a tenant that is not converged now, as far as they are still there.
 fn remaining_machines(facts: &Facts<'_>, before: &TenantStatus) -> Vec<MachineStatus> {
     let listed = facts.organization.map_or(&[][..], |lists| &lists.machines);
@@ -326,16 +298,6 @@ fn remaining_machines(facts: &Facts<'_>, before: &TenantStatus) -> Vec<MachineSt
             Some(MachineStatus { state, ready: false, ..known.clone() })
         })
         .collect()
-}
-
-/// The known volumes of a tenant that is not converged now, as far as they are still there.
-fn remaining_volumes(facts: &Facts<'_>, before: &TenantStatus) -> Vec<VolumeStatus> {
-    let Some(lists) = facts.organization else { return before.volumes.clone() };
-    let is_there = |known: &&VolumeStatus| {
-        lists.gaps.unclear.is_some()
-            || lists.volumes.iter().any(|volume| Some(&volume.id) == known.id.as_ref())
-    };
-    before.volumes.iter().filter(|known| known.id.is_some()).filter(is_there).cloned().collect()
 }
 
 /// Whether a machine of this region may be there though the lists do not show it.

@@ -107,8 +107,8 @@ pub(crate) enum Step<'a> {
     Snapshot,
     /// Make the volume in the new region from this snapshot.
     Volume(&'a str),
-    /// Destroy it: its data is where the new machine will be.
-    Remove,
+    /// Destroy it: its data is where the new machine will be, on the volume at this place.
+    Remove(usize),
     /// The platform is at it. The text says at what.
     Wait(String),
     /// It does not go on by itself. The text says why.
@@ -146,10 +146,11 @@ pub(crate) fn step<'a>(
             }
         };
     };
-    let copies = lists.volumes_in_app.iter().map(|&place| &lists.volumes[place]);
-    let copies = copies.filter(|copy| copy.name == volume.name && copy.region == *wanted.region);
-    let mut newest: Option<&ObservedVolume> = None;
-    for copy in copies {
+    let copies = lists.volumes_in_app.iter().map(|&place| (place, &lists.volumes[place]));
+    let copies =
+        copies.filter(|(_, copy)| copy.name == volume.name && copy.region == *wanted.region);
+    let mut newest: Option<(usize, &ObservedVolume)> = None;
+    for (place, copy) in copies {
         let Some(made) = copy.created_at else {
             return Step::Stuck(format!(
                 "the platform does not say when volume {} was made",
@@ -157,25 +158,25 @@ pub(crate) fn step<'a>(
             ));
         };
         let is_fresh = Some(made) >= snapshot.created_at;
-        if is_fresh && newest.is_none_or(|known| known.created_at < copy.created_at) {
-            newest = Some(copy);
+        if is_fresh && newest.is_none_or(|(_, known)| known.created_at < copy.created_at) {
+            newest = Some((place, copy));
         }
     }
     match newest {
         None => Step::Volume(&snapshot.id),
-        Some(copy) if copy.attached_machine.is_some() => {
+        Some((_, copy)) if copy.attached_machine.is_some() => {
             Step::Stuck(format!("volume {} in its new region is held by another machine", copy.id))
         }
-        Some(copy) if is_in_the_making(copy) => {
+        Some((_, copy)) if is_in_the_making(copy) => {
             Step::Wait(format!("volume {} in its new region is {}", copy.id, copy.state))
         }
         // A copy that went wrong, or of which nothing is known, is no reason to give up the machine
         // that has the data.
-        Some(copy) if !is_mountable(copy) => Step::Stuck(format!(
+        Some((_, copy)) if !is_mountable(copy) => Step::Stuck(format!(
             "volume {} in its new region is {}, and cannot be mounted",
             copy.id, copy.state
         )),
-        Some(_) => Step::Remove,
+        Some((place, _)) => Step::Remove(place),
     }
 }
 

@@ -51,6 +51,9 @@ pub struct MachineReport {
     pub machine: Option<usize>,
     /// Its volume's place in the organization's list of volumes, if it exists.
     pub volume: Option<usize>,
+    /// The place of the volume that has its data where it is moved to, once its old machine may go:
+    /// from then on that one must not be forgotten.
+    pub copy: Option<usize>,
     /// In its wanted state at the wanted spec.
     pub ready: bool,
     /// It is down, or about to be, in order to be made anew.

@@ -54,6 +54,8 @@ pub struct Actor {
     people: Arc<Mutex<People>>,
     /// People have written something: the next pass begins.
     edited: Arc<Notify>,
+    /// The disk does not have, or no longer, what people want.
+    untold: Arc<Notify>,
     /// A pass came to its end, or a process to its.
     passed: Arc<Notify>,
     metrics: Arc<Metrics>,
@@ -78,6 +80,7 @@ impl Actor {
             controller,
             people: Arc::default(),
             edited: Arc::default(),
+            untold: Arc::default(),
             passed: Arc::default(),
             metrics,
         }
@@ -92,6 +95,7 @@ impl Actor {
         people.manifest = manifest.clone();
         drop(people);
         self.progress(|progress| *progress = Progress { told: false, quiet: 0, ..*progress });
+        self.untold.notify_one();
     }
 
     /// What earlier passes found does not count any more.
@@ -217,6 +221,7 @@ impl Actor {
         if !left.is_empty() {
             self.people().left.extend(left);
             self.progress(|progress| progress.told = false);
+            self.untold.notify_one();
         }
         let mut universe = self.shared.lock();
         universe.trace.counts.passes += 1;
@@ -229,11 +234,13 @@ impl Actor {
     async fn write_for_ever(&self, process: ProcessId) {
         let store = SimStore::new(self.shared.clone(), self.controller, process);
         loop {
-            if !self.state().told {
-                let told = self.write(&store).await;
-                self.progress(|progress| progress.told = told);
-                self.edited.notify_one();
+            if self.state().told {
+                self.untold.notified().await;
+                continue;
             }
+            let told = self.write(&store).await;
+            self.progress(|progress| progress.told = told);
+            self.edited.notify_one();
             self.shared.sleep(AGAIN).await;
         }
     }

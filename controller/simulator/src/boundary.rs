@@ -56,6 +56,30 @@ pub enum Write {
 }
 
 impl Write {
+    /// All of them, in their order.
+    pub const ALL: [Self; 20] = [
+        Self::PutObject,
+        Self::RemoveObject,
+        Self::PutStatuses,
+        Self::PlanIntents,
+        Self::SendIntent,
+        Self::SettleIntent,
+        Self::DoubtIntent,
+        Self::SettleIntents,
+        Self::PutSecrets,
+        Self::RemoveSecret,
+        Self::RemoveSecrets,
+        Self::PutUsage,
+        Self::BeginCredential,
+        Self::KeepCredential,
+        Self::DoubtCredential,
+        Self::RemoveCredentials,
+        Self::ChangeTombstones,
+        Self::ActOnTombstones,
+        Self::PutVersions,
+        Self::RemoveVersions,
+    ];
+
     /// The last of them.
     pub const LAST: Self = Self::RemoveVersions;
 }

@@ -1,21 +1,21 @@
 //! The command line: ranges of seeds, and one seed again.
 
 use std::io::Write as _;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
+use vault_controller::clock::{Clock as _, SystemClock};
 
-use crate::coverage::Coverage;
-use crate::matrix::{Findings, Matrix};
+use crate::ledger::{self, Line};
+use crate::matrix::Matrix;
+use crate::range::{self, Tally};
 use crate::seed::Seeds;
 
-/// How many failing seeds are shown before a run of a range gives up.
+/// How many failing seeds are shown before a run gives up.
 const FAILURES_MAX: usize = 5;
-/// How many seeds pass between two lines of progress.
-const PROGRESS: u64 = 10_000;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -37,6 +37,12 @@ enum Command {
         /// How many threads
         #[arg(long, default_value_t = 1)]
         threads: usize,
+        /// Add a line to this file: the range, the commit, and what came of it
+        #[arg(long, value_name = "FILE", requires = "commit")]
+        ledger: Option<PathBuf>,
+        /// The commit that this program was built of, for the ledger
+        #[arg(long, value_name = "HASH", requires = "ledger")]
+        commit: Option<String>,
     },
     /// Run the crash matrix, all of it or that of one story
     Matrix {
@@ -60,11 +66,20 @@ enum Command {
     },
 }
 
+/// Where a line is added, and of which commit.
+struct Ledger {
+    path: PathBuf,
+    commit: String,
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run { seeds: (first, end), threads } => run(first..end, threads),
+        Command::Run { seeds: (first, end), threads, ledger, commit } => {
+            let ledger = ledger.zip(commit).map(|(path, commit)| Ledger { path, commit });
+            run(first..end, threads, ledger.as_ref())
+        }
         Command::Matrix { threads, workload, case } => matrix(threads, workload.as_deref(), case),
         Command::Replay { seed, workload } => replay(seed, workload.as_deref()),
     };
@@ -84,94 +99,47 @@ fn range(text: &str) -> anyhow::Result<(u64, u64)> {
     (first < end).then_some((first, end)).ok_or_else(|| anyhow!("the range is empty"))
 }
 
-/// What the seeds of a range had in common.
-#[derive(Default)]
-struct Tally {
-    calls: Vec<u64>,
-    faults: Vec<u64>,
-    kills: u64,
-    passes: u64,
-    coverage: Coverage,
-    failures: Vec<(u64, String)>,
-}
-
-fn run(seeds: std::ops::Range<u64>, threads: usize) -> anyhow::Result<ExitCode> {
-    let began = now_ms();
-    let (next, stop) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
-    let total = Mutex::new(Tally::default());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                let mine = work(&next, &stop, seeds.clone());
-                let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-                total.calls.extend(mine.calls);
-                total.faults.extend(mine.faults);
-                total.kills += mine.kills;
-                total.passes += mine.passes;
-                total.coverage.merge(&mine.coverage);
-                total.failures.extend(mine.failures);
-            });
-        }
-    });
-    let mut total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
-    total.failures.sort();
-    let seconds = (now_ms() - began) as f64 / 1000.0;
-    report(&mut total, threads, seconds);
-    Ok(if total.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn work(next: &AtomicU64, stop: &AtomicBool, seeds: std::ops::Range<u64>) -> Tally {
-    let mut tally = Tally::default();
-    let mut runner = Seeds::default();
-    while !stop.load(Ordering::Relaxed) {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= seeds.end {
-            break;
-        }
-        let Some(outcome) = runner.run(seed, None, false) else { break };
-        tally.calls.push(outcome.counts.calls);
-        tally.faults.push(outcome.counts.faults);
-        tally.kills += outcome.counts.kills;
-        tally.passes += outcome.counts.passes;
-        tally.coverage.merge(&outcome.coverage);
-        if let Some(violation) = outcome.violations.first() {
-            say(&format!("seed {seed}: {violation}"));
-            tally.failures.push((seed, violation.to_string()));
-            stop.fetch_or(tally.failures.len() >= FAILURES_MAX, Ordering::Relaxed);
-        }
-        let done = seed + 1 - seeds.start;
-        if done.is_multiple_of(PROGRESS) {
-            say(&format!("{done} seeds of {}", seeds.end - seeds.start));
-        }
+fn run(seeds: Range<u64>, threads: usize, ledger: Option<&Ledger>) -> anyhow::Result<ExitCode> {
+    if let Some(Ledger { path, commit }) = ledger {
+        ledger::check(path, &seeds, commit)?;
     }
-    tally
+    let began = now_ms();
+    let all = seeds.end - seeds.start;
+    let progress = |done| say(&format!("{done} seeds of {all}"));
+    let mut total = range::run(&seeds, threads, FAILURES_MAX, progress);
+    let milliseconds = now_ms() - began;
+    report(&mut total, threads, milliseconds as f64 / 1000.0);
+    if let Some(Ledger { path, commit }) = ledger {
+        let line = Line {
+            seeds,
+            commit: commit.clone(),
+            run: total.calls.len() as u64,
+            failed: total.failures.len() as u64,
+            date: vault_controller::clock::rfc3339(SystemClock.now()),
+            seconds: u64::try_from(milliseconds / 1000).unwrap_or(0),
+        };
+        ledger::append(path, &line)?;
+    }
+    Ok(if total.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn report(total: &mut Tally, threads: usize, seconds: f64) {
     let seeds = total.calls.len();
     let per_second = seeds as f64 / seconds.max(0.001);
-    let (crossed, died) = total.coverage.cells();
+    let (calls, faults) = total.medians();
     say(&format!(
         "{seeds} seeds in {seconds:.1} s: {per_second:.0} a second, {:.0} a second and thread; median \
-         {} calls and {} faults; {} passes, {} deaths; operation × boundary × fate: {crossed} of {} \
-         crossed, {died} died at; {} seeds failed",
+         {calls} calls and {faults} faults; {} passes, {} deaths; {} seeds failed",
         per_second / threads.max(1) as f64,
-        median(&mut total.calls),
-        median(&mut total.faults),
         total.passes,
         total.kills,
-        Coverage::possible(),
         total.failures.len(),
     ));
+    total.coverage.report().iter().for_each(|line| say(line));
     for (seed, violation) in &total.failures {
         say(&format!("  seed {seed}: {violation}"));
         say(&format!("    cargo run --release -p vault-simulator -- replay {seed}"));
     }
-}
-
-fn median(numbers: &mut [u64]) -> u64 {
-    numbers.sort_unstable();
-    numbers.get(numbers.len() / 2).copied().unwrap_or(0)
 }
 
 fn matrix(threads: usize, only: Option<&str>, case: Option<usize>) -> anyhow::Result<ExitCode> {
@@ -188,35 +156,16 @@ fn matrix(threads: usize, only: Option<&str>, case: Option<usize>) -> anyhow::Re
         violations.iter().for_each(|violation| say(&format!("VIOLATION: {violation}")));
         return Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let next = AtomicUsize::new(0);
-    let total = Mutex::new(Findings::default());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                let (seeds, mut mine) = (Seeds::default(), Findings::default());
-                while mine.violations.len() < FAILURES_MAX {
-                    let place = next.fetch_add(1, Ordering::Relaxed);
-                    if place >= matrix.len() {
-                        break;
-                    }
-                    matrix.run(place, &seeds, &mut mine);
-                }
-                total.lock().unwrap_or_else(PoisonError::into_inner).merge(mine);
-            });
-        }
-    });
-    let found = total.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (crossed, died) = found.coverage.cells();
+    let found = matrix.run_all(threads, FAILURES_MAX);
     say(&format!(
-        "{} plans of {} in {:.1} s, {} distinct traces; operation × boundary × fate: {crossed} of {} \
-         crossed, {died} died at; {} failed",
+        "{} plans of {} in {:.1} s, {} distinct traces; {} failed",
         found.cases,
         matrix.len(),
         (now_ms() - began) as f64 / 1000.0,
         found.traces.len(),
-        Coverage::possible(),
         found.violations.len(),
     ));
+    found.coverage.report().iter().for_each(|line| say(line));
     for (case, violation) in &found.violations {
         say(&format!("  {case}: {violation}"));
     }
@@ -253,6 +202,24 @@ fn say(line: &str) {
 
 /// The real time, in milliseconds: how fast seeds are is all that it tells.
 fn now_ms() -> i64 {
-    use vault_controller::clock::{Clock as _, SystemClock};
     SystemClock.now().0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_ledger_needs_a_commit_and_a_run_needs_none() {
+        let parse = |rest: &[&str]| {
+            Cli::try_parse_from(["vault-simulator", "run", "--seeds", "0..7"].iter().chain(rest))
+        };
+        assert!(parse(&[]).is_ok());
+        assert!(parse(&["--ledger", "l.csv", "--commit", "0123456"]).is_ok());
+        assert!(parse(&["--ledger", "l.csv"]).is_err());
+        assert!(parse(&["--commit", "0123456"]).is_err());
+        for range in ["7..0", "7", "a..b", "7..7"] {
+            assert!(Cli::try_parse_from(["x", "run", "--seeds", range]).is_err(), "{range}");
+        }
+    }
 }

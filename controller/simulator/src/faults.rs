@@ -52,6 +52,8 @@ pub enum Plan {
     Drawn(Rates),
     /// A script.
     Scripted(Script),
+    /// From the second stage on, as long as faults are on, all calls that can have this fate do.
+    Outage(Fate),
 }
 
 /// What goes wrong, and what has.
@@ -59,6 +61,8 @@ pub enum Plan {
 pub struct Faults {
     plan: Plan,
     healed: bool,
+    /// How often things began to go wrong again: the number of the stage, from 1.
+    stage: u32,
     kills: u32,
     /// Calls that may change something, so far.
     writes: u64,
@@ -85,6 +89,7 @@ impl Faults {
     /// From now on things go wrong again.
     pub fn resume(&mut self) {
         self.healed = false;
+        self.stage += 1;
         self.kills = 0;
     }
 
@@ -109,7 +114,7 @@ impl Faults {
     /// Whether a controller dies at the boundary with this number.
     pub(crate) fn kills(&mut self, number: u64, chance: &mut Rng) -> bool {
         let kills = match &self.plan {
-            Plan::None => false,
+            Plan::None | Plan::Outage(_) => false,
             Plan::Drawn(rates) => {
                 !self.healed && self.kills < KILLS_MAX && chance.u32(0..10_000) < rates.kill
             }
@@ -155,7 +160,8 @@ impl Faults {
                 }
                 _ => Fate::Works,
             },
-            Plan::None | Plan::Drawn(_) => Fate::Works,
+            Plan::Outage(fate) if self.stage > 1 && !self.healed && fate.concerns(verb) => *fate,
+            Plan::None | Plan::Drawn(_) | Plan::Outage(_) => Fate::Works,
         }
     }
 }

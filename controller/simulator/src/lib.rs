@@ -10,6 +10,11 @@
 //! Nothing here decides anything for the controller: it runs [`vault_controller::reconcile`] over the
 //! three seams that production has, and the emulator's pure world behind one of them.
 
+/// A pass makes many small values and drops them together: with this allocator a seed takes a fifth
+/// less time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod actor;
 pub mod boundary;
 pub mod cli;
@@ -18,12 +23,15 @@ pub mod controller;
 pub mod coverage;
 pub mod fate;
 pub mod faults;
+pub mod ledger;
 pub mod lists;
 pub mod matrix;
 pub mod nature;
 pub mod oracle;
+pub mod pause;
 pub mod platform;
 pub mod process;
+pub mod range;
 pub mod run;
 pub mod seed;
 pub mod store;

@@ -8,7 +8,8 @@
 //! ```
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::coverage::Coverage;
 use crate::fate::Fate;
@@ -83,6 +84,30 @@ impl Matrix {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.cases.is_empty()
+    }
+
+    /// Runs all cases, spread over that many threads, until so many have failed.
+    #[must_use]
+    pub fn run_all(&self, threads: usize, failures_max: usize) -> Findings {
+        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let total = Mutex::new(Findings::default());
+        std::thread::scope(|scope| {
+            for _ in 0..threads.max(1) {
+                scope.spawn(|| {
+                    let (seeds, mut mine) = (Seeds::default(), Findings::default());
+                    while !stop.load(Ordering::Relaxed) {
+                        let place = next.fetch_add(1, Ordering::Relaxed);
+                        if place >= self.len() {
+                            break;
+                        }
+                        self.run(place, &seeds, &mut mine);
+                        stop.fetch_or(mine.violations.len() >= failures_max, Ordering::Relaxed);
+                    }
+                    total.lock().unwrap_or_else(PoisonError::into_inner).merge(mine);
+                });
+            }
+        });
+        total.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs one case.

@@ -174,6 +174,7 @@ fn volume(universe: &mut Universe) {
     let region = Some(machine.region.clone());
     let new = NewVolume { name: "theirs".to_owned(), region, ..NewVolume::default() };
     if universe.world.create_volume(now, &machine.app, new).is_ok() {
+        universe.oracles.pardons.occupied.insert(machine.app.clone());
         told(universe, || format!("somebody makes a volume in {}", machine.app));
     }
 }

@@ -14,7 +14,7 @@ pub mod end;
 mod foreign;
 mod journal;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::Value;
@@ -78,6 +78,9 @@ pub struct Pardons {
     /// Volumes that the platform made twice of one request, by app, name and region. Their names are
     /// not unique, and a controller deletes no volume that it does not understand.
     pub doubled: BTreeMap<(String, String, String), usize>,
+    /// Apps in which somebody made a volume of their own: such an app is not deleted, and so not made
+    /// again.
+    pub occupied: BTreeSet<String>,
 }
 
 /// All oracles that look while a run is under way.

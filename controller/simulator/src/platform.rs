@@ -123,9 +123,11 @@ impl SimPlatform {
             is_repeated: false,
         };
         let request = Request { call, act: Box::new(act), answer: Some(answer) };
+        self.shared.stand_still(self.process).await;
         let left = self.send(request);
         if let Some(fate) = left {
             let answer = self.shared.wait(answered).await;
+            self.shared.stand_still(self.process).await;
             let known = Boundary::of_call(verb, Place::Known, fate);
             if !self.shared.lock().boundary(self.process, known) {
                 return answer;

@@ -14,6 +14,7 @@ use fastrand::Rng;
 use futures_util::future::{Either, join, select};
 use serde_json::json;
 use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use vault_controller::metrics::Metrics;
 use vault_emulator::faults::Fault;
 use vault_emulator::world::{Addresses, DigestKey, NewApp, NewMachine, NewVolume, Settings, World};
@@ -28,6 +29,7 @@ use crate::oracle::end::{
     unlike_wishes,
 };
 use crate::oracle::{Oracles, Violation};
+use crate::pause::Pause;
 use crate::trace::{Counts, Trace};
 use crate::universe::Shared;
 use crate::verb::Verb;
@@ -60,6 +62,9 @@ pub struct Setting {
     pub quirks: Vec<Fault>,
     /// A second controller, with another identity, and what people want of it.
     pub second: Option<Manifest>,
+    /// The boundary at which the first controller stands still, and for how many milliseconds: from
+    /// then on another one of its identity works, with a copy of its disk.
+    pub pause: Option<(u64, i64)>,
     /// Whether one stage follows the other before that is finished.
     pub storm: bool,
     /// Whether lines are kept.
@@ -97,6 +102,7 @@ impl Setting {
             window_ms: 0,
             quirks: Vec::new(),
             second: None,
+            pause: None,
             storm: false,
             readable: false,
         }
@@ -138,7 +144,8 @@ impl Setting {
     ) -> Vec<StageEnd> {
         let grace_ms = self.workload.grace_ms;
         let controller = |number| Controller { grace_ms, ..Controller::new(number) };
-        shared.lock().controllers = vec![controller(1), controller(2)];
+        let other = if self.pause.is_some() { 1 } else { 2 };
+        shared.lock().controllers = vec![controller(1), controller(other)];
         let first = Actor::new(shared.clone(), 0, Arc::clone(metrics));
         let second = Actor::new(shared.clone(), 1, Arc::clone(metrics));
         let others = async {
@@ -147,6 +154,9 @@ impl Setting {
                 shared.lock().oracles.budget.wish(1, wishes, 0);
                 second.want(manifest);
                 second.live().await;
+            }
+            if let Some((boundary, lasts_ms)) = self.pause {
+                self.take_over(shared, &second, Pause::new(boundary, lasts_ms)).await;
             }
         };
         let nature = async {
@@ -180,6 +190,29 @@ impl Setting {
             Either::Left(((), _)) | Either::Right(((), _)) => {}
         }
         ends.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the first controller stands still, and works in its place with a copy of its disk.
+    async fn take_over(
+        &self,
+        shared: &Shared,
+        second: &Actor,
+        (pause, begun): (Pause, oneshot::Receiver<()>),
+    ) {
+        {
+            let mut universe = shared.lock();
+            universe.pause = pause;
+            universe.oracles.foreign.twins = true;
+        }
+        shared.wait(begun).await;
+        {
+            let mut universe = shared.lock();
+            universe.controllers[1].disk = universe.controllers[0].disk.clone();
+        }
+        if let Some(manifest) = self.workload.stages.last() {
+            second.want(manifest);
+        }
+        second.live().await;
     }
 
     /// One stage, until nothing is left to do.
@@ -287,9 +320,18 @@ impl Setting {
         let comparable = !oracles.pardons.disk_restored && !meddled && !forgot;
         if let Some(reference) = reference.filter(|_| comparable) {
             let wishes = manifest.wishes();
-            note("reference", unlike_reference(&end.inventory, &reference.inventory, &wishes));
-            if !oracles.pardons.asked_anew {
-                note("counts", unlike_effects(end.effects, reference.effects));
+            let found = match oracles.pardons.disk_lost {
+                true => end.inventory.without_forgotten_secrets(&reference.inventory),
+                false => end.inventory.clone(),
+            };
+            note("reference", unlike_reference(&found, &reference.inventory, &wishes));
+            // Two leaders make and destroy together what one does alone, and what they undo.
+            if !oracles.pardons.asked_anew && self.pause.is_none() {
+                let kept = match self.workload.is_buried() {
+                    true => oracles.pardons.occupied.len() as u64,
+                    false => 0,
+                };
+                note("counts", unlike_effects(end.effects, reference.effects, kept));
             }
         }
         let moves = self.workload.moves();

@@ -14,7 +14,7 @@ use crate::run::{Outcome, Setting};
 use crate::workload::{Group, Manifest, Tenant, Workload, named, random};
 
 /// How long faults are on in each stage, in milliseconds.
-const WINDOW_MS: std::ops::Range<i64> = 15_000..60_000;
+const WINDOW_MS: std::ops::Range<i64> = 40_000..120_000;
 
 /// Runs seeds, and remembers how stories end without faults.
 pub struct Seeds {
@@ -50,6 +50,7 @@ impl Seeds {
             window_ms: chance.i64(WINDOW_MS),
             quirks: quirks(&mut chance),
             second: (chance.u8(0..8) == 0).then(second),
+            pause: None,
             storm,
             readable,
             workload,

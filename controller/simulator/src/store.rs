@@ -68,6 +68,7 @@ impl SimStore {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let (controller, process) = (self.controller, self.process);
+        self.shared.stand_still(process).await;
         let dead = {
             let mut universe = self.shared.lock();
             let dead = universe.boundary(process, Boundary::of_write(write, Place::Asked));
@@ -90,6 +91,7 @@ impl SimStore {
             pending::<()>().await;
         }
         let committed = self.shared.wait(answered).await;
+        self.shared.stand_still(process).await;
         match self.shared.lock().boundary(process, Boundary::of_write(write, Place::Known)) {
             true => {}
             false => return committed,

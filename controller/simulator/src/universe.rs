@@ -25,6 +25,7 @@ use crate::controller::Controller;
 use crate::faults::Faults;
 use crate::lists::Lists;
 use crate::oracle::Oracles;
+use crate::pause::Pause;
 use crate::process::{ProcessId, Processes};
 use crate::trace::Trace;
 
@@ -62,6 +63,8 @@ pub struct Universe {
     pub controllers: Vec<Controller>,
     /// Their processes, dead ones too.
     pub processes: Processes,
+    /// Who stands still.
+    pub pause: Pause,
     /// What must hold.
     pub oracles: Oracles,
     /// What happened.
@@ -112,6 +115,11 @@ impl Universe {
         let number = self.processes.cross();
         let dies = self.faults.kills(number, &mut self.chance);
         self.trace.coverage.note(boundary, dies);
+        if let Some(told) = self.pause.crossed(number, process, self.now_ms) {
+            self.trace.line(self.now_ms, || format!("{process} stands still {boundary}"));
+            self.trace.mark(boundary.place as u8);
+            self.answer(told, ());
+        }
         if dies {
             self.trace.mark(boundary.place as u8);
             self.kill(process, &boundary.to_string());
@@ -193,6 +201,7 @@ impl Shared {
             lists: Lists::default(),
             controllers: Vec::new(),
             processes: Processes::default(),
+            pause: Pause::default(),
             oracles,
             trace,
         })))
@@ -220,6 +229,17 @@ impl Shared {
             self.lock().after(delay_ms, move |universe| universe.answer(wake, ()));
         }
         self.wait(woken).await;
+    }
+
+    /// Waits for as long as a process stands still.
+    pub async fn stand_still(&self, process: ProcessId) {
+        let left_ms = {
+            let universe = self.lock();
+            universe.pause.left_ms(process, universe.now_ms)
+        };
+        if let Some(left_ms) = left_ms {
+            self.sleep(Duration::from_millis(left_ms.unsigned_abs())).await;
+        }
     }
 
     /// Waits for an answer; for ever if there will be none.

@@ -110,6 +110,9 @@ pub const IN_PASSES: [Verb; 30] = [
     Verb::DeleteApp,
 ];
 
+/// The calls that no pass makes: one when a controller starts, two when people ask.
+pub const NOT_IN_PASSES: [Verb; 3] = [Verb::Organizations, Verb::Exits, Verb::LogTail];
+
 impl Verb {
     /// The calls that may change something.
     pub const WRITES: [Self; 17] = [

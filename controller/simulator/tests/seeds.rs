@@ -1,26 +1,29 @@
 //! A short range of seeds, and that a seed is a run.
 
 use std::collections::BTreeSet;
+use std::thread::available_parallelism;
 
-use vault_simulator::oracle::Violation;
+use vault_simulator::range;
 use vault_simulator::seed::Seeds;
 use vault_simulator::workload::named;
 
-/// As many as are run in some seconds without optimization; whoever wants more has the program.
-const SEEDS: u64 = 60;
+/// As many as are run in some ten seconds on two threads; whoever wants more has the program.
+const SEEDS: u64 = 2_000;
+/// What the median seed has at least.
+const CALLS_MIN: u64 = 200;
+const FAULTS_MIN: u64 = 10;
+/// How many failing seeds are shown.
+const FAILURES_MAX: usize = 5;
 
 #[test]
 fn a_range_of_seeds_violates_nothing() {
-    let mut seeds = Seeds::default();
-    let mut faults = 0;
-    let mut wrong: Vec<(u64, Violation)> = Vec::new();
-    for seed in 0..SEEDS {
-        let outcome = seeds.run(seed, None, false).expect("a seed names a story");
-        faults += outcome.counts.faults;
-        wrong.extend(outcome.violations.into_iter().map(|violation| (seed, violation)));
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(faults > SEEDS * 5, "{faults} faults are none to speak of");
+    let threads = available_parallelism().map_or(1, usize::from);
+    let mut tally = range::run(&(0..SEEDS), threads, FAILURES_MAX, |_| {});
+    assert!(tally.failures.is_empty(), "{:#?}", tally.failures);
+    assert_eq!(tally.calls.len() as u64, SEEDS);
+    assert_eq!(tally.coverage.contradictions(), Vec::<String>::new());
+    let (calls, faults) = tally.medians();
+    assert!(calls >= CALLS_MIN && faults >= FAULTS_MIN, "median {calls} calls, {faults} faults");
 }
 
 #[test]

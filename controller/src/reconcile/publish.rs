@@ -187,7 +187,13 @@ fn organization<'a>(observed: &'a Observed, slug: &str) -> Option<&'a ObservedOr
 
 /// Reasons for which a tenant will move by itself, soon.
 fn is_passing(reason: NoteReason) -> bool {
-    matches!(reason, NoteReason::Waiting | NoteReason::BudgetExhausted | NoteReason::Unsettled)
+    matches!(
+        reason,
+        NoteReason::Waiting
+            | NoteReason::BudgetExhausted
+            | NoteReason::Unsettled
+            | NoteReason::Relocating
+    )
 }
 
 fn needs_telling(reason: &str) -> bool {

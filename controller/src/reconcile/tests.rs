@@ -305,6 +305,41 @@ async fn a_volume_that_was_in_use_last_is_taken_back_before_a_younger_fork_of_it
 }
 
 #[tokio::test]
+async fn the_copy_of_a_moved_volume_is_found_though_all_lists_are_empty_when_its_machine_went() {
+    let stage = Stage::converged().await;
+    change(&stage, |spec| {
+        spec["machines"][0]["region"] = json!("fra");
+        spec["relocate"] = json!("Snapshot");
+    })
+    .await;
+    let mut passes = 0;
+    while !stage.platform.world().machines.is_empty() {
+        assert!(passes < 12, "the old machine goes");
+        passes += 1;
+        stage.platform.world().made_after_ms += 1_000;
+        assert!(stage.pass().await.waiting, "a move goes on at the pace of what is on its way");
+        stage.platform.world().finish_snapshots();
+    }
+    let named: Vec<_> =
+        stage.status("acme").await.volumes.into_iter().map(|seen| seen.id).collect();
+    assert_eq!(named, [Some("vol_0".to_owned()), Some("vol_1".to_owned())]);
+    {
+        let mut world = stage.platform.world();
+        let ids = ["vol_0".to_owned(), "vol_1".to_owned()];
+        world.unlisted.extend(ids.clone());
+        world.unlisted_in_app.extend(ids);
+    }
+    for _ in 0..4 {
+        stage.pass().await;
+    }
+    let world = stage.platform.world();
+    assert_eq!(world.volumes.len(), 2, "nothing is copied a second time: {:?}", world.calls);
+    let held: Vec<_> =
+        world.volumes.iter().map(|seen| (&*seen.region, seen.attached_machine.is_some())).collect();
+    assert_eq!(held, [("ord", false), ("fra", true)]);
+}
+
+#[tokio::test]
 async fn a_machine_that_is_made_anew_is_remembered_until_it_is_ready() {
     let stage = Stage::new();
     let mut bare = tenant("acme", "nginx:1");

@@ -24,23 +24,39 @@ use crate::relocation::{self, Step};
 use crate::report::NoteReason;
 use crate::volume::{self, Fit, ForNew};
 
+/// How a machine stands that is made anew.
+#[derive(Clone, Copy)]
+pub(super) struct Anew {
+    /// It is down, or about to be, for that reason.
+    pub(super) down: bool,
+    /// The place of the volume that has its data in the new region, once it may go.
+    pub(super) copy: Option<usize>,
+}
+
+impl Anew {
+    fn in_place(down: bool) -> Self {
+        Self { down, copy: None }
+    }
+}
+
 impl<'a> Planner<'a> {
-    /// Plans what cannot be done in place; `None` if the machine stays, else whether it is down, or
-    /// about to be, for that reason.
+    /// Plans what cannot be done in place; `None` if the machine stays.
     pub(super) fn anew(
         &mut self,
         draft: &mut Draft<'a>,
         wanted: &'a DesiredMachine,
         machine: &'a ObservedMachine,
         fit: &Fit,
-    ) -> Option<bool> {
+    ) -> Option<Anew> {
         let elsewhere = machine.region != *wanted.region;
         let why = || {
             format!("it is in region {} and the manifest says {}", machine.region, wanted.region)
         };
         match fit {
-            Fit::Anew(_, why) => Some(self.replace(draft, wanted, machine, why)),
-            Fit::Good(None) if elsewhere => Some(self.replace(draft, wanted, machine, &why())),
+            Fit::Anew(_, why) => Some(Anew::in_place(self.replace(draft, wanted, machine, why))),
+            Fit::Good(None) if elsewhere => {
+                Some(Anew::in_place(self.replace(draft, wanted, machine, &why())))
+            }
             Fit::Good(Some(place)) | Fit::Grow(place) | Fit::Different(place, _) if elsewhere => {
                 if wanted.relocate {
                     return Some(self.relocate(draft, wanted, machine, *place));
@@ -94,31 +110,32 @@ impl<'a> Planner<'a> {
         wanted: &'a DesiredMachine,
         machine: &'a ObservedMachine,
         place: usize,
-    ) -> bool {
+    ) -> Anew {
         if self.is_hidden(draft, machine) {
-            return false;
+            return Anew::in_place(false);
         }
         let volume = &draft.organization.volumes[place];
         let way = format!("from region {} to {}", machine.region, wanted.region);
         let reason = format!("to be moved {way}");
         if machine.state.is_passing() {
-            return self.wait(draft, machine);
+            return Anew::in_place(self.wait(draft, machine));
         }
         if machine.state == PlatformState::Started {
-            return self.stop(draft, wanted, machine, reason);
+            return Anew::in_place(self.stop(draft, wanted, machine, reason));
         }
         if !relocation::rests(machine) {
             let reason = format!("{reason}: it has to write out what it holds in memory");
             draft.act(Action::StartMachine(reference(machine)), reason);
-            return true;
+            return Anew::in_place(true);
         }
         let snapshots = self.observed.snapshots.get(&volume.id).map(Vec::as_slice);
         let step = relocation::step(wanted, machine, volume, snapshots, draft.lists);
+        let mut copy = None;
         let (what, action) = match step {
             Step::Stuck(why) => {
                 let message = format!("machine {} moves {way}: {why}", machine.name);
                 draft.note(NoteReason::Stuck, message);
-                return true;
+                return Anew::in_place(true);
             }
             Step::Wait(why) => (why, None),
             Step::Snapshot => {
@@ -135,7 +152,7 @@ impl<'a> Planner<'a> {
                 if let Some(gap) = draft.volume_gap() {
                     let message = format!("machine {} stays: {gap}", machine.name);
                     draft.note(NoteReason::Unobserved, message);
-                    return true;
+                    return Anew::in_place(true);
                 }
                 let wanted_gb = wanted.volume.as_ref().map_or(0, |volume| volume.size_gb);
                 let create = CreateVolume {
@@ -149,7 +166,8 @@ impl<'a> Planner<'a> {
                 let what = format!("its volume is to be made from snapshot {snapshot}");
                 (what, Some(Action::CreateVolume(create)))
             }
-            Step::Remove => {
+            Step::Remove(place) => {
+                copy = Some(place);
                 let what = format!("its volume is there; volume {} is kept", volume.id);
                 (what, Some(Action::DeleteMachine(reference(machine))))
             }
@@ -158,7 +176,7 @@ impl<'a> Planner<'a> {
         if let Some(action) = action {
             draft.act(action, format!("{reason}: {what}"));
         }
-        true
+        Anew { down: true, copy }
     }
 
     /// Whether a list leaves something out: then nothing is taken away on its word.

@@ -5,7 +5,7 @@
 
 use vault_api::tenant::MachineState;
 
-use super::index::{Index, Owned};
+use super::index::{Index, Map, living};
 use crate::desired::{Desired, DesiredTenant};
 use crate::machine::age_ms;
 use crate::observed::{HoldKind, Observed, ObservedMachine, PlatformState};
@@ -32,7 +32,9 @@ impl Budget {
         }
         let mut machines = 0;
         let mut down = 0;
-        for (tenant, Owned { machine, .. }) in index.all_owned() {
+        let blank = blank(desired, observed);
+        let owned = index.all_owned().map(|(tenant, owned)| (tenant, owned.machine));
+        for (tenant, machine) in owned.chain(blank.iter().copied()) {
             machines += 1;
             let running = machine.state == PlatformState::Started;
             let is_replaced = !running && is_replaced(observed, index, tenant, &machine.name);
@@ -42,12 +44,15 @@ impl Budget {
         }
         let hidden: usize = desired.tenants.iter().map(|tenant| hidden(tenant, observed)).sum();
         let gone = observed.replacing.iter().filter(|(tenant, machine)| {
-            let mut there = index.owned(tenant).iter().map(|owned| &owned.machine.name);
-            !there.any(|name| name == machine) && is_replaced(observed, index, tenant, machine)
+            let owned = index.owned(tenant).iter().map(|owned| owned.machine);
+            let blank = blank.iter().filter(|(whose, _)| *whose == tenant.as_str());
+            let mut there = owned.chain(blank.map(|(_, machine)| *machine));
+            !there.any(|there| there.name == *machine)
+                && is_replaced(observed, index, tenant, machine)
         });
         let gone = gone.count();
         machines += hidden + gone;
-        down += hidden + gone + unsettled(observed, index, now);
+        down += hidden + gone + unsettled(observed, index, &blank, now);
         Self { left: policy.disruption_budget(machines).saturating_sub(down) }
     }
 
@@ -115,13 +120,58 @@ fn hidden(tenant: &DesiredTenant, observed: &Observed) -> usize {
 
 /// How many machines look as if they ran, but may have been taken down by a call whose effect the
 /// lists do not show yet.
-fn unsettled(observed: &Observed, index: &Index<'_>, now: UnixMillis) -> usize {
+fn unsettled(
+    observed: &Observed,
+    index: &Index<'_>,
+    blank: &[(&str, &ObservedMachine)],
+    now: UnixMillis,
+) -> usize {
     observed
         .holds
         .iter()
         .filter(|(_, hold)| hold.kind == HoldKind::Unsettled && now < hold.until)
         .filter(|(tenant, _)| index.tenant(tenant).is_some_and(|tenant| !tenant.deleting))
-        .flat_map(|(tenant, _)| index.owned(tenant))
-        .filter(|owned| owned.machine.state == PlatformState::Started)
+        .flat_map(|(tenant, _)| {
+            let blank = blank.iter().filter(move |(whose, _)| *whose == tenant.as_str());
+            let owned = index.owned(tenant).iter().map(|owned| owned.machine);
+            owned.chain(blank.map(|(_, machine)| *machine))
+        })
+        .filter(|machine| machine.state == PlatformState::Started)
         .count()
 }
+
+/// Machines whose hosts do not answer show no marks: those that by their names, or by the app that
+/// they are in, can only be ours, with their tenants. One that we took down stays down there, and a
+/// lost mark does not make room for another.
+fn blank<'a>(desired: &'a Desired, observed: &'a Observed) -> Vec<(&'a str, &'a ObservedMachine)> {
+    let rows: Vec<(&str, &ObservedMachine)> = observed
+        .organizations
+        .iter()
+        .flat_map(|(slug, lists)| living(lists).map(move |(_, machine)| (slug.as_str(), machine)))
+        .filter(|(_, machine)| machine.is_blank())
+        .collect();
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let mut by_name: Map<(&str, &str, &str), &str> = Map::default();
+    let mut by_app: Map<(&str, &str), &str> = Map::default();
+    for tenant in &desired.tenants {
+        let place = (&*tenant.organization, tenant.app.as_str());
+        if !tenant.app_is_shared {
+            by_app.insert(place, &tenant.name);
+        }
+        for wanted in tenant.machines.as_deref().unwrap_or_default() {
+            by_name.insert((place.0, place.1, &wanted.name), &tenant.name);
+        }
+    }
+    let whose = |(organization, machine): (&str, &'a ObservedMachine)| {
+        let app = machine.app.as_str();
+        let named = by_name.get(&(organization, app, machine.name.as_str()));
+        let tenant = named.or_else(|| by_app.get(&(organization, app)))?;
+        Some((*tenant, machine))
+    };
+    rows.into_iter().filter_map(whose).collect()
+}
+
+#[cfg(test)]
+mod tests;

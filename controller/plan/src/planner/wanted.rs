@@ -6,6 +6,7 @@ use std::sync::Arc;
 use vault_api::tenant::MachineState;
 
 use super::Planner;
+use super::anew::Anew;
 use super::draft::Draft;
 use super::drift::Cause;
 use crate::action::{
@@ -45,8 +46,8 @@ impl<'a> Planner<'a> {
         let replacing =
             if machine.is_blank() { None } else { self.anew(draft, wanted, machine, &fit) };
         draft.because(Cause::Manifest);
-        if let Some(replacing) = replacing {
-            return MachineReport { replacing, ..report };
+        if let Some(Anew { down, copy }) = replacing {
+            return MachineReport { replacing: down, copy, ..report };
         }
         let in_place = machine.region == *wanted.region;
         let ready = self.bring(draft, wanted, machine, fit) && in_place;

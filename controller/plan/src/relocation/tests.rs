@@ -29,7 +29,7 @@ fn next(snapshots: Option<&[ObservedSnapshot]>, volumes: &[ObservedVolume]) -> S
     match step(&wanted, &resting, &held, snapshots, lists) {
         Step::Snapshot => "snapshot".to_owned(),
         Step::Volume(id) => format!("volume from {id}"),
-        Step::Remove => "remove".to_owned(),
+        Step::Remove(place) => format!("remove: {} has its data", volumes[place].id),
         Step::Wait(why) => format!("wait: {why}"),
         Step::Stuck(why) => format!("stuck: {why}"),
     }
@@ -56,12 +56,12 @@ fn each_step_follows_from_what_is_there() {
     let wait = "wait: volume fresh in its new region is restoring";
     assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), wait);
     fresh.state = "created".to_owned();
-    assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), "remove");
+    assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), "remove: fresh has its data");
     fresh.state = "failed".to_owned();
     let stuck = "stuck: volume fresh in its new region is failed, and cannot be mounted";
     assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), stuck);
     fresh.state = "hydrating".to_owned();
-    assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), "remove");
+    assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), "remove: fresh has its data");
     fresh.attached_machine = Some("somebody".to_owned());
     assert!(next(Some(&done), &[stale.clone(), fresh]).starts_with("stuck: "));
     let undated = ObservedVolume { created_at: None, ..stale };

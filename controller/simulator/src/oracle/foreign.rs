@@ -10,11 +10,14 @@ pub struct ForeignOracle {
     /// Controllers' places by the names of apps, and the ids of volumes and machines. What is
     /// missing here is a stranger's.
     owners: BTreeMap<String, usize>,
+    /// All controllers are one identity: what one made is the other's too.
+    pub twins: bool,
 }
 
 impl ForeignOracle {
     /// Notes who made something.
     pub fn own(&mut self, made: &str, controller: usize) {
+        let controller = if self.twins { 0 } else { controller };
         self.owners.insert(made.to_owned(), controller);
     }
 
@@ -33,6 +36,7 @@ impl ForeignOracle {
     /// What is wrong with a controller's touching something.
     #[must_use]
     pub fn touches(&self, controller: usize, verb: Verb, touched: &str) -> Option<String> {
+        let controller = if self.twins { 0 } else { controller };
         let whose = match self.owner(touched) {
             Some(owner) if owner == controller => return None,
             Some(owner) => format!("controller {owner}'s"),

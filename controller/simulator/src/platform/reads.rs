@@ -16,13 +16,13 @@ use crate::universe::Universe;
 
 pub(super) fn apps(universe: &mut Universe, call: &Call) -> Result<AppList, Refusal> {
     let (now_ms, organization) = (universe.now_ms(), &call.organization);
-    let fresh = lists::apps(&universe.world, organization);
-    let mut list = fresh.clone();
+    let mut list = lists::apps(&universe.world, organization);
+    let kept = universe.faults.are_on().then(|| Arc::new(list.clone()));
     match call.fate {
         Fate::Stale => {
             let pick = universe.chance.usize(..);
-            let kept = lists::stale(&universe.lists.apps, organization, now_ms - STALE_MS, pick);
-            list = kept.map_or(list, |kept| (*kept).clone());
+            let earlier = lists::stale(&universe.lists.apps, organization, now_ms - STALE_MS, pick);
+            list = earlier.map_or(list, |earlier| (*earlier).clone());
         }
         Fate::Empty => list = AppList::default(),
         Fate::Unreadable => {
@@ -31,8 +31,8 @@ pub(super) fn apps(universe: &mut Universe, call: &Call) -> Result<AppList, Refu
         }
         _ => {}
     }
-    if universe.faults.are_on() {
-        lists::keep(&mut universe.lists.apps, organization, now_ms, Arc::new(fresh));
+    if let Some(kept) = kept {
+        lists::keep(&mut universe.lists.apps, organization, now_ms, kept);
     }
     Ok(list)
 }
@@ -40,14 +40,14 @@ pub(super) fn apps(universe: &mut Universe, call: &Call) -> Result<AppList, Refu
 pub(super) fn machines(universe: &mut Universe, call: &Call) -> Result<MachineList, Refusal> {
     let (now_ms, organization) = (universe.now_ms(), &call.organization);
     let dead = &universe.faults.dead_hosts;
-    let fresh = lists::machines(&universe.world, organization, |id| dead.contains_key(id));
-    let mut list = fresh.clone();
+    let mut list = lists::machines(&universe.world, organization, |id| dead.contains_key(id));
+    let kept = universe.faults.are_on().then(|| Arc::new(list.clone()));
     match call.fate {
         Fate::Stale => {
             let pick = universe.chance.usize(..);
-            let kept =
+            let earlier =
                 lists::stale(&universe.lists.machines, organization, now_ms - STALE_MS, pick);
-            list = kept.map_or(list, |kept| (*kept).clone());
+            list = earlier.map_or(list, |earlier| (*earlier).clone());
         }
         Fate::Empty => list = MachineList::default(),
         Fate::Unreadable if !list.machines.is_empty() => {
@@ -62,26 +62,27 @@ pub(super) fn machines(universe: &mut Universe, call: &Call) -> Result<MachineLi
         }
         _ => {}
     }
-    if universe.faults.are_on() {
-        lists::keep(&mut universe.lists.machines, organization, now_ms, Arc::new(fresh));
+    if let Some(kept) = kept {
+        lists::keep(&mut universe.lists.machines, organization, now_ms, kept);
     }
     Ok(list)
 }
 
 pub(super) fn volumes(universe: &mut Universe, call: &Call) -> Result<VolumeList, Refusal> {
     let (now_ms, organization) = (universe.now_ms(), &call.organization);
-    let fresh = lists::volumes(&universe.world, organization);
-    let mut list = fresh.clone();
+    let mut list = lists::volumes(&universe.world, organization);
+    let kept = universe.faults.are_on().then(|| Arc::new(list.clone()));
     match call.fate {
         Fate::Stale => {
             let pick = universe.chance.usize(..);
-            let kept = lists::stale(&universe.lists.volumes, organization, now_ms - STALE_MS, pick);
-            list = kept.map_or(list, |kept| (*kept).clone());
+            let earlier =
+                lists::stale(&universe.lists.volumes, organization, now_ms - STALE_MS, pick);
+            list = earlier.map_or(list, |earlier| (*earlier).clone());
         }
         fate => spoil(universe, fate, &mut list),
     }
-    if universe.faults.are_on() {
-        lists::keep(&mut universe.lists.volumes, organization, now_ms, Arc::new(fresh));
+    if let Some(kept) = kept {
+        lists::keep(&mut universe.lists.volumes, organization, now_ms, kept);
     }
     Ok(list)
 }

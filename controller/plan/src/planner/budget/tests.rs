@@ -1,0 +1,63 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::desired::DesiredMachine;
+use crate::identity::ControllerId;
+use crate::observed::ObservedOrganization;
+use crate::testing::{CONTROLLER, NOW, machine, tenant, wanted};
+
+/// Tenant `acme` with two machines: one runs, `other` is as it is listed.
+fn left(other: ObservedMachine, share: impl FnOnce(&mut DesiredTenant)) -> usize {
+    let named =
+        |name: &str| DesiredMachine { name: name.to_owned(), ..wanted(MachineState::Started) };
+    let mut tenant = tenant();
+    tenant.machines = Ok(vec![named("acme-box-0"), named("acme-box-1")]);
+    share(&mut tenant);
+    let desired = Desired {
+        controller: ControllerId::from_bytes([7; 16]),
+        controller_mark: CONTROLLER.to_owned(),
+        tenants: vec![tenant],
+        contested: BTreeMap::new(),
+    };
+    let runs = machine(PlatformState::Started, 900_000);
+    let lists = ObservedOrganization {
+        apps: vec!["acme".to_owned()],
+        machines: vec![runs, other],
+        ..ObservedOrganization::default()
+    };
+    let organizations = BTreeMap::from([("local".to_owned(), lists)]);
+    let observed = Observed { organizations, ..Observed::default() };
+    let index = Index::new(&desired, &observed);
+    Budget::new(&desired, &observed, &index, &Policy::default(), NOW).left
+}
+
+fn other(name: &str, state: PlatformState, age_ms: i64) -> ObservedMachine {
+    let (id, name) = (format!("id of {name}"), name.to_owned());
+    ObservedMachine { id, name, ..machine(state, age_ms) }
+}
+
+/// A row of a machine whose host does not answer.
+fn blank(name: &str, state: PlatformState, age_ms: i64) -> ObservedMachine {
+    let mut row = other(name, state, age_ms);
+    row.image = None;
+    row.guest.clear();
+    row.metadata.clear();
+    assert!(row.is_blank());
+    row
+}
+
+#[test]
+fn what_we_took_down_counts_although_its_host_shows_no_marks_any_more() {
+    use PlatformState::{Started, Stopped};
+    let alone = |_: &mut DesiredTenant| {};
+    let shared = |tenant: &mut DesiredTenant| tenant.app_is_shared = true;
+    assert_eq!(left(other("acme-box-1", Started, 500), alone), 1);
+    assert_eq!(left(other("acme-box-1", Stopped, 500), alone), 0);
+    assert_eq!(left(blank("acme-box-1", Stopped, 500), alone), 0, "by its name");
+    assert_eq!(left(blank("acme-box-1", Stopped, 500), shared), 0, "by its name");
+    assert_eq!(left(blank("acme-box-1", Started, 500), alone), 1, "it runs");
+    assert_eq!(left(blank("acme-old-0", Stopped, 500), alone), 0, "by its app");
+    assert_eq!(left(blank("acme-old-0", Stopped, 500), shared), 1, "others are in the app too");
+    // One that has rested for long was not taken down for an update, marks or not.
+    assert_eq!(left(blank("acme-box-1", Stopped, 900_000), alone), 1);
+}
