@@ -51,6 +51,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         let minimum = Minimum {
             writes: 4 * tenants,
             sweeps: vec![0, tenants],
+            changes: 0,
             formula: format!("{tenants} x (create app, set secret, create volume, create machine)"),
         };
         calls = tally.beside_sweeps();
