@@ -1,6 +1,7 @@
 //! One pass: load, observe, settle, plan, execute, publish. It takes no hint.
 
 mod agents;
+mod changes;
 mod edits;
 mod objects;
 mod publish;
@@ -27,7 +28,7 @@ use crate::agents::Agents;
 use crate::clock::Clock;
 use crate::confirm::{confirm, confirm_apps};
 use crate::events::Event;
-use crate::execute::{Turn, execute};
+use crate::execute::{Standing, Turn, Work, execute};
 use crate::fleet::Fleet;
 use crate::identity::TenantSecrets;
 use crate::metrics::{Metrics, PassResult};
@@ -39,6 +40,7 @@ use crate::settle::settle;
 use crate::snapshots;
 use crate::store::{Kind, LiveUsage, Store, StoreError};
 use crate::tokens::Looks;
+use changes::Changes;
 use edits::EditLooks;
 use objects::KnownIds;
 pub use objects::{Objects, TenantObject};
@@ -148,6 +150,7 @@ struct Memory {
     token_setbacks: Setbacks,
     edits: EditLooks,
     rest: Option<Rest>,
+    changes: Changes,
 }
 
 /// A plan, and all that it was made from.
@@ -236,6 +239,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let mut memory = self.memory();
         let is_known = |tenant: &str| names.contains(tenant) || buried.contains(tenant);
         memory.setbacks.keep_only(is_known, now);
+        memory.changes.keep_only(&names);
         memory.token_setbacks.keep_only(|tenant| names.contains(tenant), now);
         let held = [memory.setbacks.next_until(now), memory.token_setbacks.next_until(now)];
         held.into_iter().flatten().min()
@@ -254,7 +258,21 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     async fn execute(&self, plan: Plan) -> Result<Vec<Turn>, StoreError> {
         let secrets = &self.config.secrets;
         let queue = self.config.metrics.queue();
-        execute(&self.platform, &self.store, &self.clock, secrets, plan, &self.tell, queue).await
+        let work = Work { standing: self.standing(&plan), plan };
+        execute(&self.platform, &self.store, &self.clock, secrets, work, &self.tell, queue).await
+    }
+
+    /// What is known of the tenants that are to be acted for.
+    fn standing(&self, plan: &Plan) -> Standing {
+        let memory = self.memory();
+        let tenants: BTreeSet<&str> = plan.actions.iter().map(|action| &*action.tenant).collect();
+        let of = |is: &dyn Fn(&str) -> bool| -> BTreeSet<String> {
+            tenants.iter().filter(|tenant| is(tenant)).map(|&tenant| tenant.to_owned()).collect()
+        };
+        Standing {
+            changed: of(&|tenant| memory.changes.is_waited_for(tenant)),
+            failed: of(&|tenant| memory.setbacks.has_failed(tenant)),
+        }
     }
 
     /// Plans for `objects` as if they were stored; changes nothing.
