@@ -220,6 +220,9 @@ impl World {
             machine.updated_at = Some(now);
             self.destroyed.push(machine);
         }
+        for volume in &mut self.volumes {
+            volume.attached_machine.take_if(|holder| holder == id);
+        }
     }
 
     /// All snapshots that were begun are done.
@@ -556,13 +559,7 @@ impl Platform for FakePlatform {
     }
 
     async fn delete_machine(&self, _: &str, id: &str) -> Result<(), CallError> {
-        self.write("delete_machine", id, |world| {
-            world.destroy(id);
-            for volume in &mut world.volumes {
-                volume.attached_machine.take_if(|holder| holder == id);
-            }
-        })
-        .await
+        self.write("delete_machine", id, |world| world.destroy(id)).await
     }
 
     async fn tokens(&self, organization: &str) -> Result<TokenList, CallError> {
