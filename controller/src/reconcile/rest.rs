@@ -16,15 +16,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vault_api::tenant::DeletionPolicy;
 use vault_plan::desired::DesiredSecret;
 use vault_plan::time::UnixMillis;
 use vault_plan::token::TokenState;
+use vault_plan::tombstone::{Tombstone, TombstoneKind};
 
 use super::{Pass, Planned, Reconciler, StoreError};
 use crate::clock::Clock;
 use crate::observe::Seen;
 use crate::platform::Platform;
 use crate::store::{Kind, Store};
+
+/// For how long after its grace a tombstone is looked at in every pass, in milliseconds: what is held
+/// back longer waits for a person, or for its app, and not for a moment.
+const MATURE_MS: i64 = 86_400_000;
 
 /// What a whole pass was made from, and what it found. All of it may be lost.
 #[derive(Debug)]
@@ -85,7 +91,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         planned: &Planned,
         began: UnixMillis,
     ) -> Option<BTreeMap<String, Seen>> {
-        if self.config.sweep_every <= 1 || !planned.is_at_rest() {
+        if self.config.sweep_every <= 1 || !planned.is_at_rest(began) {
             return None;
         }
         let organizations = planned.observed.organizations.iter();
@@ -122,8 +128,9 @@ impl Rest {
 
 impl Planned {
     /// Whether nothing is open, and nothing depends on what no list and no counter shows.
-    fn is_at_rest(&self) -> bool {
+    fn is_at_rest(&self, now: UnixMillis) -> bool {
         let plan = &self.plan;
+        let mut tombstones = self.observed.tombstones.iter();
         let from_files =
             |secret: &DesiredSecret| secret.from.as_ref().is_some_and(|from| from.file.is_some());
         let has_files =
@@ -135,12 +142,23 @@ impl Planned {
             && self.unread.is_empty()
             && self.unsettled.is_empty()
             && self.observed.holds.is_empty()
+            && !tombstones.any(|tombstone| is_watched(tombstone, now))
             && plan.actions.is_empty()
             && plan.to_confirm.is_empty()
             && plan.tombstones.written.is_empty()
             && plan.tombstones.cleared.is_empty()
             && !has_files
     }
+}
+
+/// Whether something may come of a tombstone at any moment, and not only at an instant that the plan
+/// names: it waits for its snapshot, or has matured and is held back by what may end.
+fn is_watched(tombstone: &Tombstone, now: UnixMillis) -> bool {
+    let waits = tombstone.kind == TombstoneKind::Volume
+        && tombstone.policy == DeletionPolicy::Snapshot
+        && tombstone.snapshot.is_none();
+    let mature_ms = now.since_ms(tombstone.due_at);
+    tombstone.is_open() && (waits || (0..MATURE_MS).contains(&mature_ms))
 }
 
 impl Pass {
