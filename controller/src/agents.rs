@@ -89,6 +89,8 @@ struct Known {
     agents: HashMap<String, Look<AgentStatus>>,
     /// By issuer, of which there is one per organization.
     keys: HashMap<String, Look<Value>>,
+    /// Grows with each piece of news.
+    news: u64,
 }
 
 /// The last look at something.
@@ -144,6 +146,12 @@ impl Agents {
         look.found.clone()
     }
 
+    /// How much news there was so far: who remembers this number knows whether there was more.
+    #[must_use]
+    pub fn news(&self) -> u64 {
+        self.known().news
+    }
+
     /// The keys of an issuer as last read, if they were. If that is long ago, they are read again.
     #[must_use]
     pub fn keys(&self, issuer: &str, now: UnixMillis) -> Option<Value> {
@@ -172,7 +180,9 @@ impl Agents {
         look.under_way = false;
         look.asked_at = now;
         let is_ready = said.ready;
-        look.found.replace(said).is_none_or(|last| last.ready != is_ready)
+        let is_news = look.found.replace(said).is_none_or(|last| last.ready != is_ready);
+        known.news += u64::from(is_news);
+        is_news
     }
 
     fn learn_keys(&self, issuer: &str, keys: Option<Value>, now: UnixMillis) {

@@ -11,6 +11,8 @@
 //! Lists lag, leave regions out, and were once empty for everybody (28 April 2026). What we know by
 //! id is gone only when the platform says so by id.
 
+mod delta;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use thiserror::Error;
@@ -18,6 +20,7 @@ use vault_cloud::error::CallError;
 use vault_plan::observed::{Gaps, ObservedOrganization, PlatformState, VolumeGap};
 
 use crate::platform::Platform;
+pub use delta::Seen;
 
 /// How many missing resources are asked for by id in one pass. More than this missing at once is a
 /// sign that the list is wrong; nothing is concluded then, and the next pass asks for others.

@@ -212,6 +212,14 @@ pub trait Platform: Send + Sync + 'static {
         organization: &str,
     ) -> impl Future<Output = Result<MachineList, CallError>> + Send;
 
+    /// The machines of an organization that changed after `since`, all pages; those that are
+    /// destroyed are among them, in that state.
+    fn machines_since(
+        &self,
+        organization: &str,
+        since: UnixMillis,
+    ) -> impl Future<Output = Result<MachineList, CallError>> + Send;
+
     /// The volumes of an organization, all pages.
     fn volumes(
         &self,

@@ -1,9 +1,11 @@
 //! One pass: load, observe, settle, plan, execute, publish. It takes no hint.
 
 mod agents;
+mod changes;
 mod edits;
 mod objects;
 mod publish;
+mod rest;
 mod secrets;
 mod tokens;
 mod tombstones;
@@ -26,7 +28,7 @@ use crate::agents::Agents;
 use crate::clock::Clock;
 use crate::confirm::{confirm, confirm_apps};
 use crate::events::Event;
-use crate::execute::{Turn, execute};
+use crate::execute::{Standing, Turn, Work, execute};
 use crate::fleet::Fleet;
 use crate::identity::TenantSecrets;
 use crate::metrics::{Metrics, PassResult};
@@ -38,10 +40,12 @@ use crate::settle::settle;
 use crate::snapshots;
 use crate::store::{Kind, LiveUsage, Store, StoreError};
 use crate::tokens::Looks;
+use changes::Changes;
 use edits::EditLooks;
 use objects::KnownIds;
 pub use objects::{Objects, TenantObject};
 pub(crate) use publish::DELETED;
+use rest::Rest;
 use secrets::SecretLooks;
 pub use usage::retained_since;
 
@@ -66,6 +70,9 @@ pub struct ReconcileConfig {
     pub usage_retention: Duration,
     /// What is counted of turns.
     pub metrics: Arc<Metrics>,
+    /// One pass of so many looks at the platform whole, if nothing seems to move in between; with 1
+    /// each does.
+    pub sweep_every: u32,
 }
 
 /// Why a pass did not come to its end.
@@ -101,6 +108,8 @@ pub struct Pass {
     pub edit_looks: u64,
     /// The fleet as it saw it.
     pub fleet: Fleet,
+    /// It looked at the platform whole; else it saw that nothing moved since the one that did.
+    pub swept: bool,
 }
 
 impl Pass {
@@ -140,6 +149,8 @@ struct Memory {
     token_looks: Looks,
     token_setbacks: Setbacks,
     edits: EditLooks,
+    rest: Option<Rest>,
+    changes: Changes,
 }
 
 /// A plan, and all that it was made from.
@@ -154,6 +165,8 @@ pub struct Planned {
     pub unread: Vec<ObserveError>,
     /// Tenants with a call whose effect may still appear.
     pub unsettled: BTreeSet<String>,
+    /// No intent was open, and no machine's life took a turn.
+    is_settled: bool,
 }
 
 impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
@@ -184,6 +197,12 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// If the store refuses. A platform that cannot be reached is no error: it stands in the pass.
     pub async fn pass(&self, missing: &BTreeSet<(Kind, String)>) -> Result<Pass, PassError> {
         let calls_before = self.platform.calls();
+        let began = self.clock.now();
+        let basis = self.basis(missing).await?;
+        if let Some(mut pass) = self.rested(&basis).await {
+            pass.calls = self.calls_since(calls_before, 0);
+            return Ok(pass);
+        }
         let edit_looks_before = self.memory().edits.made;
         let mut objects = Objects::load(&self.store).await?;
         let mut planned = self.look_and_plan(&mut objects, Settle::Write).await?;
@@ -192,6 +211,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let mut pass = self.publish(&objects, &planned, missing).await?;
         let controller = self.config.controller.to_string();
         pass.fleet.add_observed(&planned.observed.organizations, &controller);
+        let seen = self.seen_at_rest(&planned, began);
         let Planned { plan, unread, observed, .. } = planned;
         let buried: BTreeSet<String> =
             observed.tombstones.into_iter().map(|tombstone| tombstone.tenant).collect();
@@ -201,31 +221,58 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         pass.strays.clone_from(&plan.report.strays);
         let turns = self.execute(plan).await?;
         pass.failures = self.remember(&objects, &turns);
+        pass.held_until =
+            self.forget_setbacks(&objects, &buried).into_iter().chain(look_again_at).min();
+        pass.edit_looks = self.memory().edits.made - edit_looks_before;
+        pass.calls = self.calls_since(calls_before, pass.edit_looks);
+        pass.swept = true;
+        self.rest_after(basis, began, seen, &pass).await?;
+        Ok(pass)
+    }
+
+    /// Forgets the setbacks of tenants that are no more; when the first of the others may be tried
+    /// again.
+    fn forget_setbacks(&self, objects: &Objects, buried: &BTreeSet<String>) -> Option<UnixMillis> {
         let now = self.clock.now();
         let names: BTreeSet<&str> =
             objects.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
-        let buried: BTreeSet<&str> = buried.iter().map(String::as_str).collect();
         let mut memory = self.memory();
         let is_known = |tenant: &str| names.contains(tenant) || buried.contains(tenant);
         memory.setbacks.keep_only(is_known, now);
+        memory.changes.keep_only(&names);
         memory.token_setbacks.keep_only(|tenant| names.contains(tenant), now);
         let held = [memory.setbacks.next_until(now), memory.token_setbacks.next_until(now)];
-        pass.held_until = held.into_iter().flatten().chain(look_again_at).min();
-        pass.edit_looks = memory.edits.made - edit_looks_before;
-        drop(memory);
+        held.into_iter().flatten().min()
+    }
+
+    /// The calls since then, without as many looks as are counted apart.
+    fn calls_since(&self, before: Calls, looks: u64) -> Calls {
         let calls = self.platform.calls();
-        pass.calls = Calls {
-            reads: (calls.reads - calls_before.reads).saturating_sub(pass.edit_looks),
-            secret_reads: calls.secret_reads - calls_before.secret_reads,
-            writes: calls.writes - calls_before.writes,
-        };
-        Ok(pass)
+        Calls {
+            reads: (calls.reads - before.reads).saturating_sub(looks),
+            secret_reads: calls.secret_reads - before.secret_reads,
+            writes: calls.writes - before.writes,
+        }
     }
 
     async fn execute(&self, plan: Plan) -> Result<Vec<Turn>, StoreError> {
         let secrets = &self.config.secrets;
         let queue = self.config.metrics.queue();
-        execute(&self.platform, &self.store, &self.clock, secrets, plan, &self.tell, queue).await
+        let work = Work { standing: self.standing(&plan), plan };
+        execute(&self.platform, &self.store, &self.clock, secrets, work, &self.tell, queue).await
+    }
+
+    /// What is known of the tenants that are to be acted for.
+    fn standing(&self, plan: &Plan) -> Standing {
+        let memory = self.memory();
+        let tenants: BTreeSet<&str> = plan.actions.iter().map(|action| &*action.tenant).collect();
+        let of = |is: &dyn Fn(&str) -> bool| -> BTreeSet<String> {
+            tenants.iter().filter(|tenant| is(tenant)).map(|&tenant| tenant.to_owned()).collect()
+        };
+        Standing {
+            changed: of(&|tenant| memory.changes.is_waited_for(tenant)),
+            failed: of(&|tenant| memory.setbacks.has_failed(tenant)),
+        }
     }
 
     /// Plans for `objects` as if they were stored; changes nothing.
@@ -262,9 +309,10 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let now = self.clock.now();
         let settled = settle(&intents, &look.organizations, self.config.settle_after, now);
         let mut secrets = self.store.secrets().await?;
+        let mut is_settled = intents.is_empty();
         if settle_mode == Settle::Write {
             self.store.settle_intents(settled.settlements, now).await?;
-            self.keep_usage(usage, &look.organizations, now).await?;
+            is_settled &= !self.keep_usage(usage, &look.organizations, now).await?;
             self.look_at_secrets(&desired, &look.organizations, &mut secrets, now).await?;
             let all_read = look.failures.is_empty();
             self.look_at_edits(&desired, &look.organizations, all_read, now).await?;
@@ -300,7 +348,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             plan = vault_plan::plan(&desired, &observed, policy, now);
         }
         let (unread, unsettled) = (look.failures, settled.open);
-        Ok(Planned { desired, observed, plan, unread, unsettled })
+        Ok(Planned { desired, observed, plan, unread, unsettled, is_settled })
     }
 
     /// Keeps the ids that the platform called gone, for as long as a status or a usage fact names

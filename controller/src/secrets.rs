@@ -23,9 +23,12 @@ use vault_plan::time::UnixMillis;
 use crate::platform::{Platform, SecretList};
 use crate::store::StoredSecret;
 
-/// How many apps one slice looks at. Side by side they take no longer than one call; at this and
-/// [`SLICE_INTERVAL_MS`] a thousand apps are seen in twenty minutes.
+/// How many apps one slice looks at per [`SLICE_INTERVAL_MS`] since the one before. Side by side they
+/// take no longer than one call; at this a thousand apps are seen in twenty minutes.
 pub const SLICE_APPS_MAX: usize = 8;
+/// How many of these intervals one slice makes up for at most: as many as lie between two passes that
+/// look at the platform whole, so that secrets are looked at as often whether these are rare or not.
+pub const SLICES_MAX: usize = 12;
 /// The least time between two slices, in milliseconds: the pace of passes when nothing happens. The
 /// fast passes while something is on its way look at no more secrets than the slow ones.
 pub const SLICE_INTERVAL_MS: i64 = 10_000;
@@ -55,13 +58,14 @@ pub fn of_nobody(stored: &[StoredSecret], desired: &Desired) -> Vec<String> {
 }
 
 /// The tenants whose secrets are to be looked at now, one per app: those whose last look lies back
-/// longest. `failed` are apps that could not be looked at, and when.
+/// longest, and at most `apps_max`. `failed` are apps that could not be looked at, and when.
 #[must_use]
 pub fn due<'a>(
     desired: &'a Desired,
     stored: &[StoredSecret],
     organizations: &BTreeMap<String, ObservedOrganization>,
     failed: &BTreeMap<String, UnixMillis>,
+    apps_max: usize,
     now: UnixMillis,
 ) -> Vec<&'a DesiredTenant> {
     let index = Index::new(stored, organizations);
@@ -78,7 +82,7 @@ pub fn due<'a>(
     // One look at a shared app shows the secrets of all its tenants.
     let mut apps = HashSet::new();
     due.retain(|(_, tenant)| apps.insert(tenant.app.as_str()));
-    due.truncate(SLICE_APPS_MAX);
+    due.truncate(apps_max);
     due.into_iter().map(|(_, tenant)| tenant).collect()
 }
 

@@ -105,6 +105,12 @@ impl Setbacks {
         }
     }
 
+    /// Whether the last attempt for a tenant failed.
+    #[must_use]
+    pub fn has_failed(&self, tenant: &str) -> bool {
+        self.tenants.contains_key(tenant)
+    }
+
     /// The tenants that must wait. A new revision is tried at once: somebody may have mended it.
     pub fn holds<'a>(
         &self,

@@ -195,6 +195,9 @@ pub trait Store: CredentialStore + Clone + Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Option<StoredObject>, StoreError>> + Send;
 
+    /// The value of the store's one counter, which grows with each change of an object or a status.
+    fn objects_version(&self) -> impl Future<Output = Result<i64, StoreError>> + Send;
+
     /// Some of the tenants, in the order of their names, as they are stored: those after `after`,
     /// and at most `limit`. Whoever reads all of them decodes what it needs, a page at a time.
     fn tenant_rows(

@@ -156,6 +156,8 @@ pub(crate) struct World {
     /// How many certificates each app has.
     pub(crate) certificates: u64,
     pub(crate) machines: Vec<ObservedMachine>,
+    /// Machines that are gone, as lists of changes still show them.
+    pub(crate) destroyed: Vec<ObservedMachine>,
     pub(crate) volumes: Vec<ObservedVolume>,
     /// Ids that exist and that the organization's lists leave out.
     pub(crate) unlisted: BTreeSet<String>,
@@ -208,6 +210,19 @@ impl World {
     /// What the platform's clock says.
     pub(crate) fn now(&self) -> UnixMillis {
         NOW.plus_ms(self.made_after_ms)
+    }
+
+    /// Destroys a machine, as anybody can who has the right to.
+    pub(crate) fn destroy(&mut self, id: &str) {
+        let now = self.now();
+        for mut machine in self.machines.extract_if(.., |machine| machine.id == id) {
+            machine.state = PlatformState::Destroyed;
+            machine.updated_at = Some(now);
+            self.destroyed.push(machine);
+        }
+        for volume in &mut self.volumes {
+            volume.attached_machine.take_if(|holder| holder == id);
+        }
     }
 
     /// All snapshots that were begun are done.
@@ -334,6 +349,21 @@ impl Platform for FakePlatform {
         };
         Ok(MachineList {
             machines: world.machines.iter().filter(is_shown).cloned().collect(),
+            error_regions: world.error_regions.clone(),
+            unreadable: world.unreadable,
+        })
+    }
+
+    async fn machines_since(
+        &self,
+        organization: &str,
+        since: UnixMillis,
+    ) -> Result<MachineList, CallError> {
+        let world = self.read(format!("machines_since {organization}"))?;
+        let machines = world.machines.iter().chain(&world.destroyed);
+        let moved = machines.filter(|machine| machine.updated_at.is_some_and(|at| at > since));
+        Ok(MachineList {
+            machines: moved.cloned().collect(),
             error_regions: world.error_regions.clone(),
             unreadable: world.unreadable,
         })
@@ -529,13 +559,7 @@ impl Platform for FakePlatform {
     }
 
     async fn delete_machine(&self, _: &str, id: &str) -> Result<(), CallError> {
-        self.write("delete_machine", id, |world| {
-            world.machines.retain(|machine| machine.id != id);
-            for volume in &mut world.volumes {
-                volume.attached_machine.take_if(|holder| holder == id);
-            }
-        })
-        .await
+        self.write("delete_machine", id, |world| world.destroy(id)).await
     }
 
     async fn tokens(&self, organization: &str) -> Result<TokenList, CallError> {

@@ -12,6 +12,7 @@ pub mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -136,6 +137,26 @@ impl MachinesClient {
     /// [`CallError`], also if only one page could not be read.
     pub async fn list_org_machines(&self, org: &str) -> Result<OrgMachines, CallError> {
         let request = Request::new(Operation::ListOrgMachines, &["orgs", org, "machines"], org);
+        self.org_machines(request).await
+    }
+
+    /// The machines of an organization that changed after `since`, from all pages of the list,
+    /// destroyed ones among them.
+    ///
+    /// # Errors
+    /// [`CallError`], also if only one page could not be read.
+    pub async fn list_org_machines_since(
+        &self,
+        org: &str,
+        since: Timestamp,
+    ) -> Result<OrgMachines, CallError> {
+        let request = Request::new(Operation::ListOrgMachines, &["orgs", org, "machines"], org)
+            .query("updated_after", since.to_string())
+            .query("include_deleted", "true");
+        self.org_machines(request).await
+    }
+
+    async fn org_machines(&self, request: Request) -> Result<OrgMachines, CallError> {
         let pages =
             self.caller.pages(request, "machines", |row: &wire::MachineRow| &row.id).await?;
         Ok(OrgMachines {

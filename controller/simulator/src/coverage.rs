@@ -8,7 +8,7 @@ use crate::verb::{IN_PASSES, NOT_IN_PASSES, Verb};
 
 /// One bit per cell, those of deaths after those of mere crossings.
 const WORDS: usize = (OPERATIONS * PLACES * FATES * 2).div_ceil(64);
-const OPERATIONS: usize = 53;
+const OPERATIONS: usize = 54;
 const PLACES: usize = 4;
 const FATES: usize = 19;
 

@@ -99,7 +99,7 @@ impl Fate {
             | Self::Twice => verb.is_write(),
             Self::Stale => verb.is_list(),
             Self::Empty | Self::Unreadable => verb.is_list() || verb == Verb::AppVolumes,
-            Self::Partial => verb == Verb::Machines,
+            Self::Partial => matches!(verb, Verb::Machines | Verb::MachinesSince),
         }
     }
 

@@ -77,6 +77,23 @@ pub fn machines(world: &World, organization: &str, blank: impl Fn(&str) -> bool)
     MachineList { machines: machines.collect(), ..MachineList::default() }
 }
 
+/// The machines of an organization that changed after `since`, destroyed ones among them.
+#[must_use]
+pub fn machines_since(
+    world: &World,
+    organization: &str,
+    since: UnixMillis,
+    blank: impl Fn(&str) -> bool,
+) -> MachineList {
+    let everything = Filter { include_deleted: true, ..Filter::default() };
+    let since = Timestamp::from_millisecond(since.0).unwrap_or(Timestamp::MIN);
+    // Greater than every id: rows of that very moment are not after it.
+    let after = (since, "\u{7f}".to_owned());
+    let page = world.org_machines(organization, &everything, Some(&after), PAGE);
+    let machines = page.rows.into_iter().map(|row| machine(row, blank(&row.id)));
+    MachineList { machines: machines.collect(), ..MachineList::default() }
+}
+
 /// The volumes of an organization as they are.
 #[must_use]
 pub fn volumes(world: &World, organization: &str) -> VolumeList {

@@ -28,6 +28,7 @@ use vault_controller::platform::{
 };
 use vault_emulator::world::Refusal;
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
+use vault_plan::time::UnixMillis;
 
 use crate::boundary::{Boundary, Place};
 use crate::fate::{Fate, dead_host, refused};
@@ -290,6 +291,17 @@ impl Platform for SimPlatform {
 
     async fn machines(&self, organization: &str) -> Result<MachineList, CallError> {
         self.in_organization(Verb::Machines, organization, reads::machines).await
+    }
+
+    async fn machines_since(
+        &self,
+        organization: &str,
+        since: UnixMillis,
+    ) -> Result<MachineList, CallError> {
+        let list = move |universe: &mut Universe, call: &Call| {
+            reads::machines_since(universe, call, since)
+        };
+        self.in_organization(Verb::MachinesSince, organization, list).await
     }
 
     async fn volumes(&self, organization: &str) -> Result<VolumeList, CallError> {

@@ -109,6 +109,10 @@ impl Store for SimStore {
         self.read(|disk| disk.object(kind, name).cloned()).await
     }
 
+    async fn objects_version(&self) -> Result<i64, StoreError> {
+        self.read(Database::version).await
+    }
+
     async fn tenant_rows(&self, after: &str, limit: usize) -> Result<Vec<TenantRow>, StoreError> {
         self.read(|disk| disk.tenant_rows(after, limit)).await
     }

@@ -14,6 +14,8 @@ pub enum Verb {
     Apps,
     /// The machines of an organization.
     Machines,
+    /// The machines of an organization that changed lately.
+    MachinesSince,
     /// The volumes of an organization.
     Volumes,
     /// One machine.
@@ -77,9 +79,10 @@ pub enum Verb {
 }
 
 /// The calls that passes make.
-pub const IN_PASSES: [Verb; 30] = [
+pub const IN_PASSES: [Verb; 31] = [
     Verb::Apps,
     Verb::Machines,
+    Verb::MachinesSince,
     Verb::Volumes,
     Verb::Machine,
     Verb::AppVolumes,
@@ -142,6 +145,7 @@ impl Verb {
             Self::Organizations => (Method::GET, "/v1/tokens/current"),
             Self::Apps => (Method::GET, "/v1/apps"),
             Self::Machines => (Method::GET, "/v1/orgs/{org}/machines"),
+            Self::MachinesSince => (Method::GET, "/v1/orgs/{org}/machines?updated_after"),
             Self::Volumes => (Method::GET, "/v1/orgs/{org}/volumes"),
             Self::Machine => (Method::GET, "/v1/apps/{app}/machines/{machine}"),
             Self::AppVolumes => (Method::GET, "/v1/apps/{app}/volumes"),
@@ -184,7 +188,7 @@ impl Verb {
     /// Whether it answers a list of an organization's, which may lag.
     #[must_use]
     pub fn is_list(self) -> bool {
-        matches!(self, Self::Apps | Self::Machines | Self::Volumes)
+        matches!(self, Self::Apps | Self::Machines | Self::MachinesSince | Self::Volumes)
     }
 
     /// Whether it is about one machine by its id, and so about that machine's host.

@@ -45,7 +45,7 @@ impl Stage {
             &self.store,
             &clock,
             &tenant_secrets(),
-            plan,
+            Work { plan, standing: Standing::default() },
             &tell,
             crate::metrics::Metrics::default().queue(),
         )
@@ -255,5 +255,39 @@ async fn a_secret_whose_answer_was_lost_or_that_nobody_knows_ends_the_turn_and_i
         assert_eq!(stage.store.secrets().await.unwrap(), []);
         assert_eq!(stage.open().await.len(), open, "{name}");
         assert!(!stage.platform.world().calls.iter().any(|call| call.starts_with("start")));
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_whose_call_hangs_costs_the_others_one_place_and_no_more() {
+    let stage = Stage::new();
+    stage.platform.world().hang = Some(("start_machine", false));
+    // Twice as many as there are places: those that wait for one must get it while the call hangs.
+    let tenants = 2 * TENANTS_IN_FLIGHT_MAX;
+    let planned = |number: usize| PlannedAction {
+        tenant: format!("t{number:03}").into(),
+        organization: ORG.into(),
+        app: format!("t{number:03}-app"),
+        action: start(&number.to_string()),
+        reason: "a test wants it".to_owned(),
+    };
+    let plan = Plan { actions: (0..tenants).map(planned).collect(), ..Plan::default() };
+    let tell: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(|_| {});
+    let (clock, secrets, metrics) =
+        (ManualClock::new(), tenant_secrets(), crate::metrics::Metrics::default());
+    let work = Work { plan, standing: Standing::default() };
+    let (platform, store) = (&stage.platform, &stage.store);
+    let all = execute(platform, store, &clock, &secrets, work, &tell, metrics.queue());
+    let others = async {
+        stage.platform.hung.notified().await;
+        while stage.platform.world().calls.len() < tenants - 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let deadline = std::time::Duration::from_secs(60);
+    // Both arms are cancel-safe: the test ends with either.
+    tokio::select! {
+        turns = all => panic!("the call hangs, and all turns ended: {turns:?}"),
+        served = tokio::time::timeout(deadline, others) => served.unwrap(),
     }
 }

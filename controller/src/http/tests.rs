@@ -64,6 +64,7 @@ impl Stage {
             oidc_issuer: "https://oidc.example".to_owned(),
             usage_retention: std::time::Duration::from_secs(90 * 86_400),
             metrics: Arc::clone(&metrics),
+            sweep_every: 1,
         };
         let platform = Arc::new(FakePlatform::default());
         let clock = SteppedClock::new();

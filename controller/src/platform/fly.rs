@@ -15,7 +15,7 @@ use vault_cloud::logs::{LogsClient, Tail};
 use vault_cloud::machines::wire::{
     CreateApp, CreateMachine, CreateVolume, Machine, MachineRow, UpdateMachine, Volume,
 };
-use vault_cloud::machines::{ClientConfig, ClientError, Exit, MachinesClient};
+use vault_cloud::machines::{ClientConfig, ClientError, Exit, MachinesClient, OrgMachines};
 use vault_cloud::tokens::{NewToken, TokensClient};
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume, PlatformState};
 use vault_plan::time::UnixMillis;
@@ -95,12 +95,17 @@ impl Platform for FlyPlatform {
     }
 
     async fn machines(&self, organization: &str) -> Result<MachineList, CallError> {
-        let list = self.client.list_org_machines(organization).await?;
-        Ok(MachineList {
-            machines: list.machines.into_iter().map(machine_of_row).collect(),
-            error_regions: list.error_regions.into_iter().collect(),
-            unreadable: list.undecodable.len(),
-        })
+        self.client.list_org_machines(organization).await.map(machine_list)
+    }
+
+    async fn machines_since(
+        &self,
+        organization: &str,
+        since: UnixMillis,
+    ) -> Result<MachineList, CallError> {
+        // Before the calendar's beginning is before every change.
+        let since = Timestamp::from_millisecond(since.0).unwrap_or(Timestamp::MIN);
+        self.client.list_org_machines_since(organization, since).await.map(machine_list)
     }
 
     async fn volumes(&self, organization: &str) -> Result<VolumeList, CallError> {
@@ -357,6 +362,14 @@ impl CallObserver for Told {
 fn written(machine: Machine) -> WrittenMachine {
     let version = machine.version().map(str::to_owned);
     WrittenMachine { id: machine.id, version }
+}
+
+fn machine_list(list: OrgMachines) -> MachineList {
+    MachineList {
+        machines: list.machines.into_iter().map(machine_of_row).collect(),
+        error_regions: list.error_regions.into_iter().collect(),
+        unreadable: list.undecodable.len(),
+    }
 }
 
 fn machine_of_row(row: MachineRow) -> ObservedMachine {

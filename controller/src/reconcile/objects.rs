@@ -70,6 +70,11 @@ impl TenantObject {
         }
     }
 
+    /// The class that its spec names.
+    pub(super) fn class(&self) -> Option<&str> {
+        self.class.as_deref()
+    }
+
     fn of_row(row: TenantRow) -> Result<Self, StoreError> {
         let deleting = row.deleted_at.is_some();
         let spec = row.spec()?;
@@ -157,6 +162,11 @@ impl Objects {
         self.class_generations.insert(class.name.clone(), class.generation);
         self.classes.insert(class.name, spec);
         Ok(())
+    }
+
+    /// The generations of the classes' specs by name.
+    pub(super) fn class_generations(&self) -> &HashMap<String, i64> {
+        &self.class_generations
     }
 
     /// What should exist. Takes the specs, which nothing needs after that: they are as large as

@@ -44,6 +44,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         for action in disturbs {
             *actions.entry(&action.tenant).or_default() += 1;
         }
+        let changed = self.memory().changes.classes(objects.class_generations());
         let mut rows = Rows::new(&self.store);
         let mut statuses = Vec::new();
         let reports = &planned.plan.report.tenants;
@@ -81,6 +82,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             let mut status = status::fold(&facts, now);
             let ready = status::is_ready(&status, tenant.generation);
             self.add_agents(desired, before, &mut status, ready, now);
+            let is_new = before.is_none_or(|known| known.observed_generation != tenant.generation)
+                || tenant.class().is_some_and(|class| changed.contains(class));
+            self.memory().changes.note(&tenant.name, is_new, ready);
             pass.fleet.add_tenant(&tenant.name, &status, ready);
             if ready {
                 pass.ready.insert(tenant.name.clone());

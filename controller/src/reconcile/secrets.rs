@@ -11,7 +11,7 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::platform::Platform;
-use crate::secrets::{self, LOOK_VALID_MS, SLICE_INTERVAL_MS};
+use crate::secrets::{self, LOOK_VALID_MS, SLICE_APPS_MAX, SLICE_INTERVAL_MS, SLICES_MAX};
 use crate::store::{Store, StoreError, StoredSecret};
 
 /// What is remembered of looks. All of it may be lost.
@@ -33,11 +33,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         stored: &mut Vec<StoredSecret>,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let Some(failed) = self.begin_slice(now) else { return Ok(()) };
+        let Some((apps_max, failed)) = self.begin_slice(now) else { return Ok(()) };
         let forgotten = secrets::of_nobody(stored, desired);
         stored.retain(|secret| !forgotten.contains(&secret.app));
         self.store.remove_secrets(forgotten).await?;
-        let due = secrets::due(desired, stored, organizations, &failed, now);
+        let due = secrets::due(desired, stored, organizations, &failed, apps_max, now);
         let mut learned = Vec::new();
         for (tenant, looked) in secrets::look(&*self.platform, due).await {
             match looked {
@@ -72,15 +72,17 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         self.store.put_secrets(learned).await
     }
 
-    /// The failures so far, if it is time for another slice.
-    fn begin_slice(&self, now: UnixMillis) -> Option<BTreeMap<String, UnixMillis>> {
+    /// How many apps are to be looked at, and the failures so far, if it is time for another slice.
+    fn begin_slice(&self, now: UnixMillis) -> Option<(usize, BTreeMap<String, UnixMillis>)> {
         let mut memory = self.memory();
         let looks = &mut memory.looks;
-        if looks.slice_at.is_some_and(|at| now.since_ms(at) < SLICE_INTERVAL_MS) {
+        let intervals = looks.slice_at.map_or(1, |at| now.since_ms(at) / SLICE_INTERVAL_MS);
+        let intervals = usize::try_from(intervals).unwrap_or(0).min(SLICES_MAX);
+        if intervals == 0 {
             return None;
         }
         looks.slice_at = Some(now);
         looks.failed.retain(|_, at| now.since_ms(*at) < LOOK_VALID_MS);
-        Some(looks.failed.clone())
+        Some((intervals * SLICE_APPS_MAX, looks.failed.clone()))
     }
 }

@@ -1,5 +1,6 @@
 mod apps;
 mod edits;
+mod rest;
 mod tokens;
 mod tombstones;
 mod usage;
@@ -57,6 +58,18 @@ impl Stage {
         clock: ManualClock,
         secrets: Arc<TenantSecrets>,
     ) -> Self {
+        Self::sweeping(1, folder, store, platform, clock, secrets)
+    }
+
+    /// The same, of which one pass of so many looks at the platform whole.
+    fn sweeping(
+        sweep_every: u32,
+        folder: TempDir,
+        store: SqliteStore,
+        platform: Arc<FakePlatform>,
+        clock: ManualClock,
+        secrets: Arc<TenantSecrets>,
+    ) -> Self {
         let told: Arc<Mutex<Vec<Event>>> = Arc::default();
         let keep = Arc::clone(&told);
         let (agents, requests) = Agents::new();
@@ -70,6 +83,7 @@ impl Stage {
             oidc_issuer: "https://oidc.example".to_owned(),
             usage_retention: Duration::from_secs(90 * 86_400),
             metrics: Arc::default(),
+            sweep_every,
         };
         let reconciler = Reconciler::new(
             Arc::clone(&platform),

@@ -74,13 +74,13 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     }
 
     /// Keeps what the lists told of machines' lives. Writes nothing if nothing is new, and no
-    /// machine has to be forgotten.
+    /// machine has to be forgotten; whether anything was new.
     pub(super) async fn keep_usage(
         &self,
         usage: LiveUsage,
         organizations: &BTreeMap<String, ObservedOrganization>,
         now: UnixMillis,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let controller = self.config.controller.to_string();
         let since = retained_since(now, self.config.usage_retention);
         let expired = usage.oldest_deleted_at.is_some_and(|at| at < since);
@@ -97,9 +97,10 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         }
         let changes = fold(&previous, organizations, &controller, now);
         if changes.is_empty() && !expired {
-            return Ok(());
+            return Ok(false);
         }
-        self.store.put_usage(changes, since).await
+        self.store.put_usage(changes, since).await?;
+        Ok(true)
     }
 }
 

@@ -29,6 +29,11 @@ use crate::view::View;
 /// How soon to look again when a pass did not come to its end.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(2);
 
+/// One pass of so many looks at the platform whole while nothing moves: every two minutes at the
+/// default interval. That is how late a change may be found that no list of changes shows, such as one
+/// of an app or of a volume; and the other passes cost next to nothing.
+const SWEEP_EVERY: u32 = 12;
+
 /// What clients need to know, once the first read of the folder was accepted.
 pub(super) struct Clients {
     pub(super) url: String,
@@ -147,6 +152,7 @@ impl MainLoop {
             oidc_issuer: self.oidc_issuer.clone(),
             usage_retention: self.config.usage_retention,
             metrics: Arc::clone(&self.metrics),
+            sweep_every: SWEEP_EVERY,
         };
         let make = || async {
             let (platform, store) = (Arc::clone(&self.platform), self.store.clone());

@@ -75,7 +75,7 @@ fn names(due: Vec<&DesiredTenant>) -> Vec<String> {
 fn what_is_set_and_was_not_looked_at_for_long_is_due() {
     let desired = desired(vec![tenant("a")]);
     let due_with = |stored: &[StoredSecret], lists: &BTreeMap<_, _>| {
-        !due(&desired, stored, lists, &BTreeMap::new(), NOW).is_empty()
+        !due(&desired, stored, lists, &BTreeMap::new(), SLICE_APPS_MAX, NOW).is_empty()
     };
     let (marked, unmarked) = (lists(&["a"], HASH), lists(&["a"], "other"));
     let table = [
@@ -104,7 +104,7 @@ fn tenants_that_are_not_converged_are_not_looked_at() {
     let without = DesiredTenant { secrets: Vec::new(), ..tenant("c") };
     let desired = desired(vec![deleting, invalid, without]);
     let lists = lists(&["a", "b", "c"], HASH);
-    assert!(due(&desired, &[], &lists, &BTreeMap::new(), NOW).is_empty());
+    assert!(due(&desired, &[], &lists, &BTreeMap::new(), SLICE_APPS_MAX, NOW).is_empty());
 }
 
 #[test]
@@ -120,14 +120,14 @@ fn a_slice_is_of_those_that_were_looked_at_longest_ago_and_not_of_those_that_fai
         .map(|(name, number)| stored(name, set(HASH), LOOK_VALID_MS + number))
         .collect();
     let lists = lists(&all, HASH);
-    let slice = names(due(&desired, &stored, &lists, &BTreeMap::new(), NOW));
+    let slice = names(due(&desired, &stored, &lists, &BTreeMap::new(), SLICE_APPS_MAX, NOW));
     assert_eq!(slice, [&[*first], &["t11", "t10", "t09", "t08", "t07", "t06", "t05"][..]].concat());
     assert_eq!(slice.len(), SLICE_APPS_MAX);
     let failed = BTreeMap::from([
         ("t00-app".to_owned(), NOW.plus_ms(-LOOK_VALID_MS + 1)),
         ("t11-app".to_owned(), NOW.plus_ms(-LOOK_VALID_MS)),
     ]);
-    let slice = names(due(&desired, &stored, &lists, &failed, NOW));
+    let slice = names(due(&desired, &stored, &lists, &failed, SLICE_APPS_MAX, NOW));
     assert_eq!(slice, ["t11", "t10", "t09", "t08", "t07", "t06", "t05", "t04"]);
 }
 
@@ -206,7 +206,7 @@ fn one_look_at_a_shared_app_tells_of_all_who_share_it_and_have_a_secret_there() 
     let desired = desired(vec![sharing("a"), sharing("b"), sharing("c"), going, tenant("x")]);
     let stored = [known("a"), known("b"), known("d")];
     let lists = lists(&["s", "x"], "another");
-    let due = due(&desired, &stored, &lists, &BTreeMap::new(), NOW);
+    let due = due(&desired, &stored, &lists, &BTreeMap::new(), SLICE_APPS_MAX, NOW);
     assert_eq!(due.iter().map(|tenant| &*tenant.name).collect::<Vec<_>>(), ["a"]);
     let seen = seen_with(due[0], &desired, &stored, &lists);
     assert_eq!(seen.iter().map(|tenant| &*tenant.name).collect::<Vec<_>>(), ["a", "b"]);

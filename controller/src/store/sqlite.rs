@@ -113,6 +113,10 @@ impl Store for SqliteStore {
         self.read(move |connection| objects::one(connection, kind, &name)).await
     }
 
+    async fn objects_version(&self) -> Result<i64, StoreError> {
+        self.read(objects::resource_version).await
+    }
+
     async fn tenant_rows(&self, after: &str, limit: usize) -> Result<Vec<TenantRow>, StoreError> {
         let after = after.to_owned();
         self.read(move |connection| rows::page(connection, &after, limit)).await

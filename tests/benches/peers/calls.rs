@@ -80,13 +80,15 @@ pub(crate) struct Minimum {
     pub(crate) writes: usize,
     /// The machines, and as many volumes, at the end of each sweep.
     pub(crate) sweeps: Vec<usize>,
+    /// Passes that only list what changed.
+    pub(crate) changes: usize,
     /// What the calls are, by verb.
     pub(crate) formula: String,
 }
 
 impl Minimum {
     fn calls(&self) -> usize {
-        self.writes + self.sweeps.iter().map(|&rows| sweep(rows)).sum::<usize>()
+        self.writes + self.changes + self.sweeps.iter().map(|&rows| sweep(rows)).sum::<usize>()
     }
 }
 
@@ -97,7 +99,10 @@ impl fmt::Display for Minimum {
             let (count, calls) = (sizes.len(), sweep(sizes[0]));
             write!(formatter, " + {count} x {calls} for a sweep of {} tenants", sizes[0])?;
         }
-        Ok(())
+        match self.changes {
+            0 => Ok(()),
+            changes => write!(formatter, " + {changes} lists of changes"),
+        }
     }
 }
 

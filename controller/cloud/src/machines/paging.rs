@@ -104,8 +104,12 @@ impl Walk {
 
 /// Keeps the last row of each id: what changes while the pages are read moves to a later page.
 pub(crate) fn keep_latest<T>(rows: Vec<T>, id: impl Fn(&T) -> &str) -> Vec<T> {
-    let mut places: HashMap<String, usize> = HashMap::with_capacity(rows.len());
-    let mut kept: Vec<T> = Vec::with_capacity(rows.len());
+    let ids: HashSet<&str> = rows.iter().map(&id).collect();
+    if ids.len() == rows.len() {
+        return rows;
+    }
+    let mut places: HashMap<String, usize> = HashMap::with_capacity(ids.len());
+    let mut kept: Vec<T> = Vec::with_capacity(ids.len());
     for row in rows {
         if let Some(place) = places.get(id(&row)) {
             kept[*place] = row;

@@ -4,6 +4,8 @@
 //! tells one thing from another must be there. What a reader must not guess (who, where, in which
 //! state) is required, so that a row without it is reported instead of misread.
 
+mod quick;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -201,11 +203,11 @@ pub struct MachineEvent {
 
 /// One volume of an organization's list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "quick::FlatVolume")]
 pub struct VolumeRow {
     /// The app that it is in.
     pub app_name: String,
     /// The volume.
-    #[serde(flatten)]
     pub volume: Volume,
 }
 
@@ -433,7 +435,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
 
 /// A time only informs; one that cannot be read must not hide the rest.
 fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    Ok(Option::<Value>::deserialize(deserializer)?.and_then(|value| value.as_str()?.parse().ok()))
+    deserializer.deserialize_any(quick::Time)
 }
 
 /// Likewise for epoch milliseconds, which some answers write as text.
@@ -455,9 +457,7 @@ fn numeric_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>,
 fn metadata<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
-    let pairs =
-        Option::<BTreeMap<String, Option<String>>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
+    deserializer.deserialize_option(quick::Metadata)
 }
 
 #[cfg(test)]

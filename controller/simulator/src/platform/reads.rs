@@ -7,6 +7,7 @@ use vault_controller::platform::{
 };
 use vault_emulator::world::{Refusal, State};
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
+use vault_plan::time::UnixMillis;
 
 use super::Call;
 use crate::fate::Fate;
@@ -64,6 +65,44 @@ pub(super) fn machines(universe: &mut Universe, call: &Call) -> Result<MachineLi
     }
     if let Some(kept) = kept {
         lists::keep(&mut universe.lists.machines, organization, now_ms, kept);
+    }
+    Ok(list)
+}
+
+/// What changed after `since`, as the list shows it: late, with nothing in it, without a region, or
+/// without a row, like the whole list. Destroyed machines are shown as long as the platform
+/// remembers them.
+pub(super) fn machines_since(
+    universe: &mut Universe,
+    call: &Call,
+    since: UnixMillis,
+) -> Result<MachineList, Refusal> {
+    let (now_ms, organization) = (universe.now_ms(), &call.organization);
+    let dead = &universe.faults.dead_hosts;
+    let mut list =
+        lists::machines_since(&universe.world, organization, since, |id| dead.contains_key(id));
+    match call.fate {
+        Fate::Stale => {
+            let pick = universe.chance.usize(..);
+            let kept =
+                lists::stale(&universe.lists.machines, organization, now_ms - STALE_MS, pick);
+            if let Some(kept) = kept {
+                list = (*kept).clone();
+                list.machines.retain(|machine| machine.updated_at.is_some_and(|at| at > since));
+            }
+        }
+        Fate::Empty => list = MachineList::default(),
+        Fate::Unreadable if !list.machines.is_empty() => {
+            list.machines.remove(universe.chance.usize(0..list.machines.len()));
+            list.unreadable = 1;
+        }
+        Fate::Partial => {
+            let regions = crate::workload::REGIONS;
+            let region = regions[universe.chance.usize(0..regions.len())];
+            list.machines.retain(|machine| machine.region != region);
+            list.error_regions.insert(region.to_owned());
+        }
+        _ => {}
     }
     Ok(list)
 }

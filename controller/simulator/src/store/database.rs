@@ -95,6 +95,10 @@ impl Database {
         }
     }
 
+    pub(super) fn version(&self) -> i64 {
+        self.counter
+    }
+
     pub(super) fn tenant_rows(&self, after: &str, limit: usize) -> Vec<TenantRow> {
         let beyond = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
         let rows = self.tenants.range::<str, _>(beyond).take(limit);

@@ -2,10 +2,14 @@
 //!
 //! ```text
 //!   { "machines": [ {…}, {…}, … ], "next_cursor": … }
+//!                    │ read as rows at once; if one of them is odd, all of it once more:
 //!                    │ one row's tree, made, read and dropped before the next one
 //!                    ▼
 //!                  rows, or one sentence                └─▶ rest
 //! ```
+//!
+//! Nearly all answers are sound, and trees take most of the time. An odd row cannot be passed over
+//! without its tree, because nobody knows where in it the reading stopped.
 //!
 //! A list of apps has no pages: it is one answer, however many there are, and its tree would take
 //! many times the memory of the rows that come out of it.
@@ -27,14 +31,27 @@ pub(super) fn member<T: DeserializeOwned>(
     member: &'static str,
     body: &[u8],
 ) -> Result<Page<T>, Error> {
-    whole(Answer { member, row: PhantomData }, body)
+    let answer = |by| Answer { member, by, row: PhantomData };
+    whole(answer(By::Rows), body).or_else(|_| whole(answer(By::Trees), body))
 }
 
 /// Reads an answer that is a list itself; see [`Page::of_array`].
 pub(super) fn array<T: DeserializeOwned>(body: &[u8]) -> Result<Page<T>, Error> {
-    let mut page = Page::default();
-    whole(Rows { member: "answer", page: &mut page }, body)?;
-    Ok(page)
+    let read = |by| {
+        let mut page = Page::default();
+        whole(Rows { member: "answer", by, page: &mut page }, body)?;
+        Ok(page)
+    };
+    read(By::Rows).or_else(|_: Error| read(By::Trees))
+}
+
+/// How rows are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// As what they are; the first odd one ends it.
+    Rows,
+    /// As trees first, so that an odd one is told and passed over.
+    Trees,
 }
 
 /// Reads `body` from its beginning to its end.
@@ -48,6 +65,7 @@ fn whole<'de, S: DeserializeSeed<'de>>(seed: S, body: &'de [u8]) -> Result<S::Va
 /// An object of which one member is the list.
 struct Answer<T> {
     member: &'static str,
+    by: By,
     row: PhantomData<T>,
 }
 
@@ -73,7 +91,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Answer<T> {
             if name == self.member {
                 // As everywhere in JSON that names a member twice, the last one counts.
                 let page = list.insert(Page::default());
-                members.next_value_seed(Rows { member: self.member, page })?;
+                members.next_value_seed(Rows { member: self.member, by: self.by, page })?;
             } else {
                 let value: Value = members.next_value()?;
                 rest.insert(name, value);
@@ -87,6 +105,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Answer<T> {
 /// The list.
 struct Rows<'a, T> {
     member: &'static str,
+    by: By,
     page: &'a mut Page<T>,
 }
 
@@ -111,6 +130,12 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Rows<'_, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        if self.by == By::Rows {
+            while let Some(row) = values.next_element()? {
+                self.page.rows.push(row);
+            }
+            return Ok(());
+        }
         let mut index = 0_usize;
         while let Some(value) = values.next_element::<Value>()? {
             add(self.page, index, value);

@@ -1,0 +1,103 @@
+//! What moved since a whole look: one list of changes, compared with what the whole look showed.
+//!
+//! ```text
+//!   whole look ─▶ Seen: `since`, rows that changed after it, all ids
+//!                   │
+//!   list of changes after `since` ─▶ the same rows again, and of no id that was listed the end?
+//!                   │ yes                                     │ no, or it cannot be said
+//!                   ▼                                         ▼
+//!              nothing moved                            a whole look
+//! ```
+//!
+//! `since` lies an overlap before the look, because lists are views of a moment that lag: a change may
+//! turn up late, with its old time. What the overlap contains is told again with each list of changes;
+//! it is news only if it is not what the whole look showed.
+//!
+//! Why this is safe: nothing is ever decided on a list of changes. It can say that all is as it was,
+//! and then nothing is done; else the pass looks whole, and concludes from absence what it may conclude
+//! from whole lists and from answers by id. A change that no list of changes shows (of an app or of a
+//! volume, or one that comes later than the overlap) waits for the next whole look, which is at most
+//! [`crate::reconcile::ReconcileConfig::sweep_every`] passes away.
+
+use std::collections::HashMap;
+
+use vault_plan::observed::{ObservedMachine, ObservedOrganization, PlatformState};
+use vault_plan::time::UnixMillis;
+
+use crate::platform::MachineList;
+
+/// How much later than its time a change may turn up in lists, in milliseconds. The platform promises
+/// nothing; a minute is more than was ever seen, and costs a few rows.
+const OVERLAP_MS: i64 = 60_000;
+/// How far the platform's clock may be behind ours, in milliseconds: both follow network time.
+const CLOCK_SKEW_MAX_MS: i64 = 60_000;
+
+/// What a whole look showed of the machines of one organization.
+#[derive(Debug)]
+pub struct Seen {
+    since: UnixMillis,
+    /// Rows that changed after `since`, by id.
+    moved: HashMap<String, ObservedMachine>,
+    /// All ids, in order.
+    ids: Vec<Box<str>>,
+}
+
+impl Seen {
+    /// What is remembered of whole lists that were asked for at `asked_at`. `None` if they leave
+    /// something out, or show a machine without the time of its last change: of those, lists of
+    /// changes prove nothing.
+    #[must_use]
+    pub fn of(lists: &ObservedOrganization, asked_at: UnixMillis) -> Option<Self> {
+        if lists.gaps.any().is_some() || !lists.gaps.volumes.is_empty() {
+            return None;
+        }
+        let mut newest = asked_at.plus_ms(-CLOCK_SKEW_MAX_MS);
+        for machine in &lists.machines {
+            newest = newest.max(machine.updated_at?);
+        }
+        let since = newest.plus_ms(-OVERLAP_MS);
+        let moved = lists.machines.iter().filter(|machine| is_after(machine, since));
+        let moved = moved.map(|machine| (machine.id.clone(), machine.clone())).collect();
+        let mut ids: Vec<Box<str>> =
+            lists.machines.iter().map(|machine| machine.id.as_str().into()).collect();
+        ids.sort_unstable();
+        Some(Self { since, moved, ids })
+    }
+
+    /// After which time changes are to be asked for.
+    #[must_use]
+    pub fn since(&self) -> UnixMillis {
+        self.since
+    }
+
+    /// Whether a list of the changes after [`Self::since`] shows that nothing moved.
+    #[must_use]
+    pub fn is_confirmed_by(&self, changes: &MachineList) -> bool {
+        if !changes.error_regions.is_empty() || changes.unreadable > 0 {
+            return false;
+        }
+        let mut confirmed = 0;
+        for machine in &changes.machines {
+            match self.moved.get(&machine.id) {
+                Some(seen) if seen == machine => confirmed += 1,
+                // The platform's times are finer than ours: a row of the very moment is none after it.
+                None if machine.updated_at == Some(self.since) => {}
+                // It was gone before the whole look.
+                None if machine.state == PlatformState::Destroyed && !self.lists(&machine.id) => {}
+                Some(_) | None => return false,
+            }
+        }
+        confirmed == self.moved.len()
+    }
+
+    fn lists(&self, id: &str) -> bool {
+        self.ids.binary_search_by(|listed| (**listed).cmp(id)).is_ok()
+    }
+}
+
+fn is_after(machine: &ObservedMachine, since: UnixMillis) -> bool {
+    machine.updated_at.is_some_and(|at| at > since)
+}
+
+#[cfg(test)]
+mod tests;

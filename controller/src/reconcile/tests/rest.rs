@@ -1,0 +1,215 @@
+//! Passes in between: when nothing is looked at but changes, and what makes a pass a whole one.
+
+use vault_plan::observed::PlatformState;
+
+use super::*;
+use crate::testing::NOW;
+
+const SWEEP_EVERY: u32 = 12;
+/// More passes than it takes to rest again.
+const PASSES_MAX: usize = 20;
+/// The calls of a pass in between.
+const CHANGES: Calls = Calls { reads: 1, secret_reads: 0, writes: 0 };
+
+impl Stage {
+    /// A controller with one tenant that is Ready, and whose next pass is one in between.
+    async fn at_rest() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let (platform, clock) = (Arc::default(), ManualClock::new());
+        let stage = Self::sweeping(SWEEP_EVERY, folder, store, platform, clock, tenant_secrets());
+        put(&stage.store, &tenant("acme", "nginx:1"), Source::Api).await;
+        stage.rests().await;
+        // The next ones after a whole one are known.
+        while !stage.pass().await.swept {}
+        stage
+    }
+
+    /// Passes until one looked at nothing but changes.
+    async fn rests(&self) {
+        for _ in 0..PASSES_MAX {
+            if !self.pass().await.swept {
+                return;
+            }
+        }
+        panic!("it never rests: {:?}", self.pass().await);
+    }
+
+    fn machine(&self) -> String {
+        self.platform.world().machines[0].id.clone()
+    }
+}
+
+#[tokio::test]
+async fn while_nothing_moves_a_pass_costs_one_read_and_every_twelfth_looks_whole() {
+    let stage = Stage::at_rest().await;
+    let version = stage.store.resource_version().await.unwrap();
+    for round in 0..3 {
+        for number in 1..SWEEP_EVERY {
+            let pass = stage.pass().await;
+            assert_eq!((pass.calls, pass.swept), (CHANGES, false), "{round} {number}");
+            assert_eq!((pass.tenants, pass.ready.len(), pass.actions), (1, 1, 0));
+            assert_eq!((pass.fleet.floor_reads, pass.fleet.machines.total), (1, 1));
+        }
+        let pass = stage.pass().await;
+        assert!(pass.swept, "{round}");
+        assert_eq!((pass.calls.reads, pass.calls.writes), (3, 0));
+    }
+    assert_eq!(stage.store.resource_version().await.unwrap(), version);
+}
+
+#[tokio::test]
+async fn a_machine_that_moves_is_put_right_by_the_very_next_pass() {
+    let stage = Stage::at_rest().await;
+    let (id, now) = (stage.machine(), stage.clock.now());
+    assert!(!stage.pass().await.swept);
+    {
+        let mut world = stage.platform.world();
+        world.made_after_ms = now.since_ms(NOW);
+        world.destroy(&id);
+    }
+    let pass = stage.pass().await;
+    assert!(pass.swept);
+    assert_eq!(pass.actions, 1, "it is made anew");
+    assert_eq!(stage.platform.world().machines.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_written_is_taken_in_by_the_very_next_pass() {
+    let stage = Stage::at_rest().await;
+    assert!(!stage.pass().await.swept);
+    change(&stage, |spec| spec["machines"][0]["config"]["image"] = json!("nginx:2")).await;
+    let pass = stage.pass().await;
+    assert_eq!((pass.swept, pass.actions), (true, 1));
+    let other = Stage::at_rest().await;
+    put(&other.store, &tenant("other", "nginx:1"), Source::Api).await;
+    assert_eq!(other.pass().await.tenants, 2);
+}
+
+#[tokio::test]
+async fn whatever_is_doubtful_makes_a_pass_a_whole_one() {
+    let stage = Stage::at_rest().await;
+    stage.platform.fail("machines_since", rejected(500, "no"), false);
+    assert!(stage.pass().await.swept);
+    stage.rests().await;
+    stage.platform.world().error_regions.insert("ord".to_owned());
+    for _ in 0..PASSES_MAX {
+        // And lists that leave something out are no basis for the next pass.
+        assert!(stage.pass().await.swept);
+    }
+    stage.platform.world().error_regions.clear();
+    stage.rests().await;
+    stage.platform.world().unreadable = 1;
+    for _ in 0..PASSES_MAX {
+        assert!(stage.pass().await.swept);
+    }
+    stage.platform.world().unreadable = 0;
+    stage.rests().await;
+    // The clock is turned back.
+    stage.clock.advance(-3_600_000);
+    assert!(stage.pass().await.swept);
+    stage.rests().await;
+    // Another file is gone from the folder.
+    let missing = BTreeSet::from([(Kind::Tenant, "acme".to_owned())]);
+    assert!(stage.reconciler.pass(&missing).await.unwrap().swept);
+}
+
+#[tokio::test]
+async fn a_volume_that_is_gone_is_found_by_the_next_whole_pass() {
+    let stage = Stage::at_rest().await;
+    stage.platform.world().volumes.clear();
+    for _ in 1..SWEEP_EVERY {
+        assert!(!stage.pass().await.swept, "no list of changes shows volumes");
+    }
+    let pass = stage.pass().await;
+    assert!(pass.swept);
+    assert!(!pass.ready.contains("acme"), "{pass:?}");
+    assert!(stage.pass().await.swept, "who is not Ready is looked at whole");
+}
+
+#[tokio::test]
+async fn secrets_from_files_are_read_by_every_pass() {
+    let files = tempfile::tempdir().unwrap();
+    std::fs::write(files.path().join("db"), "first").unwrap();
+    let sources = SecretSources::new(Some(files.path().to_owned()), []);
+    let secrets = MasterKey::from_bytes([7; 32]).tenant_secrets().with_sources(sources);
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let (platform, clock, secrets) = (Arc::default(), ManualClock::new(), Arc::new(secrets));
+    let stage = Stage::sweeping(SWEEP_EVERY, folder, store, platform, clock, secrets);
+    let mut wanted = tenant("acme", "nginx:1");
+    wanted["spec"]["secrets"] = json!([{ "name": "DATABASE_URL", "from": { "file": "db" } }]);
+    put(&stage.store, &wanted, Source::Folder { file: "acme.yaml".to_owned() }).await;
+    for _ in 0..PASSES_MAX {
+        assert!(stage.pass().await.swept);
+    }
+    std::fs::write(files.path().join("db"), "second").unwrap();
+    assert!(stage.pass().await.actions > 0);
+}
+
+/// Numbers that look drawn; the same ones for the same beginning.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+impl Stage {
+    /// Something happens to a machine or to what is stored, or nothing does.
+    async fn meddle(&self, chance: &mut Chance, step: u64) {
+        let what = chance.below(48);
+        {
+            let mut world = self.platform.world();
+            world.made_after_ms = self.clock.now().since_ms(NOW);
+            let now = world.now();
+            let count = world.machines.len() as u64;
+            if count > 0 && what < 3 {
+                let place = usize::try_from(chance.below(count)).unwrap();
+                let id = world.machines[place].id.clone();
+                let machine = &mut world.machines[place];
+                machine.updated_at = Some(now);
+                match what {
+                    0 => machine.state = PlatformState::Stopped,
+                    1 => machine.version = Some(format!("theirs-{step}")),
+                    _ => world.destroy(&id),
+                }
+            }
+        }
+        match what {
+            3 => {
+                let image = json!(format!("nginx:{step}"));
+                change(self, |spec| spec["machines"][0]["config"]["image"] = image).await;
+            }
+            4 => drop(put(&self.store, &tenant(&format!("t{step}"), "nginx:1"), Source::Api).await),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pass_in_between_never_passes_over_what_a_whole_one_would_do() {
+    let mut between = 0;
+    for seed in 1..=10 {
+        let stage = Stage::at_rest().await;
+        let mut chance = Chance(seed * 0x9e37_79b9);
+        for step in 0..40 {
+            stage.meddle(&mut chance, step).await;
+            let pass = stage.pass().await;
+            if pass.swept {
+                continue;
+            }
+            between += 1;
+            let objects = Objects::load(&stage.store).await.unwrap();
+            assert_eq!(pass.tenants, objects.tenants.len(), "{seed} {step}");
+            let whole = stage.reconciler.preview(objects).await.unwrap();
+            assert!(whole.plan.actions.is_empty(), "{seed} {step}: {:?}", whole.plan.actions);
+            assert!(whole.plan.report.tenants.iter().all(|tenant| tenant.ready()), "{seed} {step}");
+        }
+    }
+    assert!(between > 50, "only {between} passes looked at nothing but changes");
+}
