@@ -28,6 +28,7 @@ use vault_plan::identity::ControllerId;
 
 use crate::clock::SimClock;
 use crate::controller::Progress;
+use crate::mutants::{Bent, MutantClock, MutantPlatform, MutantStore};
 use crate::platform::SimPlatform;
 use crate::process::ProcessId;
 use crate::store::SimStore;
@@ -57,6 +58,7 @@ pub struct Actor {
     /// A pass came to its end, or a process to its.
     passed: Arc<Notify>,
     metrics: Arc<Metrics>,
+    bent: Bent,
 }
 
 /// What people want, and what they have written before.
@@ -80,7 +82,14 @@ impl Actor {
             edited: Arc::default(),
             passed: Arc::default(),
             metrics,
+            bent: Bent::default(),
         }
+    }
+
+    /// The same, broken so.
+    #[must_use]
+    pub fn bent(self, bent: Bent) -> Self {
+        Self { bent, ..self }
     }
 
     /// From now on people want this.
@@ -155,12 +164,23 @@ impl Actor {
         }
     }
 
-    fn reconciler(&self, process: ProcessId) -> Reconciler<SimPlatform, SimStore, SimClock> {
+    /// Who the controller takes itself for.
+    fn identity(&self) -> ControllerId {
+        let universe = self.shared.lock();
+        let own = universe.controllers[self.controller].id;
+        self.bent.identity(own, universe.oracles.pardons.disk_lost)
+    }
+
+    fn reconciler(
+        &self,
+        process: ProcessId,
+    ) -> Reconciler<MutantPlatform, MutantStore, MutantClock> {
         let (shared, controller) = (self.shared.clone(), self.controller);
-        let (id, secrets, grace_ms) = {
+        let id = self.identity();
+        let (secrets, grace_ms) = {
             let universe = shared.lock();
             let known = &universe.controllers[controller];
-            (known.id, Arc::clone(&known.secrets), known.grace_ms)
+            (Arc::clone(&known.secrets), known.grace_ms)
         };
         // Nobody runs agents here, and so nobody is asked.
         let (agents, _): (_, mpsc::Receiver<_>) = Agents::new();
@@ -184,11 +204,15 @@ impl Actor {
                 format!("controller {controller} tells: {tenant}: {reason}: {message}")
             });
         };
+        let bent = || self.bent.clone();
+        let platform = SimPlatform::new(shared.clone(), controller, process);
+        let store = SimStore::new(shared.clone(), controller, process);
+        let clock = SimClock::new(shared.clone(), controller);
         Reconciler::new(
-            Arc::new(SimPlatform::new(shared.clone(), controller, process)),
-            SimStore::new(shared.clone(), controller, process),
-            SimClock::new(shared, controller),
-            config,
+            Arc::new(MutantPlatform::new(platform, shared, controller, bent())),
+            MutantStore::new(store, bent()),
+            MutantClock::new(clock, bent()),
+            self.bent.config(config),
             Arc::new(tell),
         )
     }
@@ -244,7 +268,7 @@ impl Actor {
             let people = self.people();
             (people.manifest.clone(), people.left.clone(), people.documents.clone())
         };
-        let id = self.shared.lock().controllers[self.controller].id;
+        let id = self.identity();
         let mut all = true;
         for (name, document) in manifest.classes() {
             all &= self.put(store, &id, Kind::TenantClass, name, &document).await;

@@ -20,6 +20,7 @@ pub mod fate;
 pub mod faults;
 pub mod lists;
 pub mod matrix;
+pub mod mutants;
 pub mod nature;
 pub mod oracle;
 pub mod platform;

@@ -13,6 +13,7 @@ mod deletion;
 pub mod end;
 mod foreign;
 mod journal;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +25,7 @@ pub use budget::{BudgetOracle, WantedMachine, Wishes};
 pub use deletion::DeletionOracle;
 pub use foreign::ForeignOracle;
 pub use journal::JournalOracle;
+pub use tokens::{TokenOracle, unlike_tokens};
 
 use crate::controller::Controller;
 use crate::platform::Call;
@@ -92,6 +94,7 @@ pub struct Oracles {
     /// What was deleted for good.
     pub deletion: DeletionOracle,
     journal: JournalOracle,
+    tokens: TokenOracle,
     /// By the controllers' places.
     effects: BTreeMap<usize, Effects>,
     violations: Vec<Violation>,
@@ -166,8 +169,13 @@ impl Oracles {
         }
     }
 
-    pub(crate) fn made_token(&mut self, call: &Call, id: &str) {
+    pub(crate) fn made_token(&mut self, now_ms: i64, call: &Call, id: &str) {
         self.foreign.own(id, call.controller);
+        let forgets = self.pardons.disk_lost || self.pardons.disk_restored;
+        let (controller, is_repeated) = (call.controller, call.is_repeated);
+        if let Some(message) = self.tokens.minted(controller, &call.subject, is_repeated, forgets) {
+            self.note(now_ms, "tokens", message);
+        }
     }
 
     pub(crate) fn deleted_volume(&mut self, call: &Call) {

@@ -6,8 +6,8 @@ use serde_json::Value;
 use ulid::Ulid;
 use vault_controller::edits::MachineVersion;
 use vault_controller::store::{
-    Intent, IntentAnswer, IntentState, Kind, LiveUsage, Settlement, StoreError, StoredObject,
-    StoredSecret, TenantRow, UsagePage, Verdict, tombstone_of,
+    CredentialKind, Intent, IntentAnswer, IntentState, Kind, LiveUsage, Settlement, StoreError,
+    StoredCredential, StoredObject, StoredSecret, TenantRow, UsagePage, Verdict, tombstone_of,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
@@ -225,6 +225,14 @@ impl Database {
     /// The intents that are neither verified nor aborted, the oldest first.
     pub fn open_intents(&self) -> impl Iterator<Item = &Intent> {
         self.open.values()
+    }
+
+    /// Credentials whose values are there, sealed.
+    pub(crate) fn live_credentials(
+        &self,
+        kind: CredentialKind,
+    ) -> impl Iterator<Item = (&StoredCredential, &[u8])> {
+        self.credentials.live().filter(move |(row, _)| row.of.key.kind == kind)
     }
 
     pub(super) fn versions(&self) -> Vec<MachineVersion> {
