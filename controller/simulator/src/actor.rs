@@ -128,6 +128,7 @@ impl Actor {
             match select(pin!(self.shared.wait(killed)), pin!(life)).await {
                 Either::Left(((), _)) | Either::Right((_, _)) => {}
             }
+            self.shared.lock().oracles.process_ended(self.controller);
             let pause_ms = self.shared.lock().draw_ms(RESTART_MS);
             self.passed.notify_one();
             self.shared.sleep(Duration::from_millis(pause_ms.unsigned_abs())).await;
@@ -243,6 +244,9 @@ impl Actor {
             self.progress(|progress| progress.told = false);
         }
         let mut universe = self.shared.lock();
+        let universe = &mut *universe;
+        let (now_ms, place) = (universe.now_ms(), self.controller);
+        universe.oracles.pass_ended(now_ms, place, &universe.controllers[place]);
         universe.trace.counts.passes += 1;
         let progress = &mut universe.controllers[self.controller].progress;
         progress.passes += 1;

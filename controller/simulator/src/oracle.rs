@@ -145,6 +145,24 @@ impl Oracles {
         }
     }
 
+    /// A controller has been told yes.
+    pub(crate) fn answered(&mut self, call: (usize, Verb, [&str; 2]), controller: &Controller) {
+        let (place, verb, named) = call;
+        self.journal.answered(place, verb, named, &controller.disk);
+    }
+
+    /// A pass of a controller has come to its end.
+    pub(crate) fn pass_ended(&mut self, now_ms: i64, place: usize, controller: &Controller) {
+        if let Some(message) = self.journal.pass_ended(place, &controller.disk) {
+            self.note(now_ms, "journal", message);
+        }
+    }
+
+    /// A process of a controller has ended.
+    pub(crate) fn process_ended(&mut self, place: usize) {
+        drop(self.journal.take(place));
+    }
+
     pub(crate) fn made_app(&mut self, call: &Call) {
         self.foreign.own(&call.app, call.controller);
         self.of(call.controller).apps += 1;

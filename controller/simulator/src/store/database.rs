@@ -26,6 +26,8 @@ pub struct Database {
     open: BTreeMap<Ulid, Intent>,
     /// How the others ended.
     closed: BTreeMap<Ulid, IntentState>,
+    /// In which order intents were marked as being sent.
+    sending: BTreeMap<Ulid, u64>,
     secrets: BTreeMap<(String, String), StoredSecret>,
     usage: BTreeMap<String, UsageFact>,
     pub(super) credentials: Shelf,
@@ -66,6 +68,7 @@ impl Database {
             counter: (BEGIN_MS + now_ms) << 16,
             open: BTreeMap::new(),
             closed: BTreeMap::new(),
+            sending: BTreeMap::new(),
             secrets: BTreeMap::new(),
             usage: BTreeMap::new(),
             credentials: Shelf::default(),
@@ -156,7 +159,14 @@ impl Database {
     pub(super) fn send_intent(&mut self, id: Ulid, now: UnixMillis) -> Result<(), StoreError> {
         let intent = self.transition(id, IntentState::Sent)?;
         intent.sent_at = Some(now);
+        let number = self.sending.len() as u64;
+        self.sending.insert(id, number);
         Ok(())
+    }
+
+    /// The place of an intent among those that were marked as being sent.
+    pub(crate) fn sending_number(&self, id: Ulid) -> Option<u64> {
+        self.sending.get(&id).copied()
     }
 
     /// All or nothing, as a transaction is.
