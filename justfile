@@ -20,8 +20,8 @@ kills SECONDS="600":
 broken *ARGS:
     cargo run --release -p vault-simulator -- mutants {{ARGS}}
 
-# Change the planner and the journal one expression at a time; a test has to notice. Hours; `--file`
-# with a glob and `--shard K/N` choose a part
+# Change the planner and the journal one expression at a time; a test has to notice. Hours; `--re`
+# with a pattern of paths and `--shard K/N` choose a part
 mutants *ARGS:
     cargo mutants --workspace --jobs 1 {{ARGS}}
 

@@ -257,7 +257,8 @@ fn names() -> String {
 fn replay(seed: u64, workload: Option<&str>, mutant: Option<&str>) -> anyhow::Result<ExitCode> {
     let mutant = mutant.map(mutants::named).transpose()?;
     let mut seeds = Seeds::default();
-    let setting = seeds.setting(seed, workload.or(mutant.and_then(|mutant| mutant.story)), true);
+    let story = workload.or_else(|| mutant.and_then(|mutant| mutant.ground.story()));
+    let setting = seeds.setting(seed, story, true);
     let mut setting =
         setting.ok_or_else(|| anyhow!("there is no story of that name; there are {}", names()))?;
     setting.mutation = mutant.map(|mutant| mutant.mutation);

@@ -21,7 +21,7 @@ pub mod report;
 pub mod store;
 
 pub use bent::Bent;
-pub use catalogue::{INEXPRESSIBLE, Inexpressible, MUTANTS, Mutant, Mutation, Seam};
+pub use catalogue::{Ground, INEXPRESSIBLE, Inexpressible, MUTANTS, Mutant, Mutation, Seam};
 pub use clock::MutantClock;
 pub use hunt::{Catch, Hunt, hunt};
 pub use platform::MutantPlatform;

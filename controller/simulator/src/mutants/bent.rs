@@ -25,6 +25,12 @@ pub struct Bent {
 pub(super) struct Memory {
     /// Machines and volumes of which nothing is shown any more, by id.
     pub(super) hidden: BTreeSet<String>,
+    /// Regions that the last list of machines left out.
+    pub(super) regions: BTreeSet<String>,
+    /// Machines and volumes that the last lists could not show, by id.
+    pub(super) holes: BTreeSet<String>,
+    /// Machines and volumes that some list showed, by id.
+    pub(super) shown: BTreeSet<String>,
     /// What the last lists showed, by organization.
     pub(super) listed: BTreeMap<String, Listed>,
     /// Ids that came back in an answer: all that a state file would hold.
@@ -33,6 +39,18 @@ pub(super) struct Memory {
     pub(super) given_up: BTreeSet<String>,
     /// How often the secrets were asked for.
     pub(super) looks_at_secrets: u64,
+}
+
+impl Memory {
+    /// Takes what a list shows now: what it showed before and cannot read now is in a hole.
+    pub(super) fn see_holes(&mut self, shown: BTreeSet<String>, unreadable: usize) {
+        if unreadable > 0 {
+            self.holes.extend(self.shown.difference(&shown).cloned());
+        } else {
+            self.holes.retain(|id| !shown.contains(id));
+        }
+        self.shown.extend(shown);
+    }
 }
 
 /// What one organization's last lists showed.

@@ -41,12 +41,18 @@ pub enum Mutation {
     KeepsItsIdentityInTheDatabase,
     /// Machines are stopped and destroyed by name, whichever has it now.
     ActsByNameAlone,
+    /// Machines are stopped by name, in whatever app one is called so.
+    ActsByNameAcrossApps,
     /// Only what came back in an answer exists.
     KnowsOnlyItsStateFile,
     /// After one 408 of an update nothing more is updated in that app.
     GivesUpAfterAPassingFailure,
     /// Volumes that no machine holds are not seen.
     OverlooksFreeVolumes,
+    /// Volumes that no machine holds are not seen, and an app goes with whatever is in it.
+    DeletesAppsUnlooked,
+    /// An update leaves something of what was there before.
+    MergesInsteadOfReplacing,
     /// A machine is destroyed together with its volume.
     DeletesVolumesWithMachines,
     /// `error_regions` is not read.
@@ -100,8 +106,32 @@ pub struct Mutant {
     pub seam: Seam,
     /// How.
     pub mutation: Mutation,
-    /// The story that it is hunted in; the seed says which if there is none.
-    pub story: Option<&'static str>,
+    /// Where it is hunted.
+    pub ground: Ground,
+}
+
+/// Where a broken controller is hunted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// In seeds, in whatever stories they tell.
+    Seeds,
+    /// In seeds, in this story.
+    Story(&'static str),
+    /// In the crash matrix of this story: for what needs two things to go wrong at one moment.
+    Matrix(&'static str),
+    /// In that part of it in which lists are what goes wrong.
+    Lists(&'static str),
+}
+
+impl Ground {
+    /// The story, if it is a certain one.
+    #[must_use]
+    pub fn story(self) -> Option<&'static str> {
+        match self {
+            Self::Seeds => None,
+            Self::Story(story) | Self::Matrix(story) | Self::Lists(story) => Some(story),
+        }
+    }
 }
 
 /// A known failure that no mutant repeats.
@@ -118,215 +148,236 @@ const fn mutant(
     imitates: &'static str,
     seam: Seam,
     mutation: Mutation,
-    story: Option<&'static str>,
+    ground: Ground,
 ) -> Mutant {
-    Mutant { name, imitates, seam, mutation, story }
+    Mutant { name, imitates, seam, mutation, ground }
 }
 
 /// All broken controllers: first those of the field, then the rules of this design.
-pub const MUTANTS: [Mutant; 29] = [
+pub const MUTANTS: [Mutant; 32] = [
     mutant(
         "stuck-after-create",
         "killed during a creation, and stuck on it for ever (crossplane#3037, crossplane-runtime#340)",
         Seam::Store,
         Mutation::RefusesWhatItCannotDetermine,
-        None,
+        Ground::Seeds,
     ),
     mutant(
         "journal-lost-at-restart",
         "a restart during a creation, and the creation is repeated (upjet#305, upjet#561)",
         Seam::Store,
         Mutation::ForgetsItsJournalAtARestart,
-        Some("volume"),
+        Ground::Matrix("volume"),
     ),
     mutant(
         "delete-believed",
         "a deletion is told as done, and the object is still there (upjet#304)",
         Seam::Platform,
         Mutation::BelievesThatLostDeletesWorked,
-        Some("delete"),
+        Ground::Story("delete"),
     ),
     mutant(
         "name-lost",
         "the external name is lost with the database, and a new object is made (provider-upjet-aws#1482)",
         Seam::Process,
         Mutation::KeepsItsIdentityInTheDatabase,
-        None,
+        Ground::Seeds,
     ),
     mutant(
         "deletes-successor",
         "a stale read after a re-creation deletes the live successor (rabbitmq/cluster-operator#648)",
         Seam::Platform,
         Mutation::ActsByNameAlone,
-        Some("mount"),
+        Ground::Lists("region"),
     ),
     mutant(
         "state-file",
         "killed in the middle of an apply: an orphan, and retries that end in 409 (terraform#31258)",
         Seam::Platform,
         Mutation::KnowsOnlyItsStateFile,
-        None,
+        Ground::Seeds,
     ),
     mutant(
         "gives-up-at-408",
         "a passing 408 ends a rolling deployment half-way (flyctl#5096)",
         Seam::Platform,
         Mutation::GivesUpAfterAPassingFailure,
-        Some("image"),
+        Ground::Story("image"),
     ),
     mutant(
         "volume-left",
         "the machine is destroyed, and its volume goes on being billed (leerie#66)",
         Seam::Platform,
         Mutation::OverlooksFreeVolumes,
-        Some("bury"),
+        Ground::Story("bury"),
     ),
     mutant(
         "region-missing",
         "a list without a region is believed (`error_regions`)",
         Seam::Platform,
         Mutation::BelievesListsWithoutARegion,
-        None,
+        Ground::Lists("two-regions"),
     ),
     mutant(
         "list-empty",
         "a list that is suddenly empty, or late, is believed",
         Seam::Platform,
         Mutation::BelievesEmptyLists,
-        None,
+        Ground::Seeds,
     ),
     mutant(
         "list-with-holes",
         "a list with rows that cannot be read is believed",
         Seam::Platform,
         Mutation::BelievesListsWithHoles,
-        None,
+        Ground::Lists("two-regions"),
     ),
     mutant(
         "journal-never-read",
         "the journal is written, and nobody looks what became of it",
         Seam::Store,
         Mutation::NeverReadsItsJournal,
-        Some("volume"),
+        Ground::Matrix("volume"),
     ),
     mutant(
         "repeats-blindly",
         "what was sent and has no answer is sent again, without a look",
         Seam::Platform,
         Mutation::RepeatsLostCalls,
-        None,
+        Ground::Seeds,
     ),
     mutant(
         "does-not-wait",
         "a call without an answer is taken for one that never acts",
         Seam::Process,
         Mutation::WaitsForNoCall,
-        None,
+        Ground::Seeds,
     ),
     mutant(
         "journal-after-call",
         "the effect comes before the intent",
         Seam::Store,
         Mutation::JournalsAfterTheCall,
-        None,
+        Ground::Seeds,
     ),
     mutant(
         "sent-not-durable",
         "the intent is on its way to the disk when the call leaves",
         Seam::Store,
         Mutation::SaysThatSentIsDurableTooSoon,
-        None,
+        Ground::Seeds,
     ),
     mutant(
         "ack-not-durable",
         "an acknowledgement that a death of the process loses",
         Seam::Store,
         Mutation::KeepsAnswersInMemory,
-        None,
+        Ground::Seeds,
     ),
     mutant(
         "verifies-unseen",
         "an effect counts as seen although nobody looked",
         Seam::Store,
         Mutation::VerifiesWithoutLooking,
-        None,
+        Ground::Lists("four-tenants"),
     ),
     mutant(
         "budget-ignored",
         "everything is updated at once",
         Seam::Process,
         Mutation::IgnoresTheBudget,
-        Some("four-tenants"),
+        Ground::Story("four-tenants"),
     ),
     mutant(
         "grace-ignored",
         "what is deleted has no grace",
         Seam::Process,
         Mutation::IgnoresTheGrace,
-        Some("bury"),
+        Ground::Story("bury"),
     ),
     mutant(
         "fast-clock",
         "a clock that runs too fast matures tombstones",
         Seam::Clock,
         Mutation::ItsClockRunsTooFast,
-        Some("bury"),
+        Ground::Story("bury"),
     ),
     mutant(
         "dooms-unmarked",
         "what is deleted is not marked first: `undelete` comes too late and does not know",
         Seam::Store,
         Mutation::DoomsWithoutAMark,
-        Some("bury"),
+        Ground::Story("bury"),
     ),
     mutant(
         "volume-with-machine",
         "a volume goes with its machine, without a tombstone",
         Seam::Platform,
         Mutation::DeletesVolumesWithMachines,
-        None,
+        Ground::Seeds,
+    ),
+    mutant(
+        "app-with-volumes",
+        "an app is deleted for empty, and takes volumes along",
+        Seam::Platform,
+        Mutation::DeletesAppsUnlooked,
+        Ground::Story("bury"),
+    ),
+    mutant(
+        "update-merges",
+        "an update leaves something of what was there before: A, B and A again is not A",
+        Seam::Platform,
+        Mutation::MergesInsteadOfReplacing,
+        Ground::Story("there-and-back"),
     ),
     mutant(
         "takes-foreign",
         "a machine of another controller is taken for its own",
         Seam::Platform,
         Mutation::TakesWhatIsCalledLikeIts,
-        None,
+        Ground::Seeds,
+    ),
+    mutant(
+        "name-across-apps",
+        "a machine is known by its name alone, whosesoever app it is in",
+        Seam::Platform,
+        Mutation::ActsByNameAcrossApps,
+        Ground::Story("stop"),
     ),
     mutant(
         "ids-repeat",
         "two intents have one id",
         Seam::Clock,
         Mutation::DrawsTheSameIdsAgain,
-        Some("four-tenants"),
+        Ground::Story("four-tenants"),
     ),
     mutant(
         "flaps",
         "something is found changed now and then that nobody changed",
         Seam::Store,
         Mutation::ForgetsSecretsNowAndThen,
-        None,
+        Ground::Seeds,
     ),
     mutant(
         "number-used-twice",
         "a credential's number is used again, for another value",
         Seam::Store,
         Mutation::ForgetsUsedNumbers,
-        Some("tokens"),
+        Ground::Story("tokens"),
     ),
     mutant(
         "ack-without-value",
         "a credential is acknowledged, and its only showing is not kept",
         Seam::Store,
         Mutation::AcknowledgesWithoutTheValue,
-        Some("tokens"),
+        Ground::Story("tokens"),
     ),
     mutant(
         "revokes-nothing",
         "a credential is forgotten, and still opens its app",
         Seam::Platform,
         Mutation::RevokesNothing,
-        Some("tokens"),
+        Ground::Story("tokens"),
     ),
 ];
 

@@ -1,6 +1,9 @@
 //! The platform as a broken controller sees and uses it.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
+use serde_json::Value;
 use vault_cloud::error::CallError;
 use vault_cloud::logs::Tail;
 use vault_cloud::machines::Exit;
@@ -20,6 +23,10 @@ use crate::fate::Fate;
 use crate::platform::SimPlatform;
 use crate::universe::Shared;
 use crate::verb::Verb;
+use crate::workload::ORGANIZATIONS;
+
+/// How long a machine takes to stop.
+const STOPPING: Duration = Duration::from_secs(6);
 
 /// A process's way to the platform, which may be bent.
 #[derive(Clone)]
@@ -44,7 +51,10 @@ impl MutantPlatform {
     /// Whether a machine is shown.
     fn shows_machine(&self, machine: &ObservedMachine) -> bool {
         let memory = self.bent.memory();
-        if memory.hidden.contains(&machine.id) {
+        let is_hidden = memory.hidden.contains(&machine.id)
+            || memory.holes.contains(&machine.id)
+            || memory.regions.contains(&machine.region);
+        if is_hidden {
             return false;
         }
         let is_marked = machine.metadata.contains_key(metadata::CONTROLLER);
@@ -55,8 +65,11 @@ impl MutantPlatform {
 
     /// Whether a volume is shown.
     fn shows_volume(&self, volume: &ObservedVolume) -> bool {
-        if self.bent.is(Mutation::OverlooksFreeVolumes) {
+        if self.overlooks_free_volumes() {
             return volume.attached_machine.is_some();
+        }
+        if self.bent.memory().holes.contains(&volume.id) {
+            return false;
         }
         let is_known = || self.bent.memory().in_state.contains(&volume.id);
         !self.bent.is(Mutation::KnowsOnlyItsStateFile)
@@ -64,22 +77,31 @@ impl MutantPlatform {
             || is_known()
     }
 
+    fn overlooks_free_volumes(&self) -> bool {
+        self.bent.is(Mutation::OverlooksFreeVolumes) || self.bent.is(Mutation::DeletesAppsUnlooked)
+    }
+
     fn believes_lists(&self) -> bool {
         self.bent.is(Mutation::BelievesEmptyLists)
     }
 
-    /// The id of the machine that now has the name of the one with this id.
-    fn namesake(&self, app: &str, id: &str) -> String {
-        if !self.bent.is(Mutation::ActsByNameAlone) {
-            return id.to_owned();
+    /// The machine that is meant by the one with this id, as its app and its id, where machines are
+    /// known by their names.
+    fn namesake(&self, app: &str, id: &str) -> Option<(String, String)> {
+        let in_app = self.bent.is(Mutation::ActsByNameAlone);
+        if !in_app && !self.bent.is(Mutation::ActsByNameAcrossApps) {
+            return None;
         }
         let universe = self.shared.lock();
         let world = &universe.world;
-        let Ok(meant) = world.machine(app, id) else { return id.to_owned() };
+        let meant = world.machine(app, id).ok()?;
         let everything = Filter::default();
-        let mut machines = world.machines(app, &everything);
-        let living = machines.find(|row| row.name == meant.name && row.state != State::Destroyed);
-        living.map_or_else(|| id.to_owned(), |row| row.id.clone())
+        let apps = ORGANIZATIONS.iter().flat_map(|organization| world.apps(organization));
+        let apps = apps.filter(|known| !in_app || known.name == app);
+        let machines = apps.flat_map(|known| world.machines(&known.name, &everything));
+        let living = machines.filter(|row| row.name == meant.name && row.state != State::Destroyed);
+        let another = living.filter(|row| row.id != id).last()?;
+        Some((another.app.clone(), another.id.clone()))
     }
 
     fn remember(&self, id: &str) {
@@ -115,7 +137,6 @@ impl Platform for MutantPlatform {
         create_snapshot(app: &str, volume: &str) -> Result<(), CallError>;
         delete_secret(app: &str, name: &str) -> Result<Option<u64>, CallError>;
         delete_volume(app: &str, id: &str) -> Result<(), CallError>;
-        app_contents(app: &str) -> Result<Option<AppContents>, CallError>;
         delete_app(app: &str) -> Result<(), CallError>;
         exits(app: &str, id: &str) -> Result<Vec<Exit>, CallError>;
         log_tail(app: &str, id: &str, region: &str, count: usize) -> Result<Tail, CallError>;
@@ -129,9 +150,13 @@ impl Platform for MutantPlatform {
             self.bent.memory().listed.entry(organization.to_owned()).or_default().apps = names;
             list.volume_counts.clear();
         }
-        if self.bent.is(Mutation::OverlooksFreeVolumes)
-            || self.bent.is(Mutation::KnowsOnlyItsStateFile)
-        {
+        let counts_nothing = [
+            Mutation::OverlooksFreeVolumes,
+            Mutation::DeletesAppsUnlooked,
+            Mutation::KnowsOnlyItsStateFile,
+            Mutation::BelievesListsWithHoles,
+        ];
+        if counts_nothing.into_iter().any(|mutation| self.bent.is(mutation)) {
             list.volume_counts.clear();
         }
         list.partial &= !self.bent.is(Mutation::BelievesListsWithHoles);
@@ -141,10 +166,12 @@ impl Platform for MutantPlatform {
     async fn machines(&self, organization: &str) -> Result<MachineList, CallError> {
         let mut list = self.inner.machines(organization).await?;
         if self.bent.is(Mutation::BelievesListsWithoutARegion) {
-            list.error_regions.clear();
+            self.bent.memory().regions = std::mem::take(&mut list.error_regions);
         }
         if self.bent.is(Mutation::BelievesListsWithHoles) {
-            list.unreadable = 0;
+            let shown = list.machines.iter().map(|machine| machine.id.clone()).collect();
+            let unreadable = std::mem::take(&mut list.unreadable);
+            self.bent.memory().see_holes(shown, unreadable);
         }
         if self.bent.is(Mutation::TakesWhatIsCalledLikeIts) {
             let own = self.own_id();
@@ -165,7 +192,9 @@ impl Platform for MutantPlatform {
     async fn volumes(&self, organization: &str) -> Result<VolumeList, CallError> {
         let mut list = self.inner.volumes(organization).await?;
         if self.bent.is(Mutation::BelievesListsWithHoles) {
-            list.unreadable = 0;
+            let shown = list.volumes.iter().map(|volume| volume.id.clone()).collect();
+            let unreadable = std::mem::take(&mut list.unreadable);
+            self.bent.memory().see_holes(shown, unreadable);
         }
         list.volumes.retain(|volume| self.shows_volume(volume));
         if self.believes_lists() {
@@ -226,6 +255,15 @@ impl Platform for MutantPlatform {
         self.inner.app_owner(app).await
     }
 
+    async fn app_contents(&self, app: &str) -> Result<Option<AppContents>, CallError> {
+        let contents = self.inner.app_contents(app).await?;
+        let unlooked = self.bent.is(Mutation::DeletesAppsUnlooked);
+        Ok(contents.map(|contents| match unlooked {
+            true => AppContents { machines: 0, volumes: 0, ..contents },
+            false => contents,
+        }))
+    }
+
     async fn create_volume(&self, app: &str, volume: NewVolume) -> Result<String, CallError> {
         let mut created = self.inner.create_volume(app, volume.clone()).await;
         if self.repeats(&created) {
@@ -266,8 +304,16 @@ impl Platform for MutantPlatform {
         &self,
         app: &str,
         id: &str,
-        update: MachineUpdate,
+        mut update: MachineUpdate,
     ) -> Result<WrittenMachine, CallError> {
+        if self.bent.is(Mutation::MergesInsteadOfReplacing) {
+            let before = self.shared.lock().world.machine(app, id).ok().cloned();
+            let env = update.config.get_mut("env").and_then(Value::as_object_mut);
+            if let (Some(before), Some(env)) = (before, env) {
+                let image = before.config.get("image").cloned().unwrap_or_default();
+                env.insert("IMAGE_BEFORE".to_owned(), image);
+            }
+        }
         let refusal = Fate::Is422.error(Verb::UpdateMachine);
         let gives_up = self.bent.is(Mutation::GivesUpAfterAPassingFailure);
         if let Some(refusal) = refusal
@@ -284,12 +330,21 @@ impl Platform for MutantPlatform {
     }
 
     async fn stop_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
-        self.inner.stop_machine(app, &self.namesake(app, id)).await
+        match self.namesake(app, id) {
+            Some((app, id)) => self.inner.stop_machine(&app, &id).await,
+            None => self.inner.stop_machine(app, id).await,
+        }
     }
 
     async fn delete_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
         let held = self.held_volume(app, id);
-        let deleted = self.inner.delete_machine(app, &self.namesake(app, id)).await;
+        if let Some((app, id)) = self.namesake(app, id) {
+            // Whatever has the name goes, running or not.
+            self.inner.stop_machine(&app, &id).await?;
+            self.shared.sleep(STOPPING).await;
+            return self.inner.delete_machine(&app, &id).await;
+        }
+        let deleted = self.inner.delete_machine(app, id).await;
         if let (Some(volume), Ok(())) = (held, &deleted) {
             // It is refused while the machine's claim lasts; that it is asked for is enough.
             drop(self.inner.delete_volume(app, &volume).await);

@@ -11,7 +11,15 @@ pub fn apart() -> Vec<Workload> {
         ("acme", Tenant { tokens, ..Tenant::new(vec![Group::new("box")]) })
     };
     let bob = || ("bob", Tenant { tokens: vec!["ci"], ..Tenant::new(vec![Group::new("box")]) });
-    vec![Workload::and_back(
+    let in_regions = |mode| {
+        let tenant = |region| {
+            Tenant::new(vec![Group { mode, region, volume_gb: Some(1), ..Group::new("box") }])
+        };
+        let regions = [("acme", "fra"), ("bob", "ord"), ("globex", "fra"), ("hooli", "ord")];
+        Manifest::of(&regions.map(|(name, region)| (name, tenant(region))))
+    };
+    let regions = Workload::new("two-regions", vec![in_regions(0), in_regions(1)]);
+    let tokens = Workload::and_back(
         "tokens",
         vec![
             Manifest::of(&[acme(&["ci"]), bob()]),
@@ -20,5 +28,6 @@ pub fn apart() -> Vec<Workload> {
             Manifest::of(&[bob()]),
             Manifest::of(&[acme(&["ci"]), bob()]),
         ],
-    )]
+    );
+    vec![tokens, regions]
 }
