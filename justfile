@@ -16,6 +16,15 @@ kills SECONDS="600":
     VAULT_KILLS=all VAULT_KILLS_SECONDS={{SECONDS}} \
         cargo test --release --workspace --test e2e kills:: -- --nocapture
 
+# Run broken controllers in the simulator until an oracle bites; none may survive
+broken *ARGS:
+    cargo run --release -p vault-simulator -- mutants {{ARGS}}
+
+# Change the planner and the journal one expression at a time; a test has to notice. Hours; `--re`
+# with a pattern of paths and `--shard K/N` choose a part
+mutants *ARGS:
+    cargo mutants --workspace --jobs 1 {{ARGS}}
+
 # What CI runs
 ci:
     .ci/run

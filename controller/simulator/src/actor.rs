@@ -28,6 +28,7 @@ use vault_plan::identity::ControllerId;
 
 use crate::clock::SimClock;
 use crate::controller::Progress;
+use crate::mutants::{Bent, MutantClock, MutantPlatform, MutantStore};
 use crate::platform::SimPlatform;
 use crate::process::ProcessId;
 use crate::store::SimStore;
@@ -61,6 +62,7 @@ pub struct Actor {
     /// A pass came to its end, or a process to its.
     passed: Arc<Notify>,
     metrics: Arc<Metrics>,
+    bent: Bent,
 }
 
 /// What people want, and what they have written before.
@@ -85,7 +87,14 @@ impl Actor {
             untold: Arc::default(),
             passed: Arc::default(),
             metrics,
+            bent: Bent::default(),
         }
+    }
+
+    /// The same, broken so.
+    #[must_use]
+    pub fn bent(self, bent: Bent) -> Self {
+        Self { bent, ..self }
     }
 
     /// From now on people want this.
@@ -125,6 +134,7 @@ impl Actor {
             match select(pin!(self.shared.wait(killed)), pin!(life)).await {
                 Either::Left(((), _)) | Either::Right((_, _)) => {}
             }
+            self.shared.lock().oracles.process_ended(self.controller);
             let pause_ms = self.shared.lock().draw_ms(RESTART_MS);
             self.passed.notify_one();
             self.shared.sleep(Duration::from_millis(pause_ms.unsigned_abs())).await;
@@ -161,12 +171,23 @@ impl Actor {
         }
     }
 
-    fn reconciler(&self, process: ProcessId) -> Reconciler<SimPlatform, SimStore, SimClock> {
+    /// Who the controller takes itself for.
+    fn identity(&self) -> ControllerId {
+        let universe = self.shared.lock();
+        let own = universe.controllers[self.controller].id;
+        self.bent.identity(own, universe.oracles.pardons.disk_lost)
+    }
+
+    fn reconciler(
+        &self,
+        process: ProcessId,
+    ) -> Reconciler<MutantPlatform, MutantStore, MutantClock> {
         let (shared, controller) = (self.shared.clone(), self.controller);
-        let (id, secrets, grace_ms) = {
+        let id = self.identity();
+        let (secrets, grace_ms) = {
             let universe = shared.lock();
             let known = &universe.controllers[controller];
-            (known.id, Arc::clone(&known.secrets), known.grace_ms)
+            (Arc::clone(&known.secrets), known.grace_ms)
         };
         // Nobody runs agents here, and so nobody is asked.
         let (agents, _): (_, mpsc::Receiver<_>) = Agents::new();
@@ -191,11 +212,15 @@ impl Actor {
                 format!("controller {controller} tells: {tenant}: {reason}: {message}")
             });
         };
+        let bent = || self.bent.clone();
+        let platform = SimPlatform::new(shared.clone(), controller, process);
+        let store = SimStore::new(shared.clone(), controller, process);
+        let clock = SimClock::new(shared.clone(), controller);
         Reconciler::new(
-            Arc::new(SimPlatform::new(shared.clone(), controller, process)),
-            SimStore::new(shared.clone(), controller, process),
-            SimClock::new(shared, controller),
-            config,
+            Arc::new(MutantPlatform::new(platform, shared, controller, bent())),
+            MutantStore::new(store, bent()),
+            MutantClock::new(clock, bent()),
+            self.bent.config(config),
             Arc::new(tell),
         )
     }
@@ -227,6 +252,9 @@ impl Actor {
             self.untold.notify_one();
         }
         let mut universe = self.shared.lock();
+        let universe = &mut *universe;
+        let (now_ms, place) = (universe.now_ms(), self.controller);
+        universe.oracles.pass_ended(now_ms, place, &universe.controllers[place]);
         universe.trace.counts.passes += 1;
         let progress = &mut universe.controllers[self.controller].progress;
         if !pass.swept {
@@ -259,7 +287,7 @@ impl Actor {
             let people = self.people();
             (people.manifest.clone(), people.left.clone(), people.documents.clone())
         };
-        let id = self.shared.lock().controllers[self.controller].id;
+        let id = self.identity();
         let mut all = true;
         for (name, document) in manifest.classes() {
             all &= self.put(store, &id, Kind::TenantClass, name, &document).await;

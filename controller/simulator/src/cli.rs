@@ -1,5 +1,7 @@
 //! The command line: ranges of seeds, and one seed again.
 
+mod mutants;
+
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -56,6 +58,21 @@ enum Command {
         #[arg(long, value_name = "NUMBER")]
         case: Option<usize>,
     },
+    /// Run broken controllers until an oracle bites; exit code 1 if one survives
+    Mutants {
+        /// How many seeds each of them has to survive
+        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        seeds_max: u64,
+        /// Only this one
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+        /// How many threads
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+        /// What to print
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: mutants::Output,
+    },
     /// Run one seed again and print its trace
     Replay {
         /// Which
@@ -63,6 +80,9 @@ enum Command {
         /// On this story rather than the one that the seed says
         #[arg(long, value_name = "NAME")]
         workload: Option<String>,
+        /// With this broken controller
+        #[arg(long, value_name = "NAME")]
+        mutant: Option<String>,
     },
 }
 
@@ -81,7 +101,12 @@ pub fn main() -> ExitCode {
             run(first..end, threads, ledger.as_ref())
         }
         Command::Matrix { threads, workload, case } => matrix(threads, workload.as_deref(), case),
-        Command::Replay { seed, workload } => replay(seed, workload.as_deref()),
+        Command::Replay { seed, workload, mutant } => {
+            replay(seed, workload.as_deref(), mutant.as_deref())
+        }
+        Command::Mutants { seeds_max, only, threads, output } => {
+            mutants::main(seeds_max, only.as_deref(), threads, output)
+        }
     };
     match outcome {
         Ok(code) => code,
@@ -173,14 +198,20 @@ fn matrix(threads: usize, only: Option<&str>, case: Option<usize>) -> anyhow::Re
 }
 
 fn names() -> String {
-    let names: Vec<String> = crate::workload::named().into_iter().map(|story| story.name).collect();
+    let stories = crate::workload::named().into_iter().chain(crate::workload::apart());
+    let names: Vec<String> = stories.map(|story| story.name).collect();
     names.join(", ")
 }
 
-fn replay(seed: u64, workload: Option<&str>) -> anyhow::Result<ExitCode> {
-    let outcome = Seeds::default().run(seed, workload, true);
-    let outcome =
-        outcome.ok_or_else(|| anyhow!("there is no story of that name; there are {}", names()))?;
+fn replay(seed: u64, workload: Option<&str>, mutant: Option<&str>) -> anyhow::Result<ExitCode> {
+    let mutant = mutant.map(mutants::named).transpose()?;
+    let mut seeds = Seeds::default();
+    let story = workload.or_else(|| mutant.and_then(|mutant| mutant.ground.story()));
+    let setting = seeds.setting(seed, story, true);
+    let mut setting =
+        setting.ok_or_else(|| anyhow!("there is no story of that name; there are {}", names()))?;
+    setting.mutation = mutant.map(|mutant| mutant.mutation);
+    let outcome = seeds.run_setting(&setting);
     for line in &outcome.lines {
         say(line);
     }

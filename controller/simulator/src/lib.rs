@@ -26,6 +26,7 @@ pub mod faults;
 pub mod ledger;
 pub mod lists;
 pub mod matrix;
+pub mod mutants;
 pub mod nature;
 pub mod oracle;
 pub mod pause;

@@ -18,7 +18,7 @@ use crate::oracle::Violation;
 use crate::oracle::end::StageEnd;
 use crate::run::Setting;
 use crate::seed::Seeds;
-use crate::workload::{Workload, named};
+use crate::workload::{Workload, apart, named};
 
 /// The boundaries around a call, counted from the one before it: the three of the write that says
 /// that it is being sent, the four of the call, the three of the write that settles it.
@@ -59,7 +59,9 @@ impl Matrix {
     pub fn new(seeds: &mut Seeds, only: Option<&str>) -> Self {
         let mut matrix = Self { stories: Vec::new(), cases: Vec::new() };
         let chosen = |story: &Workload| only.is_none_or(|only| story.name == only);
-        for story in named().into_iter().filter(chosen) {
+        // Stories that are told apart are told if they are asked for.
+        let apart = apart().into_iter().filter(|_| only.is_some());
+        for story in named().into_iter().chain(apart).filter(chosen) {
             let reference = seeds.reference(&story);
             let calm = Setting::calm(story.clone()).run(None, seeds.metrics());
             let place = matrix.stories.len();
@@ -123,6 +125,21 @@ impl Matrix {
         if let Some(violation) = outcome.violations.into_iter().next() {
             findings.violations.push((format!("case {place} ({case})"), violation));
         }
+    }
+
+    /// One case as a setting, and how its story ends without faults.
+    #[must_use]
+    pub fn setting(&self, place: usize) -> Option<(Setting, Arc<[StageEnd]>)> {
+        let case = self.cases.get(place)?;
+        let (story, reference) = &self.stories[case.story];
+        let plan = Plan::Scripted(case.script);
+        Some((Setting { plan, ..Setting::calm(story.clone()) }, Arc::clone(reference)))
+    }
+
+    /// Whether lists are what goes wrong in a case.
+    #[must_use]
+    pub fn spoils_lists(&self, place: usize) -> bool {
+        self.cases.get(place).is_some_and(|case| case.script.lists.is_some())
     }
 
     /// Runs one case again; its trace and what was seen.

@@ -13,6 +13,7 @@ mod deletion;
 pub mod end;
 mod foreign;
 mod journal;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,6 +25,7 @@ pub use budget::{BudgetOracle, WantedMachine, Wishes};
 pub use deletion::DeletionOracle;
 pub use foreign::ForeignOracle;
 pub use journal::JournalOracle;
+pub use tokens::{TokenOracle, unlike_tokens};
 
 use crate::controller::Controller;
 use crate::platform::Call;
@@ -95,6 +97,7 @@ pub struct Oracles {
     /// What was deleted for good.
     pub deletion: DeletionOracle,
     journal: JournalOracle,
+    tokens: TokenOracle,
     /// By the controllers' places.
     effects: BTreeMap<usize, Effects>,
     violations: Vec<Violation>,
@@ -145,6 +148,24 @@ impl Oracles {
         }
     }
 
+    /// A controller has been told yes.
+    pub(crate) fn answered(&mut self, call: (usize, Verb, [&str; 2]), controller: &Controller) {
+        let (place, verb, named) = call;
+        self.journal.answered(place, verb, named, &controller.disk);
+    }
+
+    /// A pass of a controller has come to its end.
+    pub(crate) fn pass_ended(&mut self, now_ms: i64, place: usize, controller: &Controller) {
+        if let Some(message) = self.journal.pass_ended(place, &controller.disk) {
+            self.note(now_ms, "journal", message);
+        }
+    }
+
+    /// A process of a controller has ended.
+    pub(crate) fn process_ended(&mut self, place: usize) {
+        drop(self.journal.take(place));
+    }
+
     pub(crate) fn made_app(&mut self, call: &Call) {
         self.foreign.own(&call.app, call.controller);
         self.of(call.controller).apps += 1;
@@ -169,8 +190,13 @@ impl Oracles {
         }
     }
 
-    pub(crate) fn made_token(&mut self, call: &Call, id: &str) {
+    pub(crate) fn made_token(&mut self, now_ms: i64, call: &Call, id: &str) {
         self.foreign.own(id, call.controller);
+        let forgets = self.pardons.disk_lost || self.pardons.disk_restored;
+        let (controller, is_repeated) = (call.controller, call.is_repeated);
+        if let Some(message) = self.tokens.minted(controller, &call.subject, is_repeated, forgets) {
+            self.note(now_ms, "tokens", message);
+        }
     }
 
     pub(crate) fn deleted_volume(&mut self, call: &Call) {

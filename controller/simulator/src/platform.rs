@@ -130,7 +130,13 @@ impl SimPlatform {
             let answer = self.shared.wait(answered).await;
             self.shared.stand_still(self.process).await;
             let known = Boundary::of_call(verb, Place::Known, fate);
-            if !self.shared.lock().boundary(self.process, known) {
+            let mut universe = self.shared.lock();
+            if !universe.boundary(self.process, known) {
+                if verb.is_write() && answer.is_ok() {
+                    let Universe { oracles, controllers, .. } = &mut *universe;
+                    let call = (self.controller, verb, [app, subject]);
+                    oracles.answered(call, &controllers[self.controller]);
+                }
                 return answer;
             }
         }

@@ -23,12 +23,13 @@ use crate::actor::Actor;
 use crate::controller::Controller;
 use crate::coverage::Coverage;
 use crate::faults::{Faults, Plan};
+use crate::mutants::{Bent, Mutation};
 use crate::nature::{self, Nature};
 use crate::oracle::end::{
     StageEnd, inventory, lost_volumes, unlike_before, unlike_effects, unlike_reference,
     unlike_wishes,
 };
-use crate::oracle::{Oracles, Violation};
+use crate::oracle::{Oracles, Violation, unlike_tokens};
 use crate::pause::Pause;
 use crate::trace::{Counts, Trace};
 use crate::universe::Shared;
@@ -69,6 +70,8 @@ pub struct Setting {
     pub storm: bool,
     /// Whether lines are kept.
     pub readable: bool,
+    /// How the first controller is broken; not at all if absent.
+    pub mutation: Option<Mutation>,
 }
 
 /// What came of a run.
@@ -105,6 +108,7 @@ impl Setting {
             pause: None,
             storm: false,
             readable: false,
+            mutation: None,
         }
     }
 
@@ -147,6 +151,7 @@ impl Setting {
         let other = if self.pause.is_some() { 1 } else { 2 };
         shared.lock().controllers = vec![controller(1), controller(other)];
         let first = Actor::new(shared.clone(), 0, Arc::clone(metrics));
+        let first = first.bent(Bent::new(self.mutation));
         let second = Actor::new(shared.clone(), 1, Arc::clone(metrics));
         let others = async {
             if let Some(manifest) = &self.second {
@@ -265,8 +270,10 @@ impl Setting {
     /// Passes until nothing is left to do.
     async fn converge(&self, shared: &Shared, actor: &Actor) {
         let began = actor.state().passes;
-        // A look at secrets finds what somebody did to them, and is made only now and then.
-        let look = if self.nature.is_some_and(|nature| nature.people) { 2 } else { 1 };
+        // A look at secrets finds what somebody did to them, one at tokens what a lost answer left;
+        // both are made only now and then.
+        let meddled = self.nature.is_some_and(|nature| nature.people);
+        let look = if meddled || self.workload.has_tokens() { 2 } else { 1 };
         for round in 0..look {
             if round > 0 {
                 shared.sleep(Duration::from_secs(620)).await;
@@ -309,7 +316,9 @@ impl Setting {
             wrong.extend(message.map(|message| (oracle, message)));
         };
         note("inventory", unlike_wishes(&end.inventory, &manifest.wishes()));
-        let crate::universe::Universe { world, oracles, .. } = &*universe;
+        let crate::universe::Universe { world, oracles, controllers, .. } = &*universe;
+        let tokens = unlike_tokens(world, &oracles.foreign, 0, &controllers[0], manifest, now_ms);
+        note("tokens", tokens);
         let may_go = |id: &str| oracles.deletion.is_gone(id);
         note("volumes", lost_volumes(world, &oracles.foreign, 0, may_go));
         // What people wanted once may have been made again in the meantime; and a move begins anew,

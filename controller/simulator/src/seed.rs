@@ -11,7 +11,7 @@ use crate::faults::{Plan, Rates};
 use crate::nature::Nature;
 use crate::oracle::end::StageEnd;
 use crate::run::{Outcome, Setting};
-use crate::workload::{Group, Manifest, Tenant, Workload, named, random};
+use crate::workload::{Group, Manifest, Tenant, Workload, apart, named, random};
 
 /// How long faults are on in each stage, in milliseconds.
 const WINDOW_MS: std::ops::Range<i64> = 40_000..120_000;
@@ -19,13 +19,20 @@ const WINDOW_MS: std::ops::Range<i64> = 40_000..120_000;
 /// Runs seeds, and remembers how stories end without faults.
 pub struct Seeds {
     stories: Vec<Workload>,
+    /// Stories that are told only if they are asked for by name.
+    apart: Vec<Workload>,
     references: HashMap<String, Arc<[StageEnd]>>,
     metrics: Arc<Metrics>,
 }
 
 impl Default for Seeds {
     fn default() -> Self {
-        Self { stories: named(), references: HashMap::new(), metrics: Arc::default() }
+        Self {
+            stories: named(),
+            apart: apart(),
+            references: HashMap::new(),
+            metrics: Arc::default(),
+        }
     }
 }
 
@@ -33,9 +40,19 @@ impl Seeds {
     /// Runs a seed, on the story of that name if one is given; a readable trace is kept if asked
     /// for. `None` if there is no story of that name.
     pub fn run(&mut self, seed: u64, story: Option<&str>, readable: bool) -> Option<Outcome> {
+        let setting = self.setting(seed, story, readable)?;
+        Some(self.run_setting(&setting))
+    }
+
+    /// What a seed says, on the story of that name if one is given; `None` if there is none.
+    #[must_use]
+    pub fn setting(&self, seed: u64, story: Option<&str>, readable: bool) -> Option<Setting> {
         let mut chance = Rng::with_seed(seed);
         let workload = match story {
-            Some(name) => self.stories.iter().find(|story| story.name == name)?.clone(),
+            Some(name) => {
+                let mut all = self.stories.iter().chain(&self.apart);
+                all.find(|story| story.name == name)?.clone()
+            }
             None if chance.u8(0..10) < 6 => {
                 self.stories[chance.usize(0..self.stories.len())].clone()
             }
@@ -43,7 +60,7 @@ impl Seeds {
         };
         let storm = chance.u8(0..4) == 0;
         let nature = Nature { disks: chance.u8(0..5) == 0, people: chance.u8(0..3) == 0 };
-        let setting = Setting {
+        Some(Setting {
             seed: chance.u64(..),
             plan: Plan::Drawn(Rates::draw(&mut chance)),
             nature: (chance.u8(0..4) > 0).then_some(nature),
@@ -53,13 +70,18 @@ impl Seeds {
             pause: None,
             storm,
             readable,
+            mutation: None,
             workload,
-        };
-        let reference = match storm {
+        })
+    }
+
+    /// Runs a setting against how its story ends without faults; a storm is compared with nothing.
+    pub fn run_setting(&mut self, setting: &Setting) -> Outcome {
+        let reference = match setting.storm {
             true => None,
             false => Some(self.reference(&setting.workload)),
         };
-        Some(setting.run(reference.as_deref(), &self.metrics))
+        setting.run(reference.as_deref(), &self.metrics)
     }
 
     /// How a story ends without faults.

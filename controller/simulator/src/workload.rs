@@ -1,5 +1,6 @@
 //! What people want in a run, stage by stage.
 
+mod apart;
 mod manifest;
 mod named;
 mod random;
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 
 use vault_controller::policy::Policy;
 
+pub use apart::apart;
 pub use manifest::{AppChoice, Group, Manifest, Tenant};
 pub use named::named;
 pub use random::random;
@@ -52,6 +54,13 @@ impl Workload {
     #[must_use]
     pub fn is_buried(&self) -> bool {
         self.grace_ms == GRACE_MS
+    }
+
+    /// Whether somebody wants deploy tokens: their list is read only now and then.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        let mut tenants = self.stages.iter().flat_map(|stage| stage.tenants.values());
+        tenants.any(|tenant| !tenant.tokens.is_empty())
     }
 
     /// Whether machines go from one region to another: each time a volume is left behind, and two

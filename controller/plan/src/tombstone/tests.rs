@@ -124,3 +124,59 @@ fn a_volume_that_was_held_meanwhile_waits_the_whole_grace_again() {
     assert_eq!(tombstone.sight(&policy, now), Sighted::BeganAnew);
     assert_eq!(tombstone.due_at, now.plus_ms(24 * HOUR_MS));
 }
+
+#[test]
+fn links_of_the_chain_are_as_long_as_they_may_be() {
+    let policy = Policy::default();
+    let (step, gap) = (3 * HOUR_MS, 12 * HOUR_MS);
+    let after = |passed_ms: i64| {
+        let mut tombstone = tombstone();
+        assert_eq!(tombstone.sight(&policy, MADE), Sighted::BeganAnew);
+        tombstone.sight(&policy, MADE.plus_ms(passed_ms))
+    };
+    assert_eq!(after(step - 1), Sighted::TooSoon);
+    assert_eq!(after(step), Sighted::Counted);
+    assert_eq!(after(gap), Sighted::Counted);
+    assert_eq!(after(gap + 1), Sighted::BeganAnew);
+    // A clock that was set back is waited for, as long as one link is long.
+    assert_eq!(after(-step), Sighted::TooSoon);
+    assert_eq!(after(-step - 1), Sighted::BeganAnew);
+}
+
+#[test]
+fn when_it_matures_and_when_to_look_follow_from_what_was_seen() {
+    let policy = Policy::default();
+    let mut tombstone = tombstone();
+    assert!(!tombstone.unsight(), "there was no chain yet");
+    assert_eq!(tombstone.matures_at(&policy), MADE.plus_ms(24 * HOUR_MS));
+    assert_eq!(tombstone.next_look(&policy, MADE), Some(MADE.plus_ms(3 * HOUR_MS)));
+    // Nobody is woken for the very moment in which the pass looks already.
+    assert_eq!(tombstone.next_look(&policy, MADE.plus_ms(3 * HOUR_MS)), None);
+    tombstone.sight(&policy, MADE.plus_ms(5 * HOUR_MS));
+    assert_eq!(tombstone.due_at, MADE.plus_ms(29 * HOUR_MS));
+    assert_eq!(tombstone.matures_at(&policy), MADE.plus_ms(29 * HOUR_MS));
+    tombstone.sight(&policy, MADE.plus_ms(10 * HOUR_MS));
+    assert_eq!(tombstone.matures_at(&policy), MADE.plus_ms(29 * HOUR_MS));
+    tombstone.sight(&policy, MADE.plus_ms(20 * HOUR_MS));
+    // Five sightings are missing, three hours apart at least.
+    assert_eq!(tombstone.matures_at(&policy), MADE.plus_ms(35 * HOUR_MS));
+}
+
+#[test]
+fn what_has_ended_is_not_open_and_says_how() {
+    assert!(tombstone().is_open());
+    let acting = Tombstone { state: TombstoneState::Acting, ..tombstone() };
+    assert!(acting.is_open());
+    let ended = acting.ended("it was deleted", MADE);
+    assert!(!ended.is_open());
+    assert_eq!((ended.ended_at, ended.outcome.as_deref()), (Some(MADE), Some("it was deleted")));
+    assert_eq!(ended.id, "vol_1");
+}
+
+/// They stand in databases: another word is another value.
+#[test]
+fn words_stay_what_they_are() {
+    assert_eq!(TombstoneKind::ALL.map(TombstoneKind::word), ["volume", "tenant"]);
+    assert_eq!(Cause::ALL.map(Cause::word), ["deleted", "unwanted"]);
+    assert_eq!(TombstoneState::ALL.map(TombstoneState::word), ["standing", "acting", "ended"]);
+}

@@ -40,7 +40,7 @@ pub(super) fn mint(
         lifetime: Duration::max(new.lifetime, Duration::from_secs(1)),
     };
     let made = universe.world.add_limited_token(now, minted)?;
-    universe.oracles.made_token(call, &made.id);
+    universe.oracles.made_token(universe.now_ms(), call, &made.id);
     Ok(MintedToken {
         id: made.id,
         value: SecretString::from(value),

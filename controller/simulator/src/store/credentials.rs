@@ -41,6 +41,17 @@ impl Shelf {
         Ok(())
     }
 
+    /// Forgets which numbers were used: what only a broken controller does.
+    pub(super) fn forget_numbers(&mut self) {
+        self.last_n.clear();
+    }
+
+    /// Credentials whose values are there, with those as they are kept: sealed.
+    pub(super) fn live(&self) -> impl Iterator<Item = (&StoredCredential, &[u8])> {
+        let live = self.rows.values().filter(|(row, _)| row.state != CredentialState::Minting);
+        live.map(|(row, sealed)| (row, sealed.as_slice()))
+    }
+
     fn minting(&mut self, key: CredentialKey) -> Option<&mut (StoredCredential, Vec<u8>)> {
         self.rows.get_mut(&key).filter(|(row, _)| row.state == CredentialState::Minting)
     }

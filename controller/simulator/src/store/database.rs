@@ -6,8 +6,8 @@ use serde_json::Value;
 use ulid::Ulid;
 use vault_controller::edits::MachineVersion;
 use vault_controller::store::{
-    Intent, IntentAnswer, IntentState, Kind, LiveUsage, Settlement, StoreError, StoredObject,
-    StoredSecret, TenantRow, UsagePage, Verdict, tombstone_of,
+    CredentialKind, Intent, IntentAnswer, IntentState, Kind, LiveUsage, Settlement, StoreError,
+    StoredCredential, StoredObject, StoredSecret, TenantRow, UsagePage, Verdict, tombstone_of,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
@@ -26,6 +26,8 @@ pub struct Database {
     open: BTreeMap<Ulid, Intent>,
     /// How the others ended.
     closed: BTreeMap<Ulid, IntentState>,
+    /// In which order intents were marked as being sent.
+    sending: BTreeMap<Ulid, u64>,
     secrets: BTreeMap<(String, String), StoredSecret>,
     usage: BTreeMap<String, UsageFact>,
     pub(super) credentials: Shelf,
@@ -66,6 +68,7 @@ impl Database {
             counter: (BEGIN_MS + now_ms) << 16,
             open: BTreeMap::new(),
             closed: BTreeMap::new(),
+            sending: BTreeMap::new(),
             secrets: BTreeMap::new(),
             usage: BTreeMap::new(),
             credentials: Shelf::default(),
@@ -160,7 +163,14 @@ impl Database {
     pub(super) fn send_intent(&mut self, id: Ulid, now: UnixMillis) -> Result<(), StoreError> {
         let intent = self.transition(id, IntentState::Sent)?;
         intent.sent_at = Some(now);
+        let number = self.sending.len() as u64;
+        self.sending.insert(id, number);
         Ok(())
+    }
+
+    /// The place of an intent among those that were marked as being sent.
+    pub(crate) fn sending_number(&self, id: Ulid) -> Option<u64> {
+        self.sending.get(&id).copied()
     }
 
     /// All or nothing, as a transaction is.
@@ -229,6 +239,14 @@ impl Database {
     /// The intents that are neither verified nor aborted, the oldest first.
     pub fn open_intents(&self) -> impl Iterator<Item = &Intent> {
         self.open.values()
+    }
+
+    /// Credentials whose values are there, sealed.
+    pub(crate) fn live_credentials(
+        &self,
+        kind: CredentialKind,
+    ) -> impl Iterator<Item = (&StoredCredential, &[u8])> {
+        self.credentials.live().filter(move |(row, _)| row.of.key.kind == kind)
     }
 
     pub(super) fn versions(&self) -> Vec<MachineVersion> {

@@ -32,6 +32,8 @@ pub struct Tenant {
     pub paused: bool,
     /// Its machines.
     pub groups: Vec<Group>,
+    /// Its deploy tokens, by name.
+    pub tokens: Vec<&'static str>,
 }
 
 /// Which app a tenant is in.
@@ -94,6 +96,7 @@ impl Tenant {
             secret: None,
             paused: false,
             groups,
+            tokens: Vec::new(),
         }
     }
 
@@ -128,6 +131,11 @@ impl Tenant {
         }
         if let Some(variable) = self.secret {
             spec["secrets"] = json!([{ "name": "DATABASE_URL", "from": { "env": variable } }]);
+        }
+        if !self.tokens.is_empty() {
+            let deploy = |name: &&str| json!({ "name": name, "ttl": "24h", "rotateBefore": "6h" });
+            let deploy: Vec<Value> = self.tokens.iter().map(deploy).collect();
+            spec["tokens"] = json!({ "deploy": deploy });
         }
         document("Tenant", name, &spec)
     }

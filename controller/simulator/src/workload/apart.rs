@@ -1,0 +1,33 @@
+//! Stories that are told only if somebody asks for them by name: seeds do not draw from them, so that
+//! a new one changes no seed.
+
+use super::{Group, Manifest, Tenant, Workload};
+
+/// All of them, in a fixed order.
+#[must_use]
+pub fn apart() -> Vec<Workload> {
+    let acme = |tokens: &[&'static str]| {
+        let tokens = tokens.to_vec();
+        ("acme", Tenant { tokens, ..Tenant::new(vec![Group::new("box")]) })
+    };
+    let bob = || ("bob", Tenant { tokens: vec!["ci"], ..Tenant::new(vec![Group::new("box")]) });
+    let in_regions = |mode| {
+        let tenant = |region| {
+            Tenant::new(vec![Group { mode, region, volume_gb: Some(1), ..Group::new("box") }])
+        };
+        let regions = [("acme", "fra"), ("bob", "ord"), ("globex", "fra"), ("hooli", "ord")];
+        Manifest::of(&regions.map(|(name, region)| (name, tenant(region))))
+    };
+    let regions = Workload::new("two-regions", vec![in_regions(0), in_regions(1)]);
+    let tokens = Workload::and_back(
+        "tokens",
+        vec![
+            Manifest::of(&[acme(&["ci"]), bob()]),
+            Manifest::of(&[acme(&["ci", "deploy"]), bob()]),
+            Manifest::of(&[acme(&["deploy"]), bob()]),
+            Manifest::of(&[bob()]),
+            Manifest::of(&[acme(&["ci"]), bob()]),
+        ],
+    );
+    vec![tokens, regions]
+}
