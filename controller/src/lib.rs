@@ -34,6 +34,7 @@ pub mod setback;
 pub mod settle;
 mod snapshots;
 pub mod status;
+pub mod storage;
 pub mod tokens;
 pub mod usage;
 

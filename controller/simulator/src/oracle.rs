@@ -13,6 +13,7 @@ mod deletion;
 pub mod end;
 mod foreign;
 mod journal;
+pub mod storage;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -170,6 +171,10 @@ impl Oracles {
         self.foreign.own(id, call.controller);
     }
 
+    pub(crate) fn made_bucket(&mut self, call: &Call) {
+        self.foreign.own(&call.subject, call.controller);
+    }
+
     pub(crate) fn deleted_volume(&mut self, call: &Call) {
         self.deletion.deleted(&call.subject);
     }
@@ -194,7 +199,8 @@ impl Oracles {
             || matches!(
                 call.verb,
                 Verb::ExtendVolume | Verb::CreateSnapshot | Verb::RevokeToken | Verb::DeleteVolume
-            );
+            )
+            || call.verb.is_storage();
         let touched = if is_id { &call.subject } else { &call.app };
         self.touches(now_ms, call, touched);
     }

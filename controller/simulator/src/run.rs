@@ -27,7 +27,7 @@ use crate::oracle::end::{
     StageEnd, inventory, lost_volumes, unlike_before, unlike_effects, unlike_reference,
     unlike_wishes,
 };
-use crate::oracle::{Oracles, Violation};
+use crate::oracle::{Oracles, Violation, storage};
 use crate::trace::{Counts, Trace};
 use crate::universe::Shared;
 use crate::verb::Verb;
@@ -276,7 +276,11 @@ impl Setting {
             wrong.extend(message.map(|message| (oracle, message)));
         };
         note("inventory", unlike_wishes(&end.inventory, &manifest.wishes()));
-        let crate::universe::Universe { world, oracles, .. } = &*universe;
+        let crate::universe::Universe { world, oracles, controllers, .. } = &*universe;
+        let names = self.workload.stages.iter().flat_map(|stage| stage.tenants.keys().cloned());
+        let names = names.collect();
+        let wishes = manifest.wishes();
+        note("storage", storage::unlike_wishes(world, &controllers[0].id, &wishes, &names));
         let may_go = |id: &str| oracles.deletion.is_gone(id);
         note("volumes", lost_volumes(world, &oracles.foreign, 0, may_go));
         // What people wanted once may have been made again in the meantime; and a move begins anew,

@@ -5,6 +5,7 @@
 //!     │ dies: lost        │ dies: lost or kept   │ dies: kept, and the next process finds it
 //! ```
 
+mod buckets;
 mod credentials;
 mod database;
 mod tombstones;

@@ -30,12 +30,14 @@ impl StorageClient {
         members: &[(&str, &str)],
     ) -> Result<(RequestLine, T), CallError> {
         let action = action(operation);
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("Action", action).append_pair("Version", VERSION);
-        form.extend_pairs(members);
+        // What writes the form cannot go from thread to thread, so it ends before the call.
+        let form = {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            form.append_pair("Action", action).append_pair("Version", VERSION);
+            form.extend_pairs(members).finish().into_bytes()
+        };
         let kind = "application/x-www-form-urlencoded";
-        let request =
-            Request::new(operation, &[], "").body_of(kind, form.finish().into_bytes(), Vec::new());
+        let request = Request::new(operation, &[], "").body_of(kind, form, Vec::new());
         let request = if operation.only_looks() { request.list() } else { request };
         let success = self.iam.call(&request).await?;
         let line = success.request.clone();

@@ -25,8 +25,8 @@ impl JournalOracle {
                         || intent.external_id.as_deref() == Some(subject)
                 }
             };
-            // A token is revoked by its id alone.
-            let in_place = verb == Verb::RevokeToken || intent.app == app;
+            // A token is revoked by its id alone, and buckets are in no app.
+            let in_place = verb == Verb::RevokeToken || verb.is_storage() || intent.app == app;
             intent.kind == kind && in_place && named
         };
         let found: Vec<&Intent> = disk.open_intents().filter(covers).collect();
