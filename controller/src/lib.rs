@@ -56,4 +56,5 @@ pub mod view;
 #[cfg(test)]
 mod testing;
 
+pub use vault_cloud::storage::StorageAccess;
 pub use vault_plan::policy;
