@@ -283,6 +283,10 @@ impl Controller {
             Ok(())
         });
         let sources = SecretSources::new(config.secrets_dir.clone(), environment());
+        let mut secrets = key.tenant_secrets().with_sources(sources);
+        if let Some(access) = &config.storage {
+            secrets = secrets.with_storage(access.s3.clone(), access.region.clone());
+        }
         let main_loop = MainLoop {
             platform,
             store,
@@ -291,7 +295,7 @@ impl Controller {
             reconciler,
             writing,
             controller: key.controller_id(),
-            secrets: Arc::new(key.tenant_secrets().with_sources(sources)),
+            secrets: Arc::new(secrets),
             agents,
             oidc_issuer: config
                 .oidc_issuer

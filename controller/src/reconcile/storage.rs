@@ -53,7 +53,10 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 self.look_at_policies(&mut policies).await?;
             }
         }
-        storage::add_secrets(desired, &keys, &self.config.secrets);
+        // Without a key to it, where storage is, is not known either: nothing is said to machines.
+        if !matches!(lists, Err(StorageLook::NoKey)) {
+            storage::add_secrets(desired, &keys, &self.config.secrets);
+        }
         let mut observed =
             storage::observed(lists.as_ref().map_err(Clone::clone), &keys, &policies);
         observed.unclear = unclear;

@@ -2,8 +2,8 @@
 
 use super::{
     BucketRef, BucketReport, CreateAccessKey, DesiredBucket, KnownKeys, ListedKey, ObservedStorage,
-    PutBucketPolicy, RemoveBucketPolicy, RevokeAccessKey, StorageReport, policy_document,
-    policy_name,
+    PutBucketPolicy, RemoveBucketPolicy, RevokeAccessKey, StorageLook, StorageReport,
+    policy_document, policy_name,
 };
 use crate::action::Action;
 use crate::desired::{DesiredTenant, StorageValue};
@@ -57,15 +57,19 @@ struct Seen<'a> {
 impl Seen<'_> {
     fn converge<'m>(&self, machines: impl IntoIterator<Item = &'m ObservedMachine>) -> Decision {
         let mut decision = Decision { is_ready: true, ..Decision::default() };
-        let are_there = self.create_buckets(&mut decision);
         let current = self.known.current();
-        if are_there {
-            match current {
-                Some((_, id)) => self.put_policy(id, &mut decision),
-                None => self.create_key(&mut decision),
+        if self.observed.look == StorageLook::NoKey {
+            // What there is stays as it is: nothing of it can be seen or changed.
+            self.blocked(&mut decision);
+        } else {
+            if self.create_buckets(&mut decision) {
+                match current {
+                    Some((_, id)) => self.put_policy(id, &mut decision),
+                    None => self.create_key(&mut decision),
+                }
             }
+            self.retire(current, machines, &mut decision);
         }
-        self.retire(current, machines, &mut decision);
         let document = policy_document(&self.tenant.buckets);
         let policy = self.observed.policies.get(&self.tenant.uid);
         let is_open = current.zip(policy).is_some_and(|((_, id), policy)| {
@@ -138,10 +142,6 @@ impl Seen<'_> {
             Some(_) => return,
             None => "it is not known to be there",
         };
-        if self.observed.look == super::StorageLook::NoKey {
-            self.blocked(decision);
-            return;
-        }
         let put = PutBucketPolicy {
             name: policy_name(self.tenant.uid),
             document,
@@ -229,9 +229,6 @@ impl Seen<'_> {
     }
 
     fn revoke(&self, key: &ListedKey, reason: &str, decision: &mut Decision) {
-        if self.observed.look == super::StorageLook::NoKey {
-            return;
-        }
         let revoke = RevokeAccessKey {
             id: key.id.clone(),
             platform_name: key.name.clone(),
@@ -256,7 +253,7 @@ impl Seen<'_> {
         let is_kept = has_policy || !known.keys.is_empty() || !unclaimed.is_empty();
         // A tenant that had buckets, and of which nothing is remembered, may have a key all the same.
         let may_have = !tenant.buckets.is_empty()
-            && matches!(observed.look, super::StorageLook::Failed(_) | super::StorageLook::Spared);
+            && matches!(observed.look, StorageLook::Failed(_) | StorageLook::Spared);
         decision.is_left = tenant.deleting && (is_kept || may_have);
         if !is_kept && !may_have {
             return decision;

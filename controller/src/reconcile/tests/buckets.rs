@@ -75,7 +75,7 @@ impl Stage {
         assert!(self.after(1_000).await.ready.contains("acme"), "{why}");
     }
 
-    fn calls_of(&self, verb: &str) -> usize {
+    fn storage_calls(&self, verb: &str) -> usize {
         let world = self.platform.world();
         world.calls.iter().filter(|call| call.split(' ').next() == Some(verb)).count()
     }
@@ -121,7 +121,7 @@ async fn a_tenant_is_ready_with_its_bucket_and_a_quiet_pass_costs_two_lists() {
 async fn who_wants_no_bucket_costs_no_call_to_storage() {
     let stage = Stage::converged().await;
     stage.pass().await;
-    assert_eq!(stage.calls_of("buckets") + stage.calls_of("access_keys"), 0);
+    assert_eq!(stage.storage_calls("buckets") + stage.storage_calls("access_keys"), 0);
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn a_controller_without_a_key_says_which_variables_to_set() {
     for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3"] {
         assert!(ready.message.contains(variable), "{}", ready.message);
     }
-    assert_eq!(stage.calls_of("buckets"), 0);
+    assert_eq!(stage.storage_calls("buckets"), 0);
     let app = controller().tenant_uid("acme").app_name("acme");
     assert!(stage.platform.world().apps.contains(&app), "its app is made all the same");
     stage.platform.world().storage.is_absent = false;
@@ -304,7 +304,7 @@ async fn a_deleted_tenants_bucket_goes_by_its_policy_once_its_tombstone_has_matu
     stage.hours(6).await;
     let left: Vec<String> = stage.platform.world().storage.buckets.keys().cloned().collect();
     assert_eq!(left, [name("logs")]);
-    assert_eq!(stage.calls_of("empty_bucket"), 3, "two objects with each call");
+    assert_eq!(stage.storage_calls("empty_bucket"), 3, "two objects with each call");
     let ended = stage.store.tombstones().await.unwrap();
     let ended = ended.iter().find(|known| known.kind == TombstoneKind::Bucket).unwrap();
     assert_eq!(ended.outcome.as_deref(), Some("it was deleted"));
@@ -312,8 +312,7 @@ async fn a_deleted_tenants_bucket_goes_by_its_policy_once_its_tombstone_has_matu
 
 #[tokio::test]
 async fn an_undeleted_tenant_has_its_bucket_with_all_that_is_in_it() {
-    let stage =
-        Stage::with_buckets(json!([{ "name": "state", "deletionPolicy": "Delete" }])).await;
+    let stage = Stage::with_buckets(json!([{ "name": "state", "deletionPolicy": "Delete" }])).await;
     stage.settle_down().await;
     stage.platform.world().storage.buckets.insert(name("state"), 5);
     stage.delete_tenant().await;
