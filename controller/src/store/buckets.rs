@@ -83,3 +83,30 @@ fn decode(row: &Row<'_>) -> Result<StoredPolicy, StoreError> {
         read_at: UnixMillis(row.get(5)?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NOW, controller, open};
+
+    #[tokio::test]
+    async fn a_policy_is_kept_as_it_was_put_last_and_forgotten_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let stored = |tenant: &str, changed| StoredPolicy {
+            tenant_uid: controller().tenant_uid(tenant),
+            tenant: tenant.to_owned(),
+            policy: KnownPolicy { key_id: "tid_1".into(), document: "{}".into(), changed },
+            read_at: NOW,
+        };
+        assert_eq!(store.bucket_policies().await.unwrap(), []);
+        let both = vec![stored("acme", false), stored("bob", false)];
+        store.put_bucket_policies(both).await.unwrap();
+        store.put_bucket_policies(vec![stored("acme", true)]).await.unwrap();
+        let mut expected = vec![stored("acme", true), stored("bob", false)];
+        expected.sort_by_key(|policy| policy.tenant_uid.to_string());
+        assert_eq!(store.bucket_policies().await.unwrap(), expected);
+        store.remove_bucket_policy(controller().tenant_uid("acme")).await.unwrap();
+        assert_eq!(store.bucket_policies().await.unwrap(), [stored("bob", false)]);
+    }
+}
