@@ -9,12 +9,22 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use secrecy::SecretString;
+use vault_cloud::storage::StorageAccess;
 use vault_plan::policy::Policy;
 
 use crate::context::Tls;
 use crate::memory;
 use crate::run::{Controller, ControllerConfig, METRICS_TENANTS_MAX};
 use crate::telemetry;
+
+/// What the environment says of storage. No flags: every S3 client of the operator reads the same
+/// variables, and a secret on a command line is seen by everybody on the machine.
+const STORAGE_HELP: &str = "\
+Object storage, for tenants' buckets (environment; without a key there is none):
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY  an admin's key: it makes buckets, keys and policies
+  AWS_ENDPOINT_URL_S3                       address of S3 [default: https://fly.storage.tigris.dev]
+  AWS_ENDPOINT_URL_IAM                      address of IAM [default: https://iam.storage.dev]
+  AWS_REGION                                region of signatures [default: auto]";
 
 /// Keep tenants on Fly.io as their manifests declare them.
 ///
@@ -23,7 +33,7 @@ use crate::telemetry;
 /// until they agree. It serves the resource API over TLS; `DIR/config.yaml` tells vaultctl, and
 /// `DIR/kubeconfig` tells kubectl, how to reach it.
 #[derive(Debug, Parser)]
-#[command(name = "vault-controller", version)]
+#[command(name = "vault-controller", version, after_help = STORAGE_HELP)]
 pub struct Args {
     /// Address of the Machines API
     #[arg(
@@ -114,7 +124,7 @@ impl Args {
         memory::do_without_huge_pages();
         // Whoever installed a provider before us chose one that works.
         drop(rustls::crypto::ring::default_provider().install_default());
-        match run(args.into_config()) {
+        match args.into_config().and_then(run) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!("{error:#}");
@@ -123,7 +133,7 @@ impl Args {
         }
     }
 
-    fn into_config(self) -> ControllerConfig {
+    fn into_config(self) -> anyhow::Result<ControllerConfig> {
         let Self {
             platform_url,
             token,
@@ -153,12 +163,15 @@ impl Args {
             (_, Some(certificate), Some(key)) => Tls::Given { certificate, key },
             _ => Tls::Own,
         };
-        ControllerConfig {
+        let storage = StorageAccess::from_environment(|name| std::env::var(name).ok())
+            .context("the key for object storage cannot be used")?;
+        Ok(ControllerConfig {
             platform_url,
             platform_token: token,
             oidc_issuer,
             logs_url,
             graphql_url,
+            storage,
             organization: org,
             manifests,
             prune,
@@ -174,7 +187,7 @@ impl Args {
             policy: Policy::with_grace(deletion_grace),
             usage_retention,
             metrics_tenants_max: metrics_tenants,
-        }
+        })
     }
 }
 
@@ -239,7 +252,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+    use vault_cloud::storage::VARIABLES;
+
     use super::*;
+
+    #[test]
+    fn the_help_names_every_variable_of_storage() {
+        let help = Args::command().render_long_help().to_string();
+        for variable in VARIABLES {
+            assert!(help.contains(variable), "{variable}");
+        }
+    }
 
     #[test]
     fn a_retention_is_days_or_a_duration_and_has_an_end() {

@@ -12,6 +12,7 @@
 
 mod apply;
 mod order;
+mod storage;
 mod tokens;
 
 use std::sync::Arc;
@@ -31,10 +32,11 @@ use crate::metrics::WorkQueue;
 use crate::platform::Platform;
 use crate::record::recorded;
 use crate::store::{
-    Intent, IntentAnswer, IntentState, Settlement, Store, StoreError, StoredSecret, Verdict,
+    Intent, IntentAnswer, IntentState, Settlement, Store, StoreError, StoredPolicy, StoredSecret,
+    Verdict,
 };
-use apply::{Applied, Created, Made, apply};
 pub use order::Standing;
+use apply::{Applied, Created, Made, MadePolicy, apply};
 use tokens::AboutToken;
 
 /// How many tenants are served at once. At 150 ms a call this is about four hundred calls a second;
@@ -166,6 +168,8 @@ enum Acted {
     Worked,
     /// Somebody had made it before; the plan for what follows did not know what is in it.
     WasThere,
+    /// A part of it worked; what follows was planned for the whole.
+    Partly(String),
     Failed(Failure),
 }
 
@@ -236,6 +240,12 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                     self.abandon(rest, "what is there already is looked at first").await?;
                     break;
                 }
+                Acted::Partly(message) => {
+                    self.tell_normal(&turn.tenant, done.kind, message);
+                    turn.done.push(done);
+                    self.abandon(rest, "what comes before it is not done yet").await?;
+                    break;
+                }
                 Acted::Failed(failure) => {
                     let message = format!("{} of {target} failed: {}", done.kind, failure.message);
                     self.tell_warning(&turn.tenant, done.kind, &message);
@@ -261,7 +271,8 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             Some(AboutToken::Revoke(token)) => return self.revoke(id, action, token).await,
             None => {}
         }
-        let app = action.app.clone();
+        made.storage_value = self.storage_value(&action.action).await?;
+        let (app, tenant) = (action.app.clone(), action.tenant.to_string());
         if matches!(action.action, Action::CreateApp | Action::DeleteApp) {
             // A new app has no secrets, whatever is known of an earlier one of its name, and one
             // that goes takes its own along.
@@ -276,11 +287,12 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             Applied::Done(created) => {
                 if let Some(created) = &created {
                     written = created.version(&name);
-                    self.keep(app, created, made).await?;
+                    self.keep(app, tenant, created, made).await?;
                 }
                 (IntentState::Acked, created.and_then(Created::into_id), Acted::Worked)
             }
             Applied::WasThere(there) => (IntentState::Acked, there.into_id(), Acted::WasThere),
+            Applied::Partly(how_far) => (IntentState::Acked, None, Acted::Partly(how_far)),
             Applied::NotDone(failure) => (IntentState::Aborted, None, Acted::Failed(failure)),
             Applied::Unknown(failure) => {
                 // The intent stays open: the next pass settles it by looking.
@@ -293,6 +305,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         let outcome = match &acted {
             Acted::Worked => None,
             Acted::WasThere => Some("it was there already".to_owned()),
+            Acted::Partly(how_far) => Some(how_far.clone()),
             Acted::Failed(failure) => Some(failure.message.clone()),
         };
         let settlement = Settlement { id, state, external_id, outcome };
@@ -305,11 +318,20 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
     async fn keep(
         &self,
         app: String,
+        tenant: String,
         created: &Created,
         made: &mut Made,
     ) -> Result<(), StoreError> {
         match created {
             Created::App(_) | Created::Machine(_) | Created::Token(_) => {}
+            Created::Policy(MadePolicy::Removed(uid)) => {
+                self.store.remove_bucket_policy(*uid).await?;
+            }
+            Created::Policy(MadePolicy::Put(tenant_uid, policy)) => {
+                let (policy, read_at) = (policy.clone(), self.clock.now());
+                let stored = StoredPolicy { tenant_uid: *tenant_uid, tenant, policy, read_at };
+                self.store.put_bucket_policies(vec![stored]).await?;
+            }
             Created::Volume { name, id } => drop(made.volumes.insert(name.clone(), id.clone())),
             Created::NoSecret { name, version } => {
                 made.secrets_version = *version;
@@ -386,6 +408,13 @@ fn known_id(action: &Action) -> Option<&str> {
         | Action::CreateMachine(_) => None,
         Action::MintToken(_) => None,
         Action::RevokeToken(token) => Some(&token.id),
+        Action::RevokeAccessKey(key) => Some(&key.id),
+        Action::CreateBucket(_)
+        | Action::CreateAccessKey(_)
+        | Action::PutBucketPolicy(_)
+        | Action::RemoveBucketPolicy(_)
+        | Action::EmptyBucket(_)
+        | Action::DeleteBucket(_) => None,
     }
 }
 

@@ -34,6 +34,7 @@ pub mod setback;
 pub mod settle;
 mod snapshots;
 pub mod status;
+pub mod storage;
 pub mod tokens;
 pub mod usage;
 
@@ -55,4 +56,5 @@ pub mod view;
 #[cfg(test)]
 mod testing;
 
+pub use vault_cloud::storage::StorageAccess;
 pub use vault_plan::policy;

@@ -13,8 +13,12 @@ use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
 use vault_plan::time::UnixMillis;
 
 mod fly;
+mod storage;
 
 pub use fly::FlyPlatform;
+pub use storage::{
+    AccessKey, BucketCreation, BucketDeletion, BucketOwner, Emptied, NewAccessKey, ObjectStorage,
+};
 
 /// The apps of one organization.
 #[derive(Clone, Debug, Default)]
@@ -199,7 +203,7 @@ pub struct WholeMachine {
 }
 
 /// What the controller asks of the platform. Every error says whether the platform acted.
-pub trait Platform: Send + Sync + 'static {
+pub trait Platform: ObjectStorage + Send + Sync + 'static {
     /// The organizations that the token covers.
     fn organizations(&self) -> impl Future<Output = Result<Vec<String>, CallError>> + Send;
 
@@ -418,8 +422,8 @@ pub trait Platform: Send + Sync + 'static {
 pub struct Calls {
     /// Calls that only look, but for the next.
     pub reads: u64,
-    /// Looks that are made now and then: at the secrets of single apps, which no list shows, and at
-    /// deploy tokens.
+    /// Looks that are made now and then: at the secrets of single apps and at policies of access keys,
+    /// which no list shows, and at deploy tokens.
     pub secret_reads: u64,
     /// Calls that may change something.
     pub writes: u64,

@@ -7,6 +7,7 @@ mod objects;
 mod publish;
 mod rest;
 mod secrets;
+mod storage;
 mod tokens;
 mod tombstones;
 mod usage;
@@ -47,6 +48,7 @@ pub use objects::{Objects, TenantObject};
 pub(crate) use publish::DELETED;
 use rest::Rest;
 use secrets::SecretLooks;
+use storage::StorageLooks;
 pub use usage::retained_since;
 
 /// What a reconciler needs to know besides its seams.
@@ -148,6 +150,8 @@ struct Memory {
     looks: SecretLooks,
     token_looks: Looks,
     token_setbacks: Setbacks,
+    storage_looks: StorageLooks,
+    storage_setbacks: Setbacks,
     edits: EditLooks,
     rest: Option<Rest>,
     changes: Changes,
@@ -241,7 +245,12 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         memory.setbacks.keep_only(is_known, now);
         memory.changes.keep_only(&names);
         memory.token_setbacks.keep_only(|tenant| names.contains(tenant), now);
-        let held = [memory.setbacks.next_until(now), memory.token_setbacks.next_until(now)];
+        memory.storage_setbacks.keep_only(is_known, now);
+        let held = [
+            memory.setbacks.next_until(now),
+            memory.token_setbacks.next_until(now),
+            memory.storage_setbacks.next_until(now),
+        ];
         held.into_iter().flatten().min()
     }
 
@@ -288,7 +297,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         objects: &mut Objects,
         settle_mode: Settle,
     ) -> Result<Planned, PassError> {
-        let desired = objects.desired(&self.config);
+        let mut desired = objects.desired(&self.config);
         let intents = self.store.open_intents().await?;
         let mut organizations: BTreeSet<String> =
             desired.tenants.iter().map(|tenant| tenant.organization.to_string()).collect();
@@ -296,6 +305,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         organizations.extend(intents.iter().map(|intent| intent.organization.clone()));
         let tombstones = self.store.tombstones().await?;
         organizations.extend(tombstones::organizations(&tombstones));
+        let storage = self.look_at_storage(&mut desired, objects, &tombstones, settle_mode).await?;
         let usage = self.store.live_usage().await?;
         let gone = self.memory().gone.clone();
         let KnownIds { mut known, mut gone_and_named, only_of_intents } =
@@ -331,6 +341,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             last_used: BTreeMap::new(),
             replacing: std::mem::take(&mut objects.replacing),
             tokens,
+            storage,
             tombstones,
             edits: self.known_edits().await?,
             reached: objects.reached(),
@@ -403,7 +414,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             .collect();
         for turn in turns {
             let revision = revisions.get(turn.tenant.as_str()).copied().unwrap_or(0);
-            let is_about_tokens = self.remember_tokens(turn, revision, now);
+            let is_about_tokens = self.remember_tokens(turn, revision, now)
+                || self.remember_storage(turn, revision, now);
             let mut memory = self.memory();
             match turn.failure.as_ref().filter(|_| !is_about_tokens) {
                 Some(failure) => memory.setbacks.failed(

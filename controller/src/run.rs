@@ -28,6 +28,7 @@ use tokio::sync::{Mutex, Notify, OnceCell, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vault_cloud::machines::{ClientConfig, ClientError};
+use vault_cloud::storage::StorageAccess;
 use vault_plan::identity::ControllerId;
 use vault_plan::policy::Policy;
 
@@ -75,6 +76,8 @@ pub struct ControllerConfig {
     /// Where deploy tokens are minted; Fly's GraphQL if absent, or the platform's own address if the
     /// platform is not Fly's.
     pub graphql_url: Option<String>,
+    /// Object storage for tenants' buckets, and the key that may do everything there; none if absent.
+    pub storage: Option<StorageAccess>,
     /// The organization of tenants that name none; the only one that the token sees if absent.
     pub organization: Option<String>,
     /// The folder to watch; none if absent.
@@ -153,6 +156,9 @@ pub enum ControllerError {
     /// The platform's address or token cannot be used.
     #[error("the platform cannot be used")]
     Client(#[from] ClientError),
+    /// The address of object storage cannot be used.
+    #[error("object storage cannot be used")]
+    Storage(#[source] ClientError),
     /// Agents cannot be asked.
     #[error("agents cannot be asked how they are")]
     Agents(#[from] vault_client::ClientError),
@@ -212,7 +218,11 @@ impl Controller {
         client.observer = Some(Arc::clone(&metrics) as _);
         let graphql_url =
             config.graphql_url.clone().unwrap_or_else(|| graphql_url(&config.platform_url));
-        let platform = Arc::new(FlyPlatform::new(client, logs_url, graphql_url)?);
+        let mut platform = FlyPlatform::new(client, logs_url, graphql_url)?;
+        if let Some(access) = config.storage.clone() {
+            platform = platform.with_storage(access).map_err(ControllerError::Storage)?;
+        }
+        let platform = Arc::new(platform);
         let listener = listen(config.listen)?;
         let address = listener
             .local_addr()
@@ -273,6 +283,10 @@ impl Controller {
             Ok(())
         });
         let sources = SecretSources::new(config.secrets_dir.clone(), environment());
+        let mut secrets = key.tenant_secrets().with_sources(sources);
+        if let Some(access) = &config.storage {
+            secrets = secrets.with_storage(access.s3.clone(), access.region.clone());
+        }
         let main_loop = MainLoop {
             platform,
             store,
@@ -281,7 +295,7 @@ impl Controller {
             reconciler,
             writing,
             controller: key.controller_id(),
-            secrets: Arc::new(key.tenant_secrets().with_sources(sources)),
+            secrets: Arc::new(secrets),
             agents,
             oidc_issuer: config
                 .oidc_issuer

@@ -57,8 +57,12 @@ pub fn settle(
         _ => organizations.iter().map(|(slug, seen)| (slug.as_str(), Lists::new(seen))).collect(),
     };
     for intent in intents {
-        if intent.kind == ActionKind::MintToken {
+        if matches!(intent.kind, ActionKind::MintToken | ActionKind::CreateAccessKey) {
             mint(&mut settled, intent, wait_ms, now);
+            continue;
+        }
+        if is_waited_for(intent.kind) {
+            wait(&mut settled, intent, wait_ms, now);
             continue;
         }
         if is_harmless_twice(intent.kind) {
@@ -119,7 +123,31 @@ fn is_harmless_twice(kind: ActionKind) -> bool {
             | ActionKind::ExtendVolume
             | ActionKind::SnapshotVolume
             | ActionKind::RevokeToken
+            | ActionKind::RevokeAccessKey
     )
+}
+
+/// Whether doing it again is right, but only once the first call cannot act any more: a policy that
+/// comes late would open what a later one has closed, and a deletion would meet what was made anew.
+fn is_waited_for(kind: ActionKind) -> bool {
+    matches!(
+        kind,
+        ActionKind::CreateBucket
+            | ActionKind::PutBucketPolicy
+            | ActionKind::RemoveBucketPolicy
+            | ActionKind::EmptyBucket
+            | ActionKind::DeleteBucket
+    )
+}
+
+/// The tenant waits until no call can act any more; what came of it, the lists say.
+fn wait(settled: &mut Settled, intent: &Intent, wait_ms: i64, now: UnixMillis) {
+    let until = intent.sent_at.unwrap_or(intent.planned_at).plus_ms(wait_ms);
+    if intent.state == IntentState::Sent && now < until {
+        hold(settled, intent, until, "its answer was lost");
+        return;
+    }
+    settled.settlements.push(by_its_answer(intent));
 }
 
 /// What became of what may be done again: done if the platform said so, else to be decided anew.
@@ -156,6 +184,13 @@ fn must_be_seen(intent: &Intent) -> bool {
         | ActionKind::StartMachine
         | ActionKind::DeleteMachine => false,
         ActionKind::MintToken | ActionKind::RevokeToken => false,
+        ActionKind::CreateBucket
+        | ActionKind::CreateAccessKey
+        | ActionKind::RevokeAccessKey
+        | ActionKind::PutBucketPolicy
+        | ActionKind::RemoveBucketPolicy
+        | ActionKind::EmptyBucket
+        | ActionKind::DeleteBucket => false,
     }
 }
 
@@ -204,6 +239,13 @@ impl<'a> Lists<'a> {
             | ActionKind::ExtendVolume
             | ActionKind::SnapshotVolume => None,
             ActionKind::MintToken | ActionKind::RevokeToken => None,
+            ActionKind::CreateBucket
+            | ActionKind::CreateAccessKey
+            | ActionKind::RevokeAccessKey
+            | ActionKind::PutBucketPolicy
+            | ActionKind::RemoveBucketPolicy
+            | ActionKind::EmptyBucket
+            | ActionKind::DeleteBucket => None,
             ActionKind::CreateApp => self.apps.contains(&*intent.app).then(|| intent.app.clone()),
             ActionKind::CreateVolume => {
                 let volumes = self.volumes.get(&named)?.iter();

@@ -1,5 +1,6 @@
 //! From desired, observed and report to the status that people read: a pure fold.
 
+mod storage;
 mod tokens;
 mod volumes;
 
@@ -64,6 +65,8 @@ pub fn fold(facts: &Facts<'_>, now: UnixMillis) -> TenantStatus {
         machines,
         volumes,
         tokens: tokens::tokens(facts),
+        buckets: storage::buckets(facts),
+        access_key: storage::access_key(facts),
         deletion: facts.report.deletion.map(|stage| deletion(facts, stage)),
         reached_revision: reached(facts),
     }

@@ -10,6 +10,7 @@
 
 mod api;
 mod audit;
+mod buckets;
 mod credentials;
 mod events;
 mod figures;
@@ -43,6 +44,7 @@ use crate::edits::MachineVersion;
 use crate::source::Source;
 use crate::usage::UsageFact;
 pub use api::ApiStore;
+pub use buckets::{BucketStore, StoredPolicy};
 pub use credentials::{
     CredentialKey, CredentialKind, CredentialState, CredentialStore, Credentials, NewCredential,
     ShownCredential, StoredCredential,
@@ -181,7 +183,7 @@ pub struct StoredSecret {
 
 /// The seam behind which the database stands: what a pass needs of it. Each verb is one transaction;
 /// verbs that change something have reached the disk when they return.
-pub trait Store: CredentialStore + Clone + Send + Sync + 'static {
+pub trait Store: BucketStore + CredentialStore + Clone + Send + Sync + 'static {
     /// All objects of one kind, in the order of their names.
     fn objects(
         &self,

@@ -1,6 +1,8 @@
 //! What tests share: a platform that does as it is told, a clock that is moved by hand, and
 //! documents.
 
+mod storage;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -20,6 +22,8 @@ use vault_plan::action::ActionKind;
 use vault_plan::identity::ControllerId;
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume, PlatformState};
 use vault_plan::time::UnixMillis;
+
+pub(crate) use storage::FakeStorage;
 
 use crate::accept::{Decision, Writer, decide};
 use crate::clock::Clock;
@@ -196,6 +200,8 @@ pub(crate) struct World {
     pub(crate) tokens: Vec<DeployToken>,
     /// The list of tokens shows none, as lists have done.
     pub(crate) hides_tokens: bool,
+    /// Object storage.
+    pub(crate) storage: FakeStorage,
     /// The next write of this verb never ends; whether it acts all the same.
     pub(crate) hang: Option<(&'static str, bool)>,
     /// Errors that the next calls of a verb meet; the bool says whether the call acts all the same.
@@ -271,7 +277,16 @@ impl FakePlatform {
 
     fn read(&self, call: String) -> Result<MutexGuard<'_, World>, CallError> {
         let verb = call.split(' ').next().unwrap_or_default().to_owned();
-        let is_amortised = matches!(verb.as_str(), "secrets" | "tokens");
+        let is_amortised = matches!(
+            verb.as_str(),
+            "secrets"
+                | "tokens"
+                | "buckets"
+                | "access_keys"
+                | "bucket"
+                | "policy"
+                | "attached_policies"
+        );
         let counter = if is_amortised { &self.secret_reads } else { &self.reads };
         counter.fetch_add(1, Ordering::SeqCst);
         let mut world = self.world();

@@ -15,6 +15,7 @@ mod lifecycle;
 mod platform;
 mod repair;
 mod shared;
+mod storage;
 mod support;
 mod tokens;
 mod tombstones;

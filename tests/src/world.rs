@@ -5,6 +5,7 @@ pub mod controller;
 pub mod faults;
 pub mod integrity;
 pub mod looks;
+mod storage;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -286,6 +287,7 @@ impl World {
             .arg(self.path("secrets"))
             .args(self.options.prune.then_some("--prune"))
             .args(&self.options.arguments)
+            .envs(self.storage_environment())
             .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
             .env("FLY_API_TOKEN", &self.tokens.local)
             .env_remove("FLY_API_BASE")

@@ -13,6 +13,7 @@ pub(crate) mod at;
 mod config;
 mod secrets;
 mod semantics;
+mod storage;
 mod structure;
 mod tokens;
 mod unknown;

@@ -17,6 +17,7 @@
 // What people write and read.
 pub mod object;
 pub mod status;
+pub mod storage;
 pub mod tenant;
 
 pub mod age;

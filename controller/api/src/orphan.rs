@@ -32,13 +32,13 @@ pub struct OrphanMeta {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Orphan {
-    /// `Machine`, `Volume`, `App` or `Tenant`.
+    /// `Machine`, `Volume`, `Bucket`, `App` or `Tenant`.
     pub kind: String,
     /// `NoTenant`, `Unused`, `Duplicate` or `Tombstone`.
     pub reason: String,
     /// Its name.
     pub name: String,
-    /// Fly's id; absent for apps and tenants.
+    /// Fly's id; absent for apps, buckets and tenants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The tenant that it was of.

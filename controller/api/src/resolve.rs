@@ -9,6 +9,7 @@
 //! point at `spec.class` and name class and field.
 
 mod shared;
+mod storage;
 mod suspend;
 mod tokens;
 mod vars;
@@ -21,6 +22,7 @@ use crate::check::at::At;
 use crate::check::words::shorten;
 use crate::names::{DNS_LABEL_LENGTH_MAX, did_you_mean};
 use crate::problem::{FieldPath, Problem};
+pub use storage::ResolvedBucket;
 pub use tokens::ResolvedToken;
 
 use crate::tenant::{
@@ -42,6 +44,8 @@ pub struct ResolvedSpec {
     pub secrets: Vec<SecretEntry>,
     /// The deploy tokens, in the same order as machine groups.
     pub tokens: Vec<ResolvedToken>,
+    /// The buckets, in the same order.
+    pub buckets: Vec<ResolvedBucket>,
     /// The machine groups: the class's first, then the tenant's new ones.
     pub machines: Vec<ResolvedGroup>,
     /// The volume templates, in the same order.
@@ -125,13 +129,15 @@ pub fn resolve(
         .filter_map(|group| resolution.resolve_group(group))
         .collect();
     let tokens = resolution.resolve_tokens(spec.tokens.as_ref(), class_spec.tokens.as_ref());
+    let secrets = if spec.secrets.is_empty() { &class_spec.secrets } else { &spec.secrets };
+    let buckets =
+        resolution.resolve_buckets(spec.storage.as_ref(), class_spec.storage.as_ref(), secrets);
     if !resolution.problems.is_empty() {
         return Err(resolution.problems);
     }
     let org = spec.org.clone().or_else(|| class_spec.org.clone());
-    let secrets = if spec.secrets.is_empty() { &class_spec.secrets } else { &spec.secrets };
-    let secrets = secrets.clone();
-    Ok(ResolvedSpec { org, app: app.cloned(), vars, secrets, tokens, machines, volumes })
+    let (app, secrets) = (app.cloned(), secrets.clone());
+    Ok(ResolvedSpec { org, app, vars, secrets, tokens, buckets, machines, volumes })
 }
 
 /// The app that a tenant names, itself or by its class.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::object::Condition;
+use crate::storage::BucketStatus;
 use crate::tenant::DeletionPolicy;
 use crate::tokens::TokenStatus;
 
@@ -62,6 +63,13 @@ pub struct TenantStatus {
     /// The deploy tokens, in the order of the manifest; never their values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<TokenStatus>,
+    /// The buckets, in the order of the manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<BucketStatus>,
+    /// The number of the access key to the buckets: at Tigris it is called `vault/UID/N`. Absent until
+    /// there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<u64>,
     /// The generations of spec and class, in one number, at which the tenant was last Ready: kept
     /// where `driftPolicy` is `Report`, because what differs later is somebody else's doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]

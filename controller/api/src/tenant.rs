@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::object::ObjectMeta;
 use crate::status::TenantStatus;
+use crate::storage::StorageSpec;
 use crate::tokens::TokensSpec;
 
 /// Most machine groups, and most volume templates, of one document: a tenant has a handful, and
@@ -96,6 +97,10 @@ pub struct TenantSpec {
     /// class's by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokensSpec>,
+    /// Buckets at Tigris, and one access key for all of them, which the tenant's machines find in their
+    /// environment; merged into the class's by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageSpec>,
     /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relocate: Option<Relocate>,
@@ -137,6 +142,9 @@ pub struct TenantClassSpec {
     /// Tokens that the controller mints for each tenant, keeps sealed and replaces before they end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokensSpec>,
+    /// Buckets at Tigris that each tenant gets of its own, and one access key for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageSpec>,
     /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relocate: Option<Relocate>,

@@ -75,7 +75,7 @@ impl CallCounts {
     }
 
     /// Attempts at looks that are made now and then: at an app's secrets, of which there is no list,
-    /// and at deploy tokens.
+    /// at deploy tokens, and at storage.
     #[must_use]
     pub fn secret_reads(&self) -> u64 {
         self.secret_reads.load(Ordering::SeqCst)
@@ -97,6 +97,7 @@ impl CallObserver for CallCounts {
             Operation::ListSecrets | Operation::ListTokens | Operation::ReadTokenApp => {
                 &self.secret_reads
             }
+            operation if operation.is_storage() && operation.only_looks() => &self.secret_reads,
             operation if operation.method() == Method::GET => &self.reads,
             _ => &self.writes,
         };

@@ -115,6 +115,9 @@ pub enum UnknownCause {
     /// The pages of a list repeat themselves or do not end.
     #[error("the pages of the list do not end: {0}")]
     Pages(String),
+    /// It takes several requests: an earlier one acted, and this one did not.
+    #[error("an earlier step acted, but not all of them did")]
+    Partly(#[source] BoxError),
 }
 
 impl CallError {
@@ -130,7 +133,7 @@ impl CallError {
 
     /// What kind of failure it is, in one word for journals: `refused`, what kept it from being
     /// sent (`connect`, `queue`, `arguments`, `lookup`), or why its outcome is open (`status`, `timeout`,
-    /// `broken`, `tooLong`, `undecodable`, `pages`).
+    /// `broken`, `tooLong`, `undecodable`, `pages`, `partly`).
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -148,6 +151,7 @@ impl CallError {
                 UnknownCause::TooLong { .. } => "tooLong",
                 UnknownCause::Undecodable(_) => "undecodable",
                 UnknownCause::Pages(_) => "pages",
+                UnknownCause::Partly(_) => "partly",
             },
         }
     }
@@ -257,7 +261,9 @@ impl CallError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unknown(unknown) => unknown.request.method == Method::GET && self.may_pass(),
+            Self::Unknown(unknown) => {
+                matches!(unknown.request.method, Method::GET | Method::HEAD) && self.may_pass()
+            }
             Self::Rejected(_) | Self::NotSent(_) => self.may_pass(),
         }
     }
@@ -275,6 +281,32 @@ impl CallError {
                         cause,
                         UnknownCause::Status | UnknownCause::Timeout(_) | UnknownCause::Broken(_)
                     )
+            }
+        }
+    }
+
+    /// Of a look that was to come before a call: what is not known of the look leaves no doubt about
+    /// the call.
+    pub(crate) fn before_the_call(self) -> Self {
+        match self {
+            Self::Unknown(unknown) => {
+                let request = unknown.request.clone();
+                let reason = NotSentReason::Look(unknown.into());
+                Self::NotSent(NotSent { request, reason })
+            }
+            known => known,
+        }
+    }
+
+    /// Of a step that comes after one that acted: the whole did something, though this did not.
+    pub(crate) fn after_a_step(self) -> Self {
+        let request = self.request().clone();
+        match self {
+            Self::Unknown(unknown) => Self::Unknown(unknown),
+            known => {
+                let answer = known.answer().cloned().map(Box::new);
+                let cause = UnknownCause::Partly(known.into());
+                Self::Unknown(Unknown { request, answer, cause })
             }
         }
     }

@@ -3,15 +3,18 @@
 mod answer;
 mod base;
 mod request;
+mod sign;
 
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Client, ClientBuilder, Response, Url};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 
 pub(crate) use request::Request;
+pub(crate) use sign::Signer;
 
 use crate::authorization::{TokenError, authorization};
 use crate::error::{
@@ -19,6 +22,7 @@ use crate::error::{
 };
 use crate::operation::Operation;
 use crate::text::printable;
+use crate::xml;
 
 /// How much of an answer that is no success is read, in bytes; its sentence stands at the front.
 const FAILURE_CAP: usize = 64 << 10;
@@ -34,8 +38,9 @@ const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Why no client could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address of the platform is not `http://HOST[:PORT]` or `https://HOST[:PORT]`.
-    #[error("{url:?} is no address of a Machines API: {reason}")]
+    /// The address of the platform or of its storage is not `http://HOST[:PORT]` or
+    /// `https://HOST[:PORT]`.
+    #[error("{url:?} is no address of the platform: {reason}")]
     BaseUrl {
         /// Its scheme, host and port, as far as it has them.
         url: String,
@@ -76,6 +81,8 @@ pub(crate) struct Http {
     client: Client,
     base: Url,
     timeout: Duration,
+    /// Who signs each request, where no token goes with all of them.
+    signer: Option<Signer>,
 }
 
 impl Http {
@@ -98,6 +105,33 @@ impl Http {
         let mut header = HeaderValue::from_str(header.expose_secret())
             .map_err(|_| ClientError::Token(TokenError::Character))?;
         header.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, header)]);
+        Self::made(base, headers, None, user_agent, timeout)
+    }
+
+    /// With a signature on each request in the place of a token. What is signed is no secret, but
+    /// answers may be: so without TLS only within this machine.
+    ///
+    /// # Errors
+    /// [`ClientError`], see there.
+    pub(crate) fn signed(
+        base_url: &str,
+        signer: Signer,
+        user_agent: &str,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        let base = base::parse(base_url)?;
+        base::check_is_closed(&base)?;
+        Self::made(base, HeaderMap::new(), Some(signer), user_agent, timeout)
+    }
+
+    fn made(
+        base: Url,
+        headers: HeaderMap,
+        signer: Option<Signer>,
+        user_agent: &str,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
         let user_agent = HeaderValue::from_str(user_agent)
             .map_err(|_| ClientError::UserAgent(user_agent.to_owned()))?;
         // The library panics without one.
@@ -105,7 +139,7 @@ impl Http {
             return Err(ClientError::NoCryptoProvider);
         }
         let builder = Client::builder()
-            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, header)]))
+            .default_headers(headers)
             .user_agent(user_agent)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -115,7 +149,7 @@ impl Http {
         let client = for_scheme(builder, base.scheme())
             .build()
             .map_err(|error| ClientError::Setup(error.into()))?;
-        Ok(Self { client, base, timeout })
+        Ok(Self { client, base, timeout, signer })
     }
 
     /// Method and path of a request, for messages.
@@ -139,15 +173,38 @@ impl Http {
             .request(request.operation.method(), url)
             .timeout(self.timeout + request.held_back);
         if let Some(body) = &request.body {
-            builder =
-                builder.header(http::header::CONTENT_TYPE, "application/json").body(body.clone());
+            builder = builder.header(CONTENT_TYPE, body.content_type).body(body.bytes.clone());
+            for (name, value) in &body.headers {
+                builder = builder.header(*name, value);
+            }
         }
-        let result = match builder.send().await {
-            Ok(response) => receive(line, response, request).await,
-            Err(error) => Err(no_answer(line, error)),
+        let result = match self.execute(builder, request).await {
+            Ok(Ok(response)) => receive(line, response, request).await,
+            Ok(Err(error)) => Err(no_answer(line, error)),
+            Err(error) => {
+                let reason = NotSentReason::Build(error);
+                Err(CallError::NotSent(NotSent { request: line, reason }))
+            }
         };
         log(request.operation, &result);
         result
+    }
+
+    /// The outer error: nothing was sent, for want of a signature.
+    async fn execute(
+        &self,
+        builder: RequestBuilder,
+        request: &Request,
+    ) -> Result<Result<Response, reqwest::Error>, BoxError> {
+        let mut built = match builder.build() {
+            Ok(built) => built,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(signer) = &self.signer {
+            let body = request.body.as_ref().map_or(&[][..], |body| &body.bytes);
+            signer.sign(&mut built, body)?;
+        }
+        Ok(self.client.execute(built).await)
     }
 
     fn url(&self, request: &Request) -> Url {
@@ -299,6 +356,17 @@ impl Success {
         decode: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
     ) -> Result<T, CallError> {
         decode(&self.body).map_err(|error| self.undecodable(&error))
+    }
+
+    /// The body as XML whose root element has this name.
+    ///
+    /// # Errors
+    /// Unknown, without a word of the body: it may hold a secret.
+    pub(crate) fn decode_xml<T: DeserializeOwned>(self, root: &str) -> Result<T, CallError> {
+        match xml::read(&self.body, root) {
+            Ok(read) => Ok(read),
+            Err(problem) => Err(self.unknown(UnknownCause::Undecodable(problem.to_string()))),
+        }
     }
 
     /// A success whose body cannot be read.

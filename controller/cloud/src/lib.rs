@@ -33,7 +33,9 @@ pub mod sleep;
 mod graphql;
 mod http;
 mod text;
+mod xml;
 
 pub mod logs;
 pub mod machines;
+pub mod storage;
 pub mod tokens;

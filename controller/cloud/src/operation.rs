@@ -81,6 +81,42 @@ pub enum Operation {
     ListCertificates,
     /// `GET /v1/apps/{app}/ip_assignments`
     ListAddresses,
+    /// S3: `GET /`
+    ListBuckets,
+    /// S3: `HEAD /{bucket}`
+    HeadBucket,
+    /// S3: `PUT /{bucket}`
+    CreateBucket,
+    /// S3: `DELETE /{bucket}`
+    DeleteBucket,
+    /// S3: `GET /{bucket}?list-type=2`
+    ListObjects,
+    /// S3: `POST /{bucket}?delete`
+    DeleteObjects,
+    /// IAM: `CreateAccessKey`
+    CreateAccessKey,
+    /// IAM: `ListAccessKeys`
+    ListAccessKeys,
+    /// IAM: `DeleteAccessKey`
+    DeleteAccessKey,
+    /// IAM: `ListPolicies`
+    ListPolicies,
+    /// IAM: `GetPolicy`
+    ReadPolicy,
+    /// IAM: `GetPolicyVersion`
+    ReadPolicyDocument,
+    /// IAM: `CreatePolicy`
+    CreatePolicy,
+    /// IAM: `DeletePolicy`
+    DeletePolicy,
+    /// IAM: `AttachUserPolicy`
+    AttachPolicy,
+    /// IAM: `DetachUserPolicy`
+    DetachPolicy,
+    /// IAM: `ListAttachedUserPolicies`
+    ListAttachedPolicies,
+    /// IAM: `ListEntitiesForPolicy`
+    ListPolicyKeys,
 }
 
 /// What the platform allows for every action that has no limit of its own.
@@ -132,10 +168,29 @@ impl Operation {
             Self::ListAppMachines => "list_app_machines",
             Self::ListCertificates => "list_certificates",
             Self::ListAddresses => "list_addresses",
+            Self::ListBuckets => "list_buckets",
+            Self::HeadBucket => "head_bucket",
+            Self::CreateBucket => "create_bucket",
+            Self::DeleteBucket => "delete_bucket",
+            Self::ListObjects => "list_objects",
+            Self::DeleteObjects => "delete_objects",
+            Self::CreateAccessKey => "create_access_key",
+            Self::ListAccessKeys => "list_access_keys",
+            Self::DeleteAccessKey => "delete_access_key",
+            Self::ListPolicies => "list_policies",
+            Self::ReadPolicy => "read_policy",
+            Self::ReadPolicyDocument => "read_policy_document",
+            Self::CreatePolicy => "create_policy",
+            Self::DeletePolicy => "delete_policy",
+            Self::AttachPolicy => "attach_policy",
+            Self::DetachPolicy => "detach_policy",
+            Self::ListAttachedPolicies => "list_attached_policies",
+            Self::ListPolicyKeys => "list_policy_keys",
         }
     }
 
-    /// The HTTP method; `GET` reads, and so do the questions that GraphQL takes by `POST`.
+    /// The HTTP method; `GET` and `HEAD` read, and so do the questions that GraphQL and IAM take by
+    /// `POST`.
     #[must_use]
     pub const fn method(self) -> Method {
         match self {
@@ -154,7 +209,10 @@ impl Operation {
             | Self::ListSnapshots
             | Self::ListAppMachines
             | Self::ListCertificates
-            | Self::ListAddresses => Method::GET,
+            | Self::ListAddresses
+            | Self::ListBuckets
+            | Self::ListObjects => Method::GET,
+            Self::HeadBucket => Method::HEAD,
             Self::CreateApp
             | Self::CreateMachine
             | Self::UpdateMachine
@@ -168,11 +226,26 @@ impl Operation {
             | Self::ListTokens
             | Self::ReadTokenApp
             | Self::MintToken
-            | Self::RevokeToken => Method::POST,
-            Self::ExtendVolume => Method::PUT,
-            Self::DeleteApp | Self::DeleteMachine | Self::DeleteSecret | Self::DeleteVolume => {
-                Method::DELETE
-            }
+            | Self::RevokeToken
+            | Self::DeleteObjects
+            | Self::CreateAccessKey
+            | Self::ListAccessKeys
+            | Self::DeleteAccessKey
+            | Self::ListPolicies
+            | Self::ReadPolicy
+            | Self::ReadPolicyDocument
+            | Self::CreatePolicy
+            | Self::DeletePolicy
+            | Self::AttachPolicy
+            | Self::DetachPolicy
+            | Self::ListAttachedPolicies
+            | Self::ListPolicyKeys => Method::POST,
+            Self::ExtendVolume | Self::CreateBucket => Method::PUT,
+            Self::DeleteApp
+            | Self::DeleteMachine
+            | Self::DeleteSecret
+            | Self::DeleteVolume
+            | Self::DeleteBucket => Method::DELETE,
         }
     }
 
@@ -181,22 +254,74 @@ impl Operation {
         match self {
             Self::ReadLogs => &["api", "v1"],
             Self::ListTokens | Self::ReadTokenApp | Self::MintToken | Self::RevokeToken => &[],
+            operation if operation.is_storage() => &[],
             _ => &["v1"],
         }
     }
 
-    /// Whether making the call twice leaves what making it once does: reads, and setting a secret
-    /// or an entry of metadata to the same value.
+    /// Whether it is a call to object storage or to its IAM.
     #[must_use]
-    pub fn may_be_repeated(self) -> bool {
-        matches!(self, Self::SetSecret | Self::SetMetadata | Self::ListTokens | Self::ReadTokenApp)
-            || self.method() == Method::GET
+    pub const fn is_storage(self) -> bool {
+        matches!(
+            self,
+            Self::ListBuckets
+                | Self::HeadBucket
+                | Self::CreateBucket
+                | Self::DeleteBucket
+                | Self::ListObjects
+                | Self::DeleteObjects
+                | Self::CreateAccessKey
+                | Self::ListAccessKeys
+                | Self::DeleteAccessKey
+                | Self::ListPolicies
+                | Self::ReadPolicy
+                | Self::ReadPolicyDocument
+                | Self::CreatePolicy
+                | Self::DeletePolicy
+                | Self::AttachPolicy
+                | Self::DetachPolicy
+                | Self::ListAttachedPolicies
+                | Self::ListPolicyKeys
+        )
     }
 
-    /// The documented limit per identifier, or `None` for what is listed per organization.
+    /// Whether the call changes nothing, whatever its method.
+    #[must_use]
+    pub fn only_looks(self) -> bool {
+        matches!(
+            self,
+            Self::ListTokens
+                | Self::ReadTokenApp
+                | Self::ListAccessKeys
+                | Self::ListPolicies
+                | Self::ReadPolicy
+                | Self::ReadPolicyDocument
+                | Self::ListAttachedPolicies
+                | Self::ListPolicyKeys
+        ) || matches!(self.method(), Method::GET | Method::HEAD)
+    }
+
+    /// Whether making the call twice leaves what making it once does: looks, setting a secret or an
+    /// entry of metadata to the same value, and what goes by a name that is never used again.
+    #[must_use]
+    pub fn may_be_repeated(self) -> bool {
+        matches!(
+            self,
+            Self::SetSecret
+                | Self::SetMetadata
+                | Self::DeleteObjects
+                | Self::DeleteAccessKey
+                | Self::AttachPolicy
+                | Self::DetachPolicy
+        ) || self.only_looks()
+    }
+
+    /// The documented limit per identifier, or `None` for what is listed per organization, and for
+    /// storage, which documents none.
     #[must_use]
     pub const fn rate(self) -> Option<Rate> {
         match self {
+            operation if operation.is_storage() => None,
             Self::ListApps | Self::ListOrgMachines | Self::ListOrgVolumes | Self::ListTokens => {
                 None
             }

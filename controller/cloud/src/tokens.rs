@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::authorization::authorization;
-use crate::error::{CallError, NotSent, NotSentReason, RequestLine};
+use crate::error::{CallError, RequestLine};
 use crate::graphql::ask;
 use crate::http::ClientError;
 use crate::machines::{Caller, ClientConfig, Walk};
@@ -145,12 +145,12 @@ impl TokensClient {
         let looked = json!({ "name": app });
         let found = ask(&self.caller, Operation::ReadTokenApp, app, APP, looked, "app")
             .await
-            .map_err(before_the_call)?;
+            .map_err(CallError::before_the_call)?;
         let (Some(app_id), Some(organization)) =
             (word(&found["id"]), word(&found["organization"]["id"]))
         else {
             let error = self.unreadable(Operation::ReadTokenApp, "the app has no id there");
-            return Err(before_the_call(error));
+            return Err(error.before_the_call());
         };
         let input = json!({
             "name": new.name,
@@ -190,18 +190,6 @@ impl TokensClient {
         let request = RequestLine { method: operation.method(), path: "/graphql".to_owned() };
         let cause = UnknownCause::Undecodable(printable(why, WORD_BYTES_MAX));
         CallError::Unknown(Unknown { request, answer: None, cause })
-    }
-}
-
-/// What is not known of a look leaves no doubt about the call that was to follow it.
-fn before_the_call(error: CallError) -> CallError {
-    match error {
-        CallError::Unknown(unknown) => {
-            let request = unknown.request.clone();
-            let reason = NotSentReason::Look(unknown.into());
-            CallError::NotSent(NotSent { request, reason })
-        }
-        known => known,
     }
 }
 

@@ -40,7 +40,13 @@ impl DesiredSecrets for OneSecret {
     fn of(&self, place: SecretPlace<'_>) -> Vec<DesiredSecret> {
         let hash = "00112233445566778899aabbccddeeff".to_owned();
         let variable = "VAULT_TENANT_SECRET".into();
-        vec![DesiredSecret { name: place.name(&variable), variable, hash, from: None }]
+        vec![DesiredSecret {
+            name: place.name(&variable),
+            variable,
+            hash,
+            from: None,
+            storage: None,
+        }]
     }
 
     fn of_manifest(&self, _: &str, _: &str, secret: &SecretEntry) -> Result<String, String> {

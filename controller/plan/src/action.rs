@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use vault_api::tenant::SecretFrom;
 
+pub use crate::bucket::{
+    BucketRef, CreateAccessKey, PutBucketPolicy, RemoveBucketPolicy, RevokeAccessKey,
+};
 use crate::config::{HASH_VERSION, SpecHash};
-use crate::desired::DesiredSecret;
+use crate::desired::{DesiredSecret, StorageValue};
 use crate::identity::TenantUid;
 use crate::metadata::{self, OwnMarks};
 use crate::report::Report;
@@ -96,6 +99,20 @@ pub enum Action {
     DeleteVolume(DeleteVolume),
     /// Delete an app that holds nothing, and whose tenant's tombstone has matured.
     DeleteApp,
+    /// Create a bucket.
+    CreateBucket(BucketRef),
+    /// Make the tenant's access key, whose secret is shown once.
+    CreateAccessKey(CreateAccessKey),
+    /// Delete an access key.
+    RevokeAccessKey(RevokeAccessKey),
+    /// Say what an access key opens.
+    PutBucketPolicy(PutBucketPolicy),
+    /// Let the tenant's access keys open nothing.
+    RemoveBucketPolicy(RemoveBucketPolicy),
+    /// Delete objects of a bucket whose tombstone has matured, a bounded number.
+    EmptyBucket(BucketRef),
+    /// Delete a bucket whose tombstone has matured, and that is empty.
+    DeleteBucket(BucketRef),
 }
 
 /// A volume to be deleted for good.
@@ -120,6 +137,8 @@ pub struct SetSecret {
     pub tenant_uid: TenantUid,
     /// Where its value comes from, if the manifest says; else it is derived.
     pub from: Option<SecretFrom>,
+    /// What of the tenant's storage it holds, if it does.
+    pub storage: Option<StorageValue>,
 }
 
 /// An app secret that the manifest no longer names.
@@ -366,6 +385,13 @@ impl Action {
             Self::RevokeToken(_) => ActionKind::RevokeToken,
             Self::DeleteVolume(_) => ActionKind::DeleteVolume,
             Self::DeleteApp => ActionKind::DeleteApp,
+            Self::CreateBucket(_) => ActionKind::CreateBucket,
+            Self::CreateAccessKey(_) => ActionKind::CreateAccessKey,
+            Self::RevokeAccessKey(_) => ActionKind::RevokeAccessKey,
+            Self::PutBucketPolicy(_) => ActionKind::PutBucketPolicy,
+            Self::RemoveBucketPolicy(_) => ActionKind::RemoveBucketPolicy,
+            Self::EmptyBucket(_) => ActionKind::EmptyBucket,
+            Self::DeleteBucket(_) => ActionKind::DeleteBucket,
         }
     }
 }
@@ -390,6 +416,13 @@ impl PlannedAction {
             }
             Action::MintToken(token) => token.target(),
             Action::RevokeToken(token) => token.target(),
+            Action::CreateBucket(bucket)
+            | Action::EmptyBucket(bucket)
+            | Action::DeleteBucket(bucket) => format!("bucket {}", bucket.bucket),
+            Action::CreateAccessKey(key) => format!("access key {}", key.platform_name),
+            Action::RevokeAccessKey(key) => format!("access key {}", key.platform_name),
+            Action::PutBucketPolicy(policy) => format!("policy {}", policy.name),
+            Action::RemoveBucketPolicy(policy) => format!("policy {}", policy.name),
             _ => format!("machine {}", self.external_name()),
         }
     }
@@ -413,6 +446,13 @@ impl PlannedAction {
             | Action::DeleteMachine(machine) => &machine.name,
             Action::MintToken(token) => &token.platform_name,
             Action::RevokeToken(token) => &token.platform_name,
+            Action::CreateBucket(bucket)
+            | Action::EmptyBucket(bucket)
+            | Action::DeleteBucket(bucket) => &bucket.bucket,
+            Action::CreateAccessKey(key) => &key.platform_name,
+            Action::RevokeAccessKey(key) => &key.platform_name,
+            Action::PutBucketPolicy(policy) => &policy.name,
+            Action::RemoveBucketPolicy(policy) => &policy.name,
         }
     }
 }

@@ -11,12 +11,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use vault_api::problem::{FieldPath, Problem};
-use vault_api::resolve::{ResolvedSpec, ResolvedToken, app_of, resolve};
+use vault_api::resolve::{ResolvedBucket, ResolvedSpec, ResolvedToken, app_of, resolve};
 use vault_api::tenant::{
     AppSetting, DriftPolicy, MachineState, ReconcileMode, SecretEntry, SecretFrom, TenantClassSpec,
     TenantSpec,
 };
 
+use crate::bucket::DesiredBucket;
 use crate::config::{ConfigTemplate, SpecHash};
 use crate::identity::{ControllerId, TenantUid, machine_name};
 use crate::metadata::SECRET_HASH_SEPARATOR;
@@ -69,6 +70,8 @@ pub struct DesiredTenant {
     pub secrets: Vec<DesiredSecret>,
     /// The deploy tokens that should exist; none if it cannot be said what should.
     pub tokens: Arc<[DesiredToken]>,
+    /// The buckets that should exist; none if it cannot be said what should.
+    pub buckets: Vec<DesiredBucket>,
     /// What should exist, or why that cannot be said.
     pub machines: Result<Vec<DesiredMachine>, Vec<Problem>>,
     /// The groups and volume templates that the names of its volumes are derived from; empty if the
@@ -103,6 +106,23 @@ pub struct DesiredSecret {
     pub hash: String,
     /// Where its value comes from, if the manifest says; else it is derived.
     pub from: Option<SecretFrom>,
+    /// What of the tenant's storage it holds, if it does.
+    pub storage: Option<StorageValue>,
+}
+
+/// What an app secret holds of a tenant's storage. Only one of them is to be kept secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageValue {
+    /// The id of the access key.
+    KeyId(String),
+    /// The secret of the access key with this number.
+    KeySecret(u64),
+    /// The address of S3.
+    Endpoint,
+    /// The region to sign for.
+    Region,
+    /// The name of a bucket.
+    Bucket(String),
 }
 
 /// Where a tenant's secrets are.
@@ -214,6 +234,7 @@ struct CompiledSpec {
     organization: Option<Arc<str>>,
     secrets: Vec<SecretEntry>,
     tokens: Arc<[DesiredToken]>,
+    buckets: Vec<ResolvedBucket>,
     groups: Vec<CompiledGroup>,
     slots: Arc<Slots>,
 }
@@ -256,6 +277,9 @@ impl<'a> Resolver<'a> {
         let mut secrets = self.secrets.of(place);
         let tokens = compiled.as_ref().map(|spec| Arc::clone(&spec.tokens)).unwrap_or_default();
         let slots = compiled.as_ref().map(|spec| Arc::clone(&spec.slots)).unwrap_or_default();
+        let buckets =
+            compiled.as_ref().map(|spec| desired_buckets(&spec.buckets, tenant.name, uid));
+        let buckets = buckets.unwrap_or_default();
         let machines = compiled.and_then(|spec| {
             secrets.extend(self.manifest_secrets(place, &spec.secrets)?);
             machines_of(&spec, tenant.name, uid)
@@ -273,6 +297,7 @@ impl<'a> Resolver<'a> {
             reports_drift: self.reports_drift(tenant.spec),
             secrets,
             tokens,
+            buckets,
             machines,
             slots,
         }
@@ -285,6 +310,7 @@ impl<'a> Resolver<'a> {
             && spec.relocate.is_none()
             && spec.secrets.is_empty()
             && spec.tokens.is_none()
+            && spec.storage.is_none()
             && spec.machines.is_empty()
             && spec.volumes.is_empty();
         match &spec.class {
@@ -321,7 +347,7 @@ impl<'a> Resolver<'a> {
             match self.secrets.of_manifest(place.app, &name, entry) {
                 Ok(hash) => {
                     let from = Some(entry.from.clone());
-                    secrets.push(DesiredSecret { name, variable, hash, from });
+                    secrets.push(DesiredSecret { name, variable, hash, from, storage: None });
                 }
                 Err(why) => {
                     let path = FieldPath::default().field("spec").field("secrets").index(index);
@@ -357,7 +383,7 @@ impl<'a> Resolver<'a> {
 }
 
 fn compile(spec: ResolvedSpec) -> CompiledSpec {
-    let ResolvedSpec { org, app: _, vars, secrets, tokens, machines, volumes } = spec;
+    let ResolvedSpec { org, app: _, vars, secrets, tokens, buckets, machines, volumes } = spec;
     let slots = Slots {
         groups: machines.iter().map(|group| (group.name.as_str().into(), group.count)).collect(),
         templates: volumes
@@ -382,7 +408,17 @@ fn compile(spec: ResolvedSpec) -> CompiledSpec {
         .collect();
     let tokens = tokens.into_iter().map(desired_token).collect();
     let (organization, slots) = (org.map(Into::into), Arc::new(slots));
-    CompiledSpec { organization, secrets, tokens, groups, slots }
+    CompiledSpec { organization, secrets, tokens, buckets, groups, slots }
+}
+
+fn desired_buckets(buckets: &[ResolvedBucket], tenant: &str, uid: TenantUid) -> Vec<DesiredBucket> {
+    let desired = |bucket: &ResolvedBucket| DesiredBucket {
+        name: bucket.name.as_str().into(),
+        bucket: uid.bucket_name(tenant, &bucket.name),
+        access: bucket.access,
+        deletion_policy: bucket.deletion_policy,
+    };
+    buckets.iter().map(desired).collect()
 }
 
 fn desired_token(token: ResolvedToken) -> DesiredToken {

@@ -4,6 +4,7 @@
 //!   master key ─▶ ControllerId ─▶ tenant uid = UUIDv5(ControllerId, tenant name)
 //!                                    ├─▶ app      <tenant, 40 at most>-<8 base32 of the uid>
 //!                                    ├─▶ volume   v_<12 base32 of UUIDv5(uid, group/index/template)>
+//!                                    ├─▶ bucket   <tenant, cut>-<bucket>-<8 base32 of the uid>
 //!                                    └─▶ secret   <variable>_<26 BASE32 of the uid>, in a shared app
 //!   machine  <tenant>-<group>-<index>
 //! ```
@@ -17,6 +18,9 @@ use uuid::Uuid;
 
 /// Fly's limit for the name of an app, in characters.
 pub const APP_NAME_LENGTH_MAX: usize = 63;
+
+/// The limit of S3 for the name of a bucket, in characters.
+pub const BUCKET_NAME_LENGTH_MAX: usize = 63;
 
 /// How much of a tenant's name goes into the derived name of its app.
 const APP_NAME_TENANT_LENGTH_MAX: usize = 40;
@@ -101,6 +105,31 @@ impl TenantUid {
         push_base32(&mut name, self.0, UUID_BASE32_LENGTH);
         name[variable.len()..].make_ascii_uppercase();
         name
+    }
+
+    /// The name at Tigris of the bucket that the tenant's manifest calls `bucket`. Names of buckets are
+    /// global; what is cut off is the tenant's name, because its identity stands at the end.
+    #[must_use]
+    pub fn bucket_name(&self, tenant: &str, bucket: &str) -> String {
+        let rest = bucket.len() + "--".len() + APP_NAME_HASH_LENGTH;
+        let room = BUCKET_NAME_LENGTH_MAX.saturating_sub(rest);
+        let end = tenant.char_indices().nth(room);
+        let prefix = end.map_or(tenant, |(end, _)| &tenant[..end]).trim_end_matches('-');
+        let mut name = String::with_capacity(BUCKET_NAME_LENGTH_MAX);
+        name.push_str(prefix);
+        name.push('-');
+        name.push_str(bucket);
+        name.push('-');
+        push_base32(&mut name, self.0, APP_NAME_HASH_LENGTH);
+        name
+    }
+
+    /// Whether a bucket of that name is this tenant's, whatever its manifest calls it.
+    #[must_use]
+    pub fn owns_bucket(&self, name: &str) -> bool {
+        let mut end = String::from("-");
+        push_base32(&mut end, self.0, APP_NAME_HASH_LENGTH);
+        name.ends_with(&end)
     }
 
     /// Whether an app secret of that name is this tenant's in an app that it shares.
@@ -214,6 +243,21 @@ mod tests {
         let stolen = bob.secret_name(&name);
         assert!(bob.owns_secret(&stolen) && !acme.owns_secret(&stolen));
         assert!(!acme.owns_secret("DATABASE_URL"));
+    }
+
+    #[test]
+    fn bucket_names_are_the_tenants_and_keep_within_the_limit() {
+        let uid = controller().tenant_uid("acme");
+        assert_eq!(uid.bucket_name("acme", "state"), "acme-state-n5ve6vma");
+        assert!(uid.owns_bucket("acme-state-n5ve6vma"));
+        assert!(!controller().tenant_uid("bob").owns_bucket("acme-state-n5ve6vma"));
+        for (tenant, bucket) in
+            [("a".repeat(63), "b".repeat(40)), ("a-".repeat(31), "b".to_owned())]
+        {
+            let name = controller().tenant_uid(&tenant).bucket_name(&tenant, &bucket);
+            assert!(name.len() <= BUCKET_NAME_LENGTH_MAX && !name.contains("--"), "{name}");
+            assert!(name.contains(&format!("-{bucket}-")), "{name}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod metadata;
 pub mod time;
 
+pub mod bucket;
 pub mod config;
 pub mod desired;
 pub mod observed;

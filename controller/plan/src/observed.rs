@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::bucket::ObservedStorage;
 use crate::history::LastUsed;
 use crate::time::UnixMillis;
 use crate::token::ObservedTokens;
@@ -35,6 +36,8 @@ pub struct Observed {
     /// What is known of deploy tokens. It comes from memory, and from lists that are read only now
     /// and then.
     pub tokens: ObservedTokens,
+    /// What is known of buckets and the keys to them.
+    pub storage: ObservedStorage,
     /// The tombstones that stand, and those that ended lately. What is missing here is kept: nothing
     /// is deleted without one.
     pub tombstones: Vec<Tombstone>,

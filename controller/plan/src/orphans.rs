@@ -5,6 +5,7 @@
 //!   app       `<tenant>-<8 base32>` as we derive it, and no tenant names it
 //!   volume    in such an app; or of a derived name in a tenant's app, and no machine wants it
 //!             of several of one name, those that nobody holds but the newest
+//!   bucket    of a tenant's derived names, whose manifest does not name it, or that is deleted
 //!   tombstone that stands
 //! ```
 
@@ -12,7 +13,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::desired::{Desired, DesiredTenant};
-use crate::identity::{ControllerId, is_volume_name};
+use crate::identity::{ControllerId, TenantUid, is_volume_name};
 use crate::metadata::Marks;
 use crate::observed::{Observed, ObservedMachine, ObservedVolume, PlatformState};
 use crate::tombstone::{Tombstone, TombstoneKind};
@@ -43,6 +44,13 @@ pub enum OrphanKind {
     Unused(ObservedVolume),
     /// One of several volumes of the same name, and not the one that is used.
     Duplicate(ObservedVolume),
+    /// A bucket of ours that no manifest names.
+    Bucket {
+        /// Its name at Tigris.
+        bucket: String,
+        /// The tenant that it was of, if there is still one of that name.
+        wanted_by: Option<String>,
+    },
     /// Something that goes, or can come back.
     Tombstone(Tombstone),
 }
@@ -66,6 +74,7 @@ pub fn orphans(desired: &Desired, observed: &Observed) -> Vec<Orphan> {
             finder.app(slug, app, machines, &volumes);
         }
     }
+    finder.buckets(observed);
     let standing = observed.tombstones.iter().filter(|tombstone| tombstone.is_open());
     for tombstone in standing {
         let kind = OrphanKind::Tombstone(tombstone.clone());
@@ -152,6 +161,36 @@ impl<'a> Finder<'a> {
                 Owner::Gone | Owner::Nobody => tenant.clone(),
             };
             self.found(slug, app, name.as_deref(), kind);
+        }
+    }
+
+    /// Of a tenant that nobody remembers nothing proves whose its buckets were.
+    fn buckets(&mut self, observed: &Observed) {
+        let owners: BTreeMap<&str, TenantUid> = self
+            .tombstones
+            .iter()
+            .map(|known| (known.tenant.as_str(), self.controller.tenant_uid(&known.tenant)))
+            .chain(self.tenants.iter().map(|(name, tenant)| (*name, tenant.uid)))
+            .collect();
+        for bucket in &observed.storage.buckets {
+            let is_buried = self.tombstones.iter().any(|known| {
+                known.kind == TombstoneKind::Bucket && known.is_open() && known.id == *bucket
+            });
+            let owner = owners.iter().find(|(_, uid)| uid.owns_bucket(bucket));
+            let Some((name, _)) = owner.filter(|_| !is_buried) else { continue };
+            let tenant = self.tenants.get(name).copied();
+            // Of one that cannot be resolved, nothing is unused.
+            let is_used = tenant.is_some_and(|tenant| {
+                tenant.machines.is_err() || tenant.buckets.iter().any(|one| one.bucket == *bucket)
+            });
+            if is_used {
+                continue;
+            }
+            let (name, wanted_by) = ((*name).to_owned(), tenant.map(|one| one.name.to_string()));
+            let slug = tenant.map(|tenant| tenant.organization.to_string()).unwrap_or_default();
+            let app = tenant.map(|tenant| tenant.app.clone()).unwrap_or_default();
+            let kind = OrphanKind::Bucket { bucket: bucket.clone(), wanted_by };
+            self.found(&slug, &app, Some(&name), kind);
         }
     }
 

@@ -8,6 +8,7 @@
 //! ```
 
 mod anew;
+mod buckets;
 mod budget;
 mod burial;
 mod draft;
@@ -112,6 +113,7 @@ impl<'a> Planner<'a> {
                 notes: vec![Note::new(NoteReason::Unobserved, message)],
                 machines: Vec::new(),
                 tokens: Vec::new(),
+                storage: None,
                 gone: false,
                 deletion: None,
             };
@@ -139,10 +141,17 @@ impl<'a> Planner<'a> {
                 return;
             }
         };
+        self.bury_unnamed_buckets(draft);
         if !self.is_in_place(draft) || !self.has_app(draft) {
             return;
         }
+        let has_storage = self.storage(draft);
         self.secrets(draft);
+        if !has_storage {
+            // Machines would start without what they are to find in their environment.
+            self.tokens(draft);
+            return;
+        }
         self.surplus_secrets(draft);
         draft.machines.reserve_exact(machines.len());
         for wanted in machines {
@@ -247,6 +256,7 @@ impl<'a> Planner<'a> {
                     hash: wanted.hash.clone(),
                     tenant_uid: tenant.uid,
                     from: wanted.from.clone(),
+                    storage: wanted.storage.clone(),
                 };
                 let foreign = matches!(state, Some(SecretState::Changed | SecretState::Missing));
                 draft.because(if foreign { Cause::Drift } else { Cause::Manifest });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bucket::StorageReport;
 use crate::token::TokenReport;
 use vault_api::status::DeletionStage;
 
@@ -28,6 +29,8 @@ pub struct TenantReport {
     pub machines: Vec<MachineReport>,
     /// One entry per wanted deploy token; none where nothing was decided about them.
     pub tokens: Vec<TokenReport>,
+    /// Where its storage stands; `None` where nothing was decided about it.
+    pub storage: Option<StorageReport>,
     /// A deleted tenant has nothing left that has to go.
     pub gone: bool,
     /// How far its deletion has come, while it is being deleted.
@@ -106,8 +109,10 @@ pub enum NoteReason {
     NotSupported,
     /// Somebody else has changed what the manifest says.
     DriftDetected,
-    /// Left as it is on purpose: a volume or an app that outlives its tenant.
+    /// Left as it is on purpose: a volume, a bucket or an app that outlives its tenant.
     Kept,
+    /// The controller was given no key to object storage.
+    NoStorageKey,
 }
 
 impl NoteReason {
@@ -129,6 +134,7 @@ impl NoteReason {
             Self::NotSupported => "NotSupported",
             Self::DriftDetected => "DriftDetected",
             Self::Kept => "Kept",
+            Self::NoStorageKey => "NoStorageKey",
         }
     }
 
@@ -143,7 +149,12 @@ impl NoteReason {
     pub fn needs_a_person(self) -> bool {
         matches!(
             self,
-            Self::Stuck | Self::NameTaken | Self::Invalid | Self::Refused | Self::NotSupported
+            Self::Stuck
+                | Self::NameTaken
+                | Self::Invalid
+                | Self::Refused
+                | Self::NotSupported
+                | Self::NoStorageKey
         )
     }
 }

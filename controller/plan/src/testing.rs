@@ -24,7 +24,7 @@ pub(crate) const SECRET_HASH: &str = "00112233445566778899aabbccddeeff";
 /// The secrets of tenant `acme`.
 pub(crate) fn secrets() -> Vec<DesiredSecret> {
     let (name, variable) = ("SECRET".into(), "SECRET".into());
-    vec![DesiredSecret { name, variable, hash: SECRET_HASH.to_owned(), from: None }]
+    vec![DesiredSecret { name, variable, hash: SECRET_HASH.to_owned(), from: None, storage: None }]
 }
 
 /// Tenant `acme`, with no machines of its own.
@@ -41,6 +41,7 @@ pub(crate) fn tenant() -> DesiredTenant {
         reports_drift: false,
         secrets: secrets(),
         tokens: Arc::default(),
+        buckets: Vec::new(),
         slots: Arc::default(),
         machines: Ok(Vec::new()),
     }

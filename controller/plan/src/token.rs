@@ -193,7 +193,10 @@ impl Action {
     pub fn keeps_ready(&self) -> bool {
         match self {
             Self::MintToken(token) => token.replaces.is_some(),
-            Self::RevokeToken(_) => true,
+            Self::RevokeToken(_)
+            | Self::RevokeAccessKey(_)
+            | Self::EmptyBucket(_)
+            | Self::DeleteBucket(_) => true,
             _ => false,
         }
     }

@@ -27,12 +27,12 @@ pub const SIGHTINGS: u32 = 8;
 /// are that far apart while the platform is slow.
 const GAP_MS_MIN: i64 = 60_000;
 
-/// A mark over a volume, or over a deleted tenant and its app.
+/// A mark over a volume or a bucket, or over a deleted tenant and its app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
     /// What it stands over.
     pub kind: TombstoneKind,
-    /// Fly's id of the volume; of a tenant, its name.
+    /// Fly's id of the volume; of a tenant, its name; of a bucket, its name at Tigris.
     pub id: String,
     /// The tenant's name.
     pub tenant: String,
@@ -42,15 +42,15 @@ pub struct Tombstone {
     pub organization: String,
     /// The app's name.
     pub app: String,
-    /// The volume's derived name; of a tenant, the app's.
+    /// The volume's or the bucket's derived name; of a tenant, the app's.
     pub name: String,
-    /// The volume's region code; empty for a tenant.
+    /// The volume's region code; empty for others.
     pub region: String,
-    /// The volume's size in gigabytes; 0 for a tenant.
+    /// The volume's size in gigabytes; 0 for others.
     pub size_gb: u32,
-    /// The machine that the volume was for; empty for a tenant.
+    /// The machine that the volume was for; empty for others.
     pub machine: String,
-    /// The template that it was made from; empty for a tenant.
+    /// The template that it was made from; what the manifest called the bucket; empty for a tenant.
     pub template: String,
     /// What the manifest said.
     pub policy: DeletionPolicy,
@@ -81,11 +81,13 @@ pub enum TombstoneKind {
     Volume,
     /// A deleted tenant: its object, and its app if the name is derived.
     Tenant,
+    /// A bucket, with all that is in it.
+    Bucket,
 }
 
 impl TombstoneKind {
     /// All kinds.
-    pub const ALL: [Self; 2] = [Self::Volume, Self::Tenant];
+    pub const ALL: [Self; 3] = [Self::Volume, Self::Tenant, Self::Bucket];
 
     /// The kind's word.
     #[must_use]
@@ -93,6 +95,7 @@ impl TombstoneKind {
         match self {
             Self::Volume => "volume",
             Self::Tenant => "tenant",
+            Self::Bucket => "bucket",
         }
     }
 }

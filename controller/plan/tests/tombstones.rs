@@ -366,6 +366,7 @@ fn orphans_are_what_names_and_marks_prove_to_be_ours() {
                 OrphanKind::Unused(_) => "unused",
                 OrphanKind::Duplicate(_) => "duplicate",
                 OrphanKind::Tombstone(_) => "tombstone",
+                OrphanKind::Bucket { .. } => "bucket",
             })
             .collect()
     };

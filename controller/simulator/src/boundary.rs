@@ -53,6 +53,10 @@ pub enum Write {
     PutVersions,
     /// Versions of machines that are gone.
     RemoveVersions,
+    /// Policies of access keys.
+    PutPolicies,
+    /// A policy that is no more.
+    RemovePolicy,
 }
 
 impl Write {
@@ -81,7 +85,7 @@ impl Write {
     ];
 
     /// The last of them.
-    pub const LAST: Self = Self::RemoveVersions;
+    pub const LAST: Self = Self::RemovePolicy;
 }
 
 /// What a controller is about.

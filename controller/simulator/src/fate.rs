@@ -98,6 +98,7 @@ impl Fate {
             | Self::Is422
             | Self::Twice => verb.is_write(),
             Self::Stale => verb.is_list(),
+            Self::Empty if matches!(verb, Verb::Buckets | Verb::AccessKeys) => true,
             Self::Empty | Self::Unreadable => verb.is_list() || verb == Verb::AppVolumes,
             Self::Partial => matches!(verb, Verb::Machines | Verb::MachinesSince),
         }
@@ -192,6 +193,12 @@ pub fn refused(verb: Verb, refusal: &Refusal) -> CallError {
     let mut answer = answer(status_of(refusal).as_u16(), &refusal.to_string());
     answer.code = code;
     CallError::Rejected(Rejection { request: request(verb), answer })
+}
+
+/// What a call names is not there.
+#[must_use]
+pub fn no_entity(verb: Verb) -> CallError {
+    rejected(verb, 404, "NoSuchEntity")
 }
 
 /// A host that does not answer.

@@ -14,6 +14,7 @@ pub mod end;
 mod foreign;
 mod journal;
 mod tokens;
+pub mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -199,6 +200,10 @@ impl Oracles {
         }
     }
 
+    pub(crate) fn made_bucket(&mut self, call: &Call) {
+        self.foreign.own(&call.subject, call.controller);
+    }
+
     pub(crate) fn deleted_volume(&mut self, call: &Call) {
         self.deletion.deleted(&call.subject);
     }
@@ -223,7 +228,8 @@ impl Oracles {
             || matches!(
                 call.verb,
                 Verb::ExtendVolume | Verb::CreateSnapshot | Verb::RevokeToken | Verb::DeleteVolume
-            );
+            )
+            || call.verb.is_storage();
         let touched = if is_id { &call.subject } else { &call.app };
         self.touches(now_ms, call, touched);
     }

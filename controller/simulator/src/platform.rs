@@ -12,6 +12,7 @@
 mod deletion;
 mod effects;
 mod reads;
+pub(crate) mod storage;
 mod tokens;
 
 use std::future::pending;
@@ -166,6 +167,7 @@ impl SimPlatform {
         match verb {
             Verb::Secrets | Verb::Tokens => calls.secret_reads += 1,
             verb if verb.is_write() => calls.writes += 1,
+            verb if verb.is_storage() => calls.secret_reads += 1,
             _ => calls.reads += 1,
         }
         let now_ms = universe.now_ms();

@@ -29,7 +29,7 @@ use crate::oracle::end::{
     StageEnd, inventory, lost_volumes, unlike_before, unlike_effects, unlike_reference,
     unlike_wishes,
 };
-use crate::oracle::{Oracles, Violation, unlike_tokens};
+use crate::oracle::{Oracles, Violation, storage, unlike_tokens};
 use crate::pause::Pause;
 use crate::trace::{Counts, Trace};
 use crate::universe::Shared;
@@ -319,6 +319,10 @@ impl Setting {
         let crate::universe::Universe { world, oracles, controllers, .. } = &*universe;
         let tokens = unlike_tokens(world, &oracles.foreign, 0, &controllers[0], manifest, now_ms);
         note("tokens", tokens);
+        let names = self.workload.stages.iter().flat_map(|stage| stage.tenants.keys().cloned());
+        let names = names.collect();
+        let wishes = manifest.wishes();
+        note("storage", storage::unlike_wishes(world, &controllers[0].id, &wishes, &names));
         let may_go = |id: &str| oracles.deletion.is_gone(id);
         note("volumes", lost_volumes(world, &oracles.foreign, 0, may_go));
         // What people wanted once may have been made again in the meantime; and a move begins anew,

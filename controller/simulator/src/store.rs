@@ -6,6 +6,7 @@
 //! ```
 
 mod bending;
+mod buckets;
 mod credentials;
 mod database;
 mod tombstones;

@@ -76,10 +76,36 @@ pub enum Verb {
     DeleteVolume,
     /// Delete an app, and whatever is in it.
     DeleteApp,
+    /// The buckets of the account.
+    Buckets,
+    /// Whose a bucket is.
+    Bucket,
+    /// The access keys of the account.
+    AccessKeys,
+    /// What a policy says.
+    Policy,
+    /// The policies of an access key.
+    AttachedPolicies,
+    /// Create a bucket.
+    CreateBucket,
+    /// Delete some objects of a bucket.
+    EmptyBucket,
+    /// Delete a bucket.
+    DeleteBucket,
+    /// Make an access key.
+    CreateAccessKey,
+    /// Delete an access key.
+    DeleteAccessKey,
+    /// Make a policy, or have it say something else.
+    PutPolicy,
+    /// Attach a policy to an access key.
+    AttachPolicy,
+    /// Detach and delete a policy.
+    DeletePolicy,
 }
 
 /// The calls that passes make.
-pub const IN_PASSES: [Verb; 31] = [
+pub const IN_PASSES: [Verb; 44] = [
     Verb::Apps,
     Verb::Machines,
     Verb::MachinesSince,
@@ -111,6 +137,19 @@ pub const IN_PASSES: [Verb; 31] = [
     Verb::Addresses,
     Verb::DeleteVolume,
     Verb::DeleteApp,
+    Verb::Buckets,
+    Verb::Bucket,
+    Verb::AccessKeys,
+    Verb::Policy,
+    Verb::AttachedPolicies,
+    Verb::CreateBucket,
+    Verb::EmptyBucket,
+    Verb::DeleteBucket,
+    Verb::CreateAccessKey,
+    Verb::DeleteAccessKey,
+    Verb::PutPolicy,
+    Verb::AttachPolicy,
+    Verb::DeletePolicy,
 ];
 
 /// The calls that no pass makes: one when a controller starts, two when people ask.
@@ -118,7 +157,7 @@ pub const NOT_IN_PASSES: [Verb; 3] = [Verb::Organizations, Verb::Exits, Verb::Lo
 
 impl Verb {
     /// The calls that may change something.
-    pub const WRITES: [Self; 17] = [
+    pub const WRITES: [Self; 25] = [
         Self::SetSecret,
         Self::DeleteSecret,
         Self::CreateApp,
@@ -136,6 +175,14 @@ impl Verb {
         Self::RevokeToken,
         Self::DeleteVolume,
         Self::DeleteApp,
+        Self::CreateBucket,
+        Self::EmptyBucket,
+        Self::DeleteBucket,
+        Self::CreateAccessKey,
+        Self::DeleteAccessKey,
+        Self::PutPolicy,
+        Self::AttachPolicy,
+        Self::DeletePolicy,
     ];
 
     /// The method and the path of its request, with names for what differs.
@@ -176,6 +223,19 @@ impl Verb {
             Self::Addresses => (Method::GET, "/v1/apps/{app}/ip_assignments"),
             Self::DeleteVolume => (Method::DELETE, "/v1/apps/{app}/volumes/{volume}"),
             Self::DeleteApp => (Method::DELETE, "/v1/apps/{app}"),
+            Self::Buckets => (Method::GET, "/ ListBuckets"),
+            Self::Bucket => (Method::HEAD, "/{bucket}"),
+            Self::AccessKeys => (Method::POST, "/ ListAccessKeys"),
+            Self::Policy => (Method::POST, "/ GetPolicyVersion"),
+            Self::AttachedPolicies => (Method::POST, "/ ListAttachedUserPolicies"),
+            Self::CreateBucket => (Method::PUT, "/{bucket}"),
+            Self::EmptyBucket => (Method::POST, "/{bucket}?delete"),
+            Self::DeleteBucket => (Method::DELETE, "/{bucket}"),
+            Self::CreateAccessKey => (Method::POST, "/ CreateAccessKey"),
+            Self::DeleteAccessKey => (Method::POST, "/ DeleteAccessKey"),
+            Self::PutPolicy => (Method::POST, "/ CreatePolicy"),
+            Self::AttachPolicy => (Method::POST, "/ AttachUserPolicy"),
+            Self::DeletePolicy => (Method::POST, "/ DeletePolicy"),
         }
     }
 
@@ -189,6 +249,12 @@ impl Verb {
     #[must_use]
     pub fn is_list(self) -> bool {
         matches!(self, Self::Apps | Self::Machines | Self::MachinesSince | Self::Volumes)
+    }
+
+    /// Whether it is about buckets and the keys to them, and so about no app.
+    #[must_use]
+    pub fn is_storage(self) -> bool {
+        self >= Self::Buckets
     }
 
     /// Whether it is about one machine by its id, and so about that machine's host.
@@ -218,6 +284,14 @@ impl Verb {
             Self::RevokeToken => ActionKind::RevokeToken,
             Self::DeleteVolume => ActionKind::DeleteVolume,
             Self::DeleteApp => ActionKind::DeleteApp,
+            Self::CreateBucket => ActionKind::CreateBucket,
+            Self::EmptyBucket => ActionKind::EmptyBucket,
+            Self::DeleteBucket => ActionKind::DeleteBucket,
+            Self::CreateAccessKey => ActionKind::CreateAccessKey,
+            Self::DeleteAccessKey => ActionKind::RevokeAccessKey,
+            Self::PutPolicy => ActionKind::PutBucketPolicy,
+            Self::AttachPolicy => ActionKind::PutBucketPolicy,
+            Self::DeletePolicy => ActionKind::RemoveBucketPolicy,
             _ => return None,
         })
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use vault_controller::policy::Policy;
 
 pub use apart::apart;
-pub use manifest::{AppChoice, Group, Manifest, Tenant};
+pub use manifest::{AppChoice, Bucket, Group, Manifest, Tenant};
 pub use named::named;
 pub use random::random;
 

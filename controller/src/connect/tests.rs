@@ -46,6 +46,7 @@ fn tenant(machines: Vec<DesiredMachine>) -> DesiredTenant {
         reports_drift: false,
         secrets: Vec::new(),
         tokens: Arc::default(),
+        buckets: Vec::new(),
         slots: Arc::default(),
         machines: Ok(machines),
     }

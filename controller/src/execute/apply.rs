@@ -1,6 +1,7 @@
 //! One arm per action, one call per arm: the only code that changes the outside world.
 
 mod deletion;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,22 +14,28 @@ use vault_plan::metadata::VOLUME_GB;
 use vault_plan::observed::HoldKind;
 
 use super::Failure;
+use super::storage::Value;
 use super::tokens::NewToken;
 use crate::chain::chain;
 use crate::edits::MachineVersion;
 use crate::identity::TenantSecrets;
+pub(super) use storage::MadePolicy;
+
 use crate::platform::{
     AppOwner, MachineUpdate, NewDeployToken, NewMachine, NewVolume, Platform, SecretSet,
     WrittenMachine,
 };
 
 /// What earlier actions of a turn made that later ones need.
+/// Shows no secret.
 #[derive(Debug, Default)]
 pub(super) struct Made {
     /// The ids of new volumes by name.
     pub(super) volumes: BTreeMap<String, String>,
     /// The version of the app's secrets that setting one of them made.
     pub(super) secrets_version: Option<u64>,
+    /// What the next secret is to be set to, if it is of the tenant's storage.
+    pub(super) storage_value: Option<Value>,
 }
 
 /// What came of one action.
@@ -37,6 +44,8 @@ pub(super) enum Applied {
     Done(Option<Created>),
     /// It was there before the call, and is in the right organization.
     WasThere(Created),
+    /// The platform did a part of it; what follows was planned for the whole.
+    Partly(String),
     /// The platform did nothing.
     NotDone(Failure),
     /// Nobody knows whether the platform acted.
@@ -65,8 +74,10 @@ pub(super) enum Created {
         /// What the platform said of it.
         told: SecretSet,
     },
-    /// A deploy token, with its value.
+    /// A deploy token or an access key, with its value.
     Token(NewToken),
+    /// The policy of a tenant's access key.
+    Policy(MadePolicy),
     /// A secret that is no more.
     NoSecret {
         /// Its name.
@@ -96,7 +107,7 @@ impl Created {
             Self::App(id) | Self::Volume { id, .. } => Some(id),
             Self::Machine(machine) => Some(machine.id),
             Self::Token(token) => Some(token.id),
-            Self::Secret { .. } | Self::NoSecret { .. } => None,
+            Self::Secret { .. } | Self::NoSecret { .. } | Self::Policy(_) => None,
         }
     }
 }
@@ -112,7 +123,7 @@ pub(super) async fn apply<P: Platform>(
     let app = planned.app;
     match planned.action {
         Action::CreateApp => create_app(platform, &planned.organization, app).await,
-        Action::SetSecret(secret) => set_secret(platform, secrets, &app, secret).await,
+        Action::SetSecret(secret) => set_secret(platform, secrets, &app, secret, made).await,
         Action::RemoveSecret(secret) => remove_secret(platform, &app, &secret.name).await,
         Action::CreateVolume(volume) => {
             let name = volume.name.clone();
@@ -173,6 +184,13 @@ pub(super) async fn apply<P: Platform>(
         Action::RevokeToken(token) => revoke_token(platform, &token.id).await,
         Action::DeleteVolume(volume) => deletion::volume(platform, &app, &volume).await,
         Action::DeleteApp => deletion::app(platform, &planned.organization, &app).await,
+        Action::CreateBucket(bucket) => storage::create_bucket(platform, &bucket).await,
+        Action::CreateAccessKey(key) => storage::create_key(platform, &key).await,
+        Action::RevokeAccessKey(key) => storage::revoke_key(platform, &key.id).await,
+        Action::PutBucketPolicy(policy) => storage::put_policy(platform, policy).await,
+        Action::RemoveBucketPolicy(policy) => storage::remove_policy(platform, &policy).await,
+        Action::EmptyBucket(bucket) => storage::empty_bucket(platform, &bucket).await,
+        Action::DeleteBucket(bucket) => storage::delete_bucket(platform, &bucket).await,
     }
 }
 
@@ -237,12 +255,17 @@ async fn set_secret<P: Platform>(
     secrets: &TenantSecrets,
     app: &str,
     secret: SetSecret,
+    made: &Made,
 ) -> Applied {
-    let value = match secrets.value_to_set(app, &secret) {
+    let value = match &made.storage_value {
+        Some(value) => value.clone(),
+        None => secrets.value_to_set(app, &secret),
+    };
+    let value = match value {
         Ok(value) => value,
         Err(message) => {
             // What comes from outside is read again by the next pass.
-            let is_read = secret.from.is_some();
+            let is_read = secret.from.is_some() || secret.storage.is_some();
             let hold = if is_read { HoldKind::BackOff } else { HoldKind::Refused };
             return Applied::NotDone(Failure { hold, message });
         }

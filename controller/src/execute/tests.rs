@@ -73,6 +73,7 @@ fn set_secret(name: &str) -> Action {
         hash: "h1".to_owned(),
         tenant_uid,
         from: None,
+        storage: None,
     })
 }
 

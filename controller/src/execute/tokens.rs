@@ -1,5 +1,5 @@
-//! A deploy token through the journal: its number is used up before it is asked for, and its value is
-//! sealed and stored with the acknowledgement, or never.
+//! A credential through the journal, a deploy token or an access key: its number is used up before it
+//! is asked for, and its value is sealed and stored with the acknowledgement, or never.
 //!
 //! ```text
 //!   begin: number, intent sent ─▶ call ─┬─ a token ──▶ keep: sealed value, intent acked
@@ -9,7 +9,7 @@
 
 use secrecy::SecretString;
 use ulid::Ulid;
-use vault_plan::action::{Action, MintToken, PlannedAction, RevokeToken};
+use vault_plan::action::{Action, PlannedAction};
 use vault_plan::observed::HoldKind;
 use vault_plan::time::UnixMillis;
 
@@ -19,12 +19,13 @@ use crate::clock::Clock;
 use crate::identity::SealedFor;
 use crate::platform::Platform;
 use crate::record::{CallRecord, recorded};
+use crate::storage::KEY_NAME;
 use crate::store::{
     CredentialKey, CredentialKind, IntentAnswer, IntentState, NewCredential, Settlement,
     ShownCredential, Store, StoreError, Verdict,
 };
 
-/// A token that was minted, with its value.
+/// A credential that was made, with its value.
 pub(super) struct NewToken {
     /// The platform's id.
     pub(super) id: String,
@@ -35,18 +36,18 @@ pub(super) struct NewToken {
 }
 
 impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
-    /// Mints a token.
+    /// Makes a credential.
     pub(super) async fn mint(
         &self,
         intent: Ulid,
         action: PlannedAction,
-        token: MintToken,
+        token: Minting,
     ) -> Result<Acted, StoreError> {
-        let key = key(&token.tenant_uid, token.n);
+        let key = token.key;
         let new = NewCredential {
             key,
             tenant: action.tenant.to_string(),
-            name: token.name.to_string(),
+            name: token.name.clone(),
             organization: action.organization.to_string(),
             app: action.app.clone(),
         };
@@ -56,10 +57,10 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         match applied {
             Applied::Done(Some(Created::Token(made))) => {
                 let of = SealedFor {
-                    tenant: token.tenant_uid,
+                    tenant: key.tenant_uid,
                     kind: key.kind.word(),
                     name: &token.name,
-                    n: token.n,
+                    n: key.n,
                 };
                 let sealed = match self.secrets.sealer().seal(of, &made.value) {
                     Ok(sealed) => sealed,
@@ -71,15 +72,15 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                 };
                 // An end that is over already says more about somebody's clock than about the token.
                 let told = made.expires_at.filter(|end| *end > now);
-                let expires_at = Some(told.unwrap_or_else(|| now.plus_ms(token.ttl_ms)));
+                let expires_at = told.or_else(|| token.ttl_ms.map(|ttl| now.plus_ms(ttl)));
                 let id = made.id.clone();
                 let shown = ShownCredential { key, id, live_at: now, expires_at, sealed };
                 let settled = settlement(intent, IntentState::Acked, Some(made.id), None);
                 self.store.keep_credential(shown, answer(settled, calls), now).await?;
                 Ok(Acted::Worked)
             }
-            Applied::Done(_) | Applied::WasThere(_) => {
-                let message = "the platform said yes and showed no token".to_owned();
+            Applied::Done(_) | Applied::WasThere(_) | Applied::Partly(_) => {
+                let message = "the platform said yes and showed no value".to_owned();
                 self.doubt(key, (intent, calls), failure(message)).await
             }
             Applied::NotDone(failure) => {
@@ -93,27 +94,26 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         }
     }
 
-    /// Revokes a token, and forgets it if we knew it.
+    /// Revokes a credential, and forgets it if we knew it.
     pub(super) async fn revoke(
         &self,
         intent: Ulid,
         action: PlannedAction,
-        token: RevokeToken,
+        token: Revoking,
     ) -> Result<Acted, StoreError> {
         self.store.send_intent(intent, self.clock.now()).await?;
         let (applied, calls) = self.call(intent, action).await;
         let now = self.clock.now();
         match applied {
-            Applied::Done(_) | Applied::WasThere(_) => {
-                let known = token.n.map(|n| key(&token.tenant_uid, n));
+            Applied::Done(_) | Applied::WasThere(_) | Applied::Partly(_) => {
                 let settled = settlement(intent, IntentState::Acked, Some(token.id.clone()), None);
-                let stored = self.store.credentials(CredentialKind::DeployToken).await?;
+                let stored = self.store.credentials(token.kind).await?;
                 // One of a live one's name that nobody has the value of leaves the live one alone.
                 let is_it = |key: &CredentialKey| {
                     let row = stored.rows.iter().find(|row| row.of.key == *key);
                     row.is_some_and(|row| row.may_be(&token.id))
                 };
-                let keys = known.filter(is_it).into_iter().collect();
+                let keys = token.key.filter(is_it).into_iter().collect();
                 self.store.remove_credentials(keys, Some(answer(settled, calls)), now).await?;
                 Ok(Acted::Worked)
             }
@@ -136,7 +136,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         recorded(&self.clock, call).await
     }
 
-    /// Whether there is a token is not known, or its value is lost: the next passes look.
+    /// Whether there is one is not known, or its value is lost: the next passes look.
     async fn doubt(
         &self,
         key: CredentialKey,
@@ -158,24 +158,58 @@ fn doubted(id: Ulid, calls: Vec<CallRecord>, failure: &Failure) -> IntentAnswer 
     IntentAnswer { verdict, calls, written: None }
 }
 
-/// What an action is about, if it is about a token.
+/// A credential to be made.
+pub(super) struct Minting {
+    key: CredentialKey,
+    /// As the manifest calls it.
+    name: String,
+    /// How long it is good, in milliseconds, if it has an end.
+    ttl_ms: Option<i64>,
+}
+
+/// A credential to be revoked.
+pub(super) struct Revoking {
+    /// The platform's id.
+    id: String,
+    kind: CredentialKind,
+    /// Which it is, if its name tells.
+    key: Option<CredentialKey>,
+}
+
+/// What an action is about, if it is about a credential.
 pub(super) enum AboutToken {
-    Mint(MintToken),
-    Revoke(RevokeToken),
+    Mint(Minting),
+    Revoke(Revoking),
 }
 
 impl AboutToken {
     pub(super) fn of(action: &Action) -> Option<Self> {
-        match action {
-            Action::MintToken(token) => Some(Self::Mint(token.clone())),
-            Action::RevokeToken(token) => Some(Self::Revoke(token.clone())),
-            _ => None,
-        }
+        let key = |kind, tenant_uid, n| CredentialKey { kind, tenant_uid, n };
+        let (token, access_key) = (CredentialKind::DeployToken, CredentialKind::AccessKey);
+        Some(match action {
+            Action::MintToken(mint) => Self::Mint(Minting {
+                key: key(token, mint.tenant_uid, mint.n),
+                name: mint.name.to_string(),
+                ttl_ms: Some(mint.ttl_ms),
+            }),
+            Action::RevokeToken(revoke) => Self::Revoke(Revoking {
+                id: revoke.id.clone(),
+                kind: token,
+                key: revoke.n.map(|n| key(token, revoke.tenant_uid, n)),
+            }),
+            Action::CreateAccessKey(create) => Self::Mint(Minting {
+                key: key(access_key, create.tenant_uid, create.n),
+                name: KEY_NAME.to_owned(),
+                ttl_ms: None,
+            }),
+            Action::RevokeAccessKey(revoke) => Self::Revoke(Revoking {
+                id: revoke.id.clone(),
+                kind: access_key,
+                key: revoke.n.map(|n| key(access_key, revoke.tenant_uid, n)),
+            }),
+            _ => return None,
+        })
     }
-}
-
-fn key(tenant_uid: &vault_plan::identity::TenantUid, n: u64) -> CredentialKey {
-    CredentialKey { kind: CredentialKind::DeployToken, tenant_uid: *tenant_uid, n }
 }
 
 fn failure(message: String) -> Failure {

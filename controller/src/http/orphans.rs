@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use vault_api::object::API_VERSION;
 use vault_api::orphan::{KIND, Orphan, OrphanList, OrphanMeta};
+use vault_plan::bucket::StorageLook;
 use vault_plan::observed::{ObservedVolume, VolumeGap};
 use vault_plan::orphans::{OrphanKind, orphans};
 use vault_plan::policy::Policy;
@@ -44,6 +45,9 @@ fn unread(planned: &Planned) -> Vec<String> {
         unread.extend(lists.gaps.any().map(|gap| format!("organization {slug}: {gap}")));
         let gaps = lists.gaps.volumes.iter();
         unread.extend(gaps.map(|(app, gap): (&String, &VolumeGap)| gap.sentence(app)));
+    }
+    if let StorageLook::Failed(why) = &planned.observed.storage.look {
+        unread.push(why.clone());
     }
     unread
 }
@@ -106,6 +110,19 @@ fn render(found: vault_plan::orphans::Orphan, policy: &Policy) -> Orphan {
             );
             volume(base, seen, "Duplicate", message, next)
         }
+        OrphanKind::Bucket { bucket, wanted_by } => Orphan {
+            kind: "Bucket".to_owned(),
+            reason: if wanted_by.is_some() { "Unused" } else { "NoTenant" }.to_owned(),
+            message: match wanted_by {
+                Some(name) => format!("tenant {name} does not name it any more"),
+                None => format!("its name is derived from tenant {tenant}, which there is not"),
+            },
+            next: format!(
+                "it is kept; name it in a tenant {tenant} to take it back, or `aws s3 rb s3://{bucket}`"
+            ),
+            name: bucket,
+            ..base
+        },
         OrphanKind::Tombstone(tombstone) => buried(base, tombstone, policy),
     }
 }
@@ -163,6 +180,19 @@ fn buried(base: Orphan, tombstone: Tombstone, policy: &Policy) -> Orphan {
             id: Some(tombstone.id),
             region: Some(tombstone.region),
             size_gb: Some(tombstone.size_gb),
+            ..base
+        },
+        TombstoneKind::Bucket => Orphan {
+            kind: "Bucket".to_owned(),
+            message: "nobody asks for it any more, and its policy is Delete".to_owned(),
+            next: match tombstone.cause {
+                Cause::Deleted => format!("`vaultctl undelete {tenant}` takes it back"),
+                Cause::Unwanted => format!(
+                    "name bucket {} again, or say `deletionPolicy: Retain`, to keep it",
+                    tombstone.template
+                ),
+            },
+            name: tombstone.name,
             ..base
         },
         TombstoneKind::Tenant => Orphan {

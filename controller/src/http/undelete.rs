@@ -75,6 +75,7 @@ fn loss(tombstone: &Tombstone) -> String {
             format!("volume {} ({} GB, of {})", tombstone.id, tombstone.size_gb, tombstone.machine)
         }
         TombstoneKind::Tenant => format!("app {}", tombstone.app),
+        TombstoneKind::Bucket => format!("bucket {}", tombstone.id),
     };
     let outcome = tombstone.outcome.as_deref().unwrap_or("it is being deleted");
     let when = match (tombstone.state, tombstone.ended_at) {
@@ -88,6 +89,6 @@ fn loss(tombstone: &Tombstone) -> String {
         (None, TombstoneKind::Volume) => {
             format!("{what}: {outcome}{when}, and no snapshot of it is known")
         }
-        (None, TombstoneKind::Tenant) => format!("{what}: {outcome}{when}"),
+        (None, TombstoneKind::Tenant | TombstoneKind::Bucket) => format!("{what}: {outcome}{when}"),
     }
 }

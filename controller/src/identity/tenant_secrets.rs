@@ -22,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use vault_api::tenant::{SecretEntry, SecretFrom};
 use vault_plan::action::SetSecret;
-use vault_plan::desired::{DesiredSecret, DesiredSecrets, SecretPlace};
+use vault_plan::desired::{DesiredSecret, DesiredSecrets, SecretPlace, StorageValue};
 use vault_plan::identity::TenantUid;
 use vault_protocol::key::TenantSecret;
 use zeroize::Zeroizing;
@@ -32,6 +32,11 @@ use crate::chain::chain;
 
 /// The app secret, and so the environment variable in the machines, that holds a tenant's secret.
 pub const TENANT_SECRET: &str = vault_protocol::SECRET_VARIABLE;
+
+/// Where Tigris serves S3, as Fly writes it into the secrets of apps.
+const S3_ENDPOINT: &str = "https://fly.storage.tigris.dev";
+/// The region that Tigris's clients sign for.
+const S3_REGION: &str = "auto";
 
 const SECRET_PURPOSE: &[u8] = b"vaultctl tenant secret v1";
 /// 128 bits: enough against accidents, and without the key nobody can search for a collision.
@@ -46,6 +51,8 @@ pub struct TenantSecrets {
     variable: Arc<str>,
     sources: SecretSources,
     sealer: Sealer,
+    endpoint: String,
+    region: String,
 }
 
 impl TenantSecrets {
@@ -54,7 +61,38 @@ impl TenantSecrets {
         let extracted = Zeroizing::new(extracted.into());
         let sources = SecretSources::default();
         let sealer = Sealer::new(master_key);
-        Self { extracted, hash_key, variable: TENANT_SECRET.into(), sources, sealer }
+        let (endpoint, region) = (S3_ENDPOINT.to_owned(), S3_REGION.to_owned());
+        let variable = TENANT_SECRET.into();
+        Self { extracted, hash_key, variable, sources, sealer, endpoint, region }
+    }
+
+    /// With the address of S3 and the region to sign for, as machines are to find them.
+    #[must_use]
+    pub fn with_storage(mut self, endpoint: String, region: String) -> Self {
+        (self.endpoint, self.region) = (endpoint, region);
+        self
+    }
+
+    /// The keyed hash of what a secret holds of a tenant's storage. That of an access key's secret is
+    /// made from the key's id: with another secret it has another one.
+    #[must_use]
+    pub fn storage_hash(&self, app: &str, name: &str, value: &StorageValue, key: &str) -> String {
+        match self.storage_value(value) {
+            Some(text) => self.hash(app, name, text),
+            None => self.hash(app, name, &format!("the secret of access key {key}")),
+        }
+    }
+
+    /// What a secret holds of a tenant's storage; `None` for what is sealed in the store.
+    #[must_use]
+    pub fn storage_value<'a>(&'a self, value: &'a StorageValue) -> Option<&'a str> {
+        match value {
+            StorageValue::KeyId(id) => Some(id),
+            StorageValue::KeySecret(_) => None,
+            StorageValue::Endpoint => Some(&self.endpoint),
+            StorageValue::Region => Some(&self.region),
+            StorageValue::Bucket(bucket) => Some(bucket),
+        }
     }
 
     /// With the places that manifests may name in `spec.secrets`.
@@ -131,7 +169,7 @@ impl DesiredSecrets for TenantSecrets {
         let variable = Arc::clone(&self.variable);
         let name = place.name(&variable);
         let hash = self.hash(place.app, &name, &self.tenant_secret(place.tenant).text());
-        vec![DesiredSecret { name, variable, hash, from: None }]
+        vec![DesiredSecret { name, variable, hash, from: None, storage: None }]
     }
 
     fn of_manifest(&self, app: &str, name: &str, secret: &SecretEntry) -> Result<String, String> {

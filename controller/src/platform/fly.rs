@@ -1,6 +1,8 @@
 //! The platform that is Fly: the Machines API's answers in the planner's words.
 
+mod buckets;
 mod deletion;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use vault_cloud::machines::wire::{
     CreateApp, CreateMachine, CreateVolume, Machine, MachineRow, UpdateMachine, Volume,
 };
 use vault_cloud::machines::{ClientConfig, ClientError, Exit, MachinesClient, OrgMachines};
+use vault_cloud::storage::StorageClient;
 use vault_cloud::tokens::{NewToken, TokensClient};
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume, PlatformState};
 use vault_plan::time::UnixMillis;
@@ -45,6 +48,8 @@ pub struct FlyPlatform {
     client: MachinesClient,
     logs: LogsClient,
     tokens: TokensClient,
+    storage: Option<StorageClient>,
+    told: Arc<dyn CallObserver>,
     counts: Arc<CallCounts>,
 }
 
@@ -62,12 +67,13 @@ impl FlyPlatform {
     ) -> Result<Self, ClientError> {
         let counts = Arc::new(CallCounts::default());
         let also = config.observer.take();
-        config.observer = Some(Arc::new(Told { counts: Arc::clone(&counts), also }));
+        let told: Arc<dyn CallObserver> = Arc::new(Told { counts: Arc::clone(&counts), also });
+        config.observer = Some(Arc::clone(&told));
         let logs = ClientConfig { base_url: logs_url, timeout: LOGS_TIMEOUT, ..config.clone() };
         let tokens = ClientConfig { base_url: graphql_url, ..config.clone() };
         let (logs, tokens) = (LogsClient::new(logs)?, TokensClient::new(tokens)?);
         let client = MachinesClient::new(config)?;
-        Ok(Self { client, logs, tokens, counts })
+        Ok(Self { client, logs, tokens, storage: None, told, counts })
     }
 }
 

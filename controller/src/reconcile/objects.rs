@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use vault_api::status::TenantStatus;
 use vault_api::tenant::{TenantClassSpec, TenantSpec};
 use vault_plan::action::ActionKind;
+use vault_plan::bucket::DesiredBucket;
 use vault_plan::desired::{Desired, TenantInput};
 
 use super::ReconcileConfig;
@@ -30,6 +31,8 @@ pub struct Objects {
     known: BTreeMap<String, Known>,
     /// The machines that earlier passes took down in order to make them anew, by tenant and name.
     pub(super) replacing: BTreeSet<(String, String)>,
+    /// The buckets that statuses name, by tenant.
+    pub(super) buckets: BTreeMap<String, Vec<DesiredBucket>>,
     /// The revisions at which tenants were Ready whose drift is only reported.
     reached: HashMap<String, i64>,
 }
@@ -144,6 +147,15 @@ impl Objects {
         self.replacing.extend(replacing.map(|machine| (tenant.to_owned(), machine.name.clone())));
         if let Some(revision) = status.reached_revision {
             self.reached.insert(tenant.to_owned(), revision);
+        }
+        if !status.buckets.is_empty() {
+            let buckets = status.buckets.into_iter().map(|known| DesiredBucket {
+                name: known.name.into(),
+                bucket: known.bucket,
+                access: known.access,
+                deletion_policy: known.deletion_policy,
+            });
+            self.buckets.insert(tenant.to_owned(), buckets.collect());
         }
         let (Some(organization), Some(app)) = (status.org, status.app) else { return };
         let known = self.known.entry(organization).or_default();

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vault_api::tenant::DeletionPolicy;
+use vault_plan::bucket::{ObservedStorage, StorageLook};
 use vault_plan::desired::DesiredSecret;
 use vault_plan::time::UnixMillis;
 use vault_plan::token::TokenState;
@@ -139,6 +140,7 @@ impl Planned {
         self.is_settled
             && tokens.all(|token| matches!(token.state, TokenState::Live { .. }))
             && self.observed.tokens.holds.is_empty()
+            && is_at_rest(&self.observed.storage)
             && self.unread.is_empty()
             && self.unsettled.is_empty()
             && self.observed.holds.is_empty()
@@ -149,6 +151,16 @@ impl Planned {
             && plan.tombstones.cleared.is_empty()
             && !has_files
     }
+}
+
+/// Whether all that is known of buckets and keys is certain.
+fn is_at_rest(storage: &ObservedStorage) -> bool {
+    let mut keys = storage.known.values().flat_map(|known| &known.keys);
+    let is_seen = matches!(storage.look, StorageLook::Spared | StorageLook::Done);
+    is_seen
+        && storage.unclear.is_empty()
+        && storage.holds.is_empty()
+        && keys.all(|key| key.id.is_some())
 }
 
 /// Whether something may come of a tombstone at any moment, and not only at an instant that the plan

@@ -1,4 +1,5 @@
 mod apps;
+mod buckets;
 mod edits;
 mod rest;
 mod tokens;

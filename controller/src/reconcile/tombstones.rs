@@ -67,6 +67,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 let (kind, id) = match &planned.action {
                     Action::DeleteVolume(volume) => (TombstoneKind::Volume, volume.id.as_str()),
                     Action::DeleteApp => (TombstoneKind::Tenant, &*planned.tenant),
+                    Action::EmptyBucket(bucket) => (TombstoneKind::Bucket, &*bucket.bucket),
                     _ => return None,
                 };
                 let tombstone = known.iter().find(|known| known.kind == kind && known.id == id)?;
@@ -95,6 +96,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             }
             Action::DeleteApp => {
                 acting.contains(&(TombstoneKind::Tenant, planned.tenant.to_string()))
+            }
+            Action::EmptyBucket(bucket) | Action::DeleteBucket(bucket) => {
+                acting.contains(&(TombstoneKind::Bucket, bucket.bucket.clone()))
             }
             _ => true,
         });
@@ -145,6 +149,7 @@ fn named(tombstone: &Tombstone) -> String {
             "volume {} ({}, {} GB) of {}",
             tombstone.id, tombstone.name, tombstone.size_gb, tombstone.machine
         ),
+        TombstoneKind::Bucket => format!("bucket {}", tombstone.id),
         TombstoneKind::Tenant if tombstone.app.is_empty() => {
             format!("tenant {}", tombstone.tenant)
         }

@@ -12,7 +12,7 @@ const HASH: &str = "h1";
 
 fn secret(name: &str, hash: &str) -> DesiredSecret {
     let (name, variable) = (Arc::from(name), Arc::from(name));
-    DesiredSecret { name, variable, hash: hash.to_owned(), from: None }
+    DesiredSecret { name, variable, hash: hash.to_owned(), from: None, storage: None }
 }
 
 fn tenant(name: &str) -> DesiredTenant {
@@ -28,6 +28,7 @@ fn tenant(name: &str) -> DesiredTenant {
         reports_drift: false,
         secrets: vec![secret(NAME, HASH)],
         tokens: Arc::default(),
+        buckets: Vec::new(),
         slots: Arc::default(),
         machines: Ok(Vec::new()),
     }

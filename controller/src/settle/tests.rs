@@ -78,7 +78,14 @@ fn lists(kind: ActionKind, seen: bool) -> ObservedOrganization {
             | ActionKind::ExtendVolume
             | ActionKind::SnapshotVolume
             | ActionKind::MintToken
-            | ActionKind::RevokeToken,
+            | ActionKind::RevokeToken
+            | ActionKind::CreateBucket
+            | ActionKind::CreateAccessKey
+            | ActionKind::RevokeAccessKey
+            | ActionKind::PutBucketPolicy
+            | ActionKind::RemoveBucketPolicy
+            | ActionKind::EmptyBucket
+            | ActionKind::DeleteBucket,
             _,
         )
         | (ActionKind::DeleteMachine | ActionKind::DeleteVolume | ActionKind::DeleteApp, true) => {}
@@ -144,6 +151,15 @@ fn every_kind_in_every_state() {
         ActionKind::ExtendVolume,
         ActionKind::SnapshotVolume,
         ActionKind::RevokeToken,
+        ActionKind::RevokeAccessKey,
+    ];
+    let minted = [MintToken, ActionKind::CreateAccessKey];
+    let waited_for = [
+        ActionKind::CreateBucket,
+        ActionKind::PutBucketPolicy,
+        ActionKind::RemoveBucketPolicy,
+        ActionKind::EmptyBucket,
+        ActionKind::DeleteBucket,
     ];
     let (before, after) = (NOW.plus_ms(9_999), NOW.plus_ms(10_000));
     for kind in ActionKind::ALL {
@@ -154,10 +170,14 @@ fn every_kind_in_every_state() {
                         (IntentState::Planned, _) => Verdict::Aborted,
                         (IntentState::Acked, _) if harmless.contains(&kind) => Verdict::Verified,
                         (_, _) if harmless.contains(&kind) => Verdict::Aborted,
+                        // A late one would undo what a later one did.
+                        (IntentState::Acked, _) if waited_for.contains(&kind) => Verdict::Verified,
+                        (_, _) if waited_for.contains(&kind) && now == before => Verdict::Held,
+                        (_, _) if waited_for.contains(&kind) => Verdict::Aborted,
                         // Lists of machines say nothing of tokens.
-                        (IntentState::Acked, _) if kind == MintToken => Verdict::Verified,
-                        (_, true) if kind == MintToken && now == before => Verdict::Open,
-                        (_, _) if kind == MintToken && now == after => Verdict::Aborted,
+                        (IntentState::Acked, _) if minted.contains(&kind) => Verdict::Verified,
+                        (_, _) if minted.contains(&kind) && now == before => Verdict::Open,
+                        (_, _) if minted.contains(&kind) && now == after => Verdict::Aborted,
                         (_, true) => Verdict::Verified,
                         (_, false) if now == after => Verdict::Aborted,
                         (IntentState::Sent, false) => match kind {

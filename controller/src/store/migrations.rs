@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0007_tombstones.sql"),
     include_str!("migrations/0008_credentials.sql"),
     include_str!("migrations/0009_trace.sql"),
+    include_str!("migrations/0010_buckets.sql"),
 ];
 
 /// Brings a database to the newest schema.

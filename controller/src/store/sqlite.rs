@@ -12,15 +12,16 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use ulid::Ulid;
+use vault_plan::identity::TenantUid;
 use vault_plan::time::UnixMillis;
 use vault_plan::tombstone::Tombstone;
 
 use super::writer::Writer;
 use super::{
-    CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent, IntentAnswer,
-    Kind, LiveUsage, NewCredential, Settlement, ShownCredential, Store, StoreError, StoredObject,
-    StoredSecret, TenantRow, UsagePage, credentials, journal, migrations, objects, rows, secrets,
-    tombstones, trace, usage, versions,
+    BucketStore, CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent,
+    IntentAnswer, Kind, LiveUsage, NewCredential, Settlement, ShownCredential, Store, StoreError,
+    StoredObject, StoredPolicy, StoredSecret, TenantRow, UsagePage, buckets, credentials, journal,
+    migrations, objects, rows, secrets, tombstones, trace, usage, versions,
 };
 use crate::edits::MachineVersion;
 use crate::usage::UsageFact;
@@ -253,6 +254,20 @@ impl Store for SqliteStore {
             return Ok(Vec::new());
         }
         self.writer.write(move |connection| tombstones::act(connection, &doomed)).await
+    }
+}
+
+impl BucketStore for SqliteStore {
+    async fn bucket_policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {
+        self.read(buckets::list).await
+    }
+
+    async fn put_bucket_policies(&self, policies: Vec<StoredPolicy>) -> Result<(), StoreError> {
+        self.writer.write(move |connection| buckets::put(connection, &policies)).await
+    }
+
+    async fn remove_bucket_policy(&self, tenant_uid: TenantUid) -> Result<(), StoreError> {
+        self.writer.write(move |connection| buckets::remove(connection, tenant_uid)).await
     }
 }
 

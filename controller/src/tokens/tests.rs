@@ -59,6 +59,7 @@ fn desired(with_tokens: bool) -> Desired {
         reports_drift: false,
         secrets: Vec::new(),
         tokens: with_tokens.then_some(token).into_iter().collect(),
+        buckets: Vec::new(),
         slots: Arc::default(),
         machines: Ok(Vec::new()),
     };

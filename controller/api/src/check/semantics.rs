@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::at::At;
 use super::words::shorten;
-use super::{DocumentKind, Placed, config, secrets, tokens};
+use super::{DocumentKind, Placed, config, secrets, storage, tokens};
 use crate::names::{
     check_app_name, check_group_name, check_label_key, check_label_value, check_object_name,
     check_org_slug, check_var_name, check_volume_name,
@@ -80,6 +80,7 @@ fn check_spec(kind: DocumentKind, at: &At<'_>, spec: &Members, problems: &mut Ve
     secrets::check(&at.field("secrets"), entries(spec, "secrets"), problems);
     check_unique(&at.field("secrets"), entries(spec, "secrets"), "secret", problems);
     check_tokens(&at.field("tokens"), spec, problems);
+    check_storage(&at.field("storage"), spec, problems);
     let machines = entries(spec, "machines");
     let machines_at = at.field("machines");
     for (index, machine) in machines.iter().enumerate() {
@@ -148,6 +149,15 @@ fn check_tokens(at: &At<'_>, spec: &Members, problems: &mut Vec<Placed>) {
     let (at, deploy) = (at.field("deploy"), entries(of, "deploy"));
     tokens::check(&at, deploy, problems);
     check_unique(&at, deploy, "deploy token", problems);
+}
+
+fn check_storage(at: &At<'_>, spec: &Members, problems: &mut Vec<Placed>) {
+    let Some(Value::Object(of)) = spec.get("storage") else {
+        return;
+    };
+    let (at, buckets) = (at.field("buckets"), entries(of, "buckets"));
+    storage::check(&at, buckets, problems);
+    check_unique(&at, buckets, "bucket", problems);
 }
 
 fn entries<'a>(spec: &'a Members, list: &str) -> &'a [Value] {

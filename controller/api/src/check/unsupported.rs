@@ -10,7 +10,7 @@ use super::at::At;
 use crate::problem::{Problem, Step};
 
 /// Fields of `spec`, of tenants and classes alike.
-const SPEC_FIELDS: [&str; 2] = ["rootfs", "storage"];
+const SPEC_FIELDS: [&str; 1] = ["rootfs"];
 
 /// Adds the problems of what is not supported yet, in place of all others at or beneath the same
 /// path.

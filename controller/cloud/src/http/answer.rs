@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::error::{Answer, CallError, MESSAGE_CAP, Rejection, RequestLine, Unknown, UnknownCause};
 use crate::text::printable;
+use crate::xml;
 
 /// The longest request id that is kept; the platform's have about 30 characters.
 const REQUEST_ID_CAP: usize = 128;
@@ -40,7 +41,10 @@ pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answ
             let message = text(members.get("message")).or_else(|| text(members.get("error")));
             (message, text(members.get("status")))
         }
-        _ => (None, None),
+        _ => match xml::failure(body) {
+            Some((code, message)) => (Some(message), Some(code)),
+            None => (None, None),
+        },
     };
     let message = message.unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
     Answer {
@@ -54,7 +58,8 @@ pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answ
 
 /// The platform's name for the request.
 pub(super) fn fly_request_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get("fly-request-id")?.to_str().ok()?;
+    let id = headers.get("fly-request-id").or_else(|| headers.get("x-amz-request-id"))?;
+    let id = id.to_str().ok()?;
     (!id.is_empty()).then(|| printable(id, REQUEST_ID_CAP))
 }
 
@@ -146,6 +151,28 @@ mod tests {
             r#"{"status":"error","message":"lease currently held by x","code":"conflict"}"#,
         );
         assert_eq!(lease.answer().unwrap().message, "lease currently held by x");
+    }
+
+    #[test]
+    fn errors_of_storage_are_xml_with_a_code() {
+        let s3 = call_error(
+            409,
+            "<?xml version=\"1.0\"?><Error><Code>BucketNotEmpty</Code><Message>Not &lt;empty&gt;\
+             </Message><Key>x</Key></Error>",
+        );
+        let answer = s3.answer().unwrap();
+        assert_eq!(answer.code.as_deref(), Some("BucketNotEmpty"));
+        assert_eq!(answer.message, "Not <empty>");
+        let iam = call_error(
+            404,
+            "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error>\
+             <Type>Sender</Type><Code>NoSuchEntity</Code><Message>gone</Message></Error>\
+             <RequestId>1</RequestId></ErrorResponse>",
+        );
+        assert_eq!(iam.answer().unwrap().code.as_deref(), Some("NoSuchEntity"));
+        // A page that something in between wrote is no error of storage.
+        let page = call_error(404, "<html><Error><Code>NoSuchBucket</Code></Error></html>");
+        assert_eq!(page.answer().unwrap().code, None);
     }
 
     #[test]

@@ -35,6 +35,20 @@ pub(super) fn is_exposed(base: &Url) -> bool {
     base.scheme() == "http" && !base.host_str().is_some_and(is_private)
 }
 
+/// Refuses plain http to anywhere but this machine.
+pub(super) fn check_is_closed(base: &Url) -> Result<(), ClientError> {
+    let host = base.host_str().unwrap_or_default();
+    let address: Result<IpAddr, _> = host.trim_start_matches('[').trim_end_matches(']').parse();
+    let here = address.map_or(host == "localhost", |address| address.is_loopback());
+    if base.scheme() == "https" || here {
+        return Ok(());
+    }
+    Err(ClientError::BaseUrl {
+        url: base.origin().ascii_serialization(),
+        reason: "plain http is for this machine only: keys come in its answers".to_owned(),
+    })
+}
+
 fn is_private(host: &str) -> bool {
     match host.trim_start_matches('[').trim_end_matches(']').parse() {
         Ok(IpAddr::V4(address)) => {
@@ -69,6 +83,22 @@ mod tests {
             ("http://internal.example.com", true),
         ] {
             assert_eq!(is_exposed(&parse(url).unwrap()), exposed, "{url}");
+        }
+    }
+
+    #[test]
+    fn storage_is_closed_beyond_this_machine() {
+        for (url, closed) in [
+            ("https://fly.storage.tigris.dev", true),
+            ("http://127.0.0.1:9000", true),
+            ("http://[::1]:9000", true),
+            ("http://localhost:9000", true),
+            ("http://10.1.2.3", false),
+            ("http://localhost.example.com", false),
+            ("http://127.0.0.1.example.com", false),
+            ("http://storage.internal", false),
+        ] {
+            assert_eq!(check_is_closed(&parse(url).unwrap()).is_ok(), closed, "{url}");
         }
     }
 

@@ -15,6 +15,15 @@ const LIST_CAP: usize = 64 << 20;
 /// is well below 1 MB.
 const OBJECT_CAP: usize = 4 << 20;
 
+/// What a request says beside its path.
+#[derive(Clone)]
+pub(super) struct Body {
+    pub(super) content_type: &'static str,
+    pub(super) bytes: Vec<u8>,
+    /// Headers about it, in small letters.
+    pub(super) headers: Vec<(&'static str, String)>,
+}
+
 /// A call, ready to be sent.
 #[derive(Clone)]
 pub(crate) struct Request {
@@ -22,8 +31,7 @@ pub(crate) struct Request {
     /// What follows the root, `/v1` for all calls but those at logs.
     pub(super) segments: Vec<String>,
     pub(super) query: Vec<(&'static str, String)>,
-    /// JSON.
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Option<Body>,
     /// What of the body must not be told on, whatever the platform answers.
     pub(super) confidential: Option<SecretString>,
     /// Whose bucket of the rate limit it draws from: a machine, an app, or all (empty).
@@ -56,8 +64,18 @@ impl Request {
     }
 
     /// With this body, which is JSON.
-    pub(crate) fn body(mut self, json: Vec<u8>) -> Self {
-        self.body = Some(json);
+    pub(crate) fn body(self, json: Vec<u8>) -> Self {
+        self.body_of("application/json", json, Vec::new())
+    }
+
+    /// With this body, which is of another kind, and headers about it, in small letters.
+    pub(crate) fn body_of(
+        mut self,
+        content_type: &'static str,
+        bytes: Vec<u8>,
+        headers: Vec<(&'static str, String)>,
+    ) -> Self {
+        self.body = Some(Body { content_type, bytes, headers });
         self
     }
 

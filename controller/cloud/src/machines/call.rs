@@ -41,6 +41,15 @@ impl Caller {
         Ok(Self { http, limiter, observer: config.observer, sleep: config.sleep })
     }
 
+    /// For calls whose rate nobody limits, over a connection that is given.
+    pub(crate) fn unlimited(
+        http: Http,
+        observer: Option<Arc<dyn CallObserver>>,
+        sleep: Arc<dyn Sleep>,
+    ) -> Self {
+        Self { http, limiter: None, observer, sleep }
+    }
+
     /// Makes a call, again where that is harmless.
     pub(crate) async fn call(&self, request: &Request) -> Result<Success, CallError> {
         let mut backoff = Backoff::new(request.operation);
@@ -159,7 +168,7 @@ impl Caller {
         Ok(all)
     }
 
-    fn not_sent(&self, request: &Request, reason: NotSentReason) -> CallError {
+    pub(crate) fn not_sent(&self, request: &Request, reason: NotSentReason) -> CallError {
         CallError::NotSent(NotSent { request: self.http.request_line(request), reason })
     }
 }

@@ -34,6 +34,22 @@ impl Operation {
             Self::ListTokens | Self::ReadTokenApp | Self::MintToken | Self::RevokeToken => {
                 "/graphql"
             }
+            Self::ListBuckets => "/",
+            Self::HeadBucket | Self::CreateBucket | Self::DeleteBucket => "/{bucket}",
+            Self::ListObjects => "/{bucket}?list-type=2",
+            Self::DeleteObjects => "/{bucket}?delete",
+            Self::CreateAccessKey => "/?Action=CreateAccessKey",
+            Self::ListAccessKeys => "/?Action=ListAccessKeys",
+            Self::DeleteAccessKey => "/?Action=DeleteAccessKey",
+            Self::ListPolicies => "/?Action=ListPolicies",
+            Self::ReadPolicy => "/?Action=GetPolicy",
+            Self::ReadPolicyDocument => "/?Action=GetPolicyVersion",
+            Self::CreatePolicy => "/?Action=CreatePolicy",
+            Self::DeletePolicy => "/?Action=DeletePolicy",
+            Self::AttachPolicy => "/?Action=AttachUserPolicy",
+            Self::DetachPolicy => "/?Action=DetachUserPolicy",
+            Self::ListAttachedPolicies => "/?Action=ListAttachedUserPolicies",
+            Self::ListPolicyKeys => "/?Action=ListEntitiesForPolicy",
             Self::ListSnapshots | Self::CreateSnapshot => "/v1/apps/{app}/volumes/{id}/snapshots",
         }
     }

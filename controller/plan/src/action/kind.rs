@@ -39,11 +39,25 @@ pub enum ActionKind {
     DeleteVolume,
     /// [`super::Action::DeleteApp`]
     DeleteApp,
+    /// [`super::Action::CreateBucket`]
+    CreateBucket,
+    /// [`super::Action::CreateAccessKey`]
+    CreateAccessKey,
+    /// [`super::Action::RevokeAccessKey`]
+    RevokeAccessKey,
+    /// [`super::Action::PutBucketPolicy`]
+    PutBucketPolicy,
+    /// [`super::Action::RemoveBucketPolicy`]
+    RemoveBucketPolicy,
+    /// [`super::Action::EmptyBucket`]
+    EmptyBucket,
+    /// [`super::Action::DeleteBucket`]
+    DeleteBucket,
 }
 
 impl ActionKind {
     /// All kinds, in the order in which they stand above.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::CreateApp,
         Self::SetSecret,
         Self::RemoveSecret,
@@ -60,6 +74,13 @@ impl ActionKind {
         Self::RevokeToken,
         Self::DeleteVolume,
         Self::DeleteApp,
+        Self::CreateBucket,
+        Self::CreateAccessKey,
+        Self::RevokeAccessKey,
+        Self::PutBucketPolicy,
+        Self::RemoveBucketPolicy,
+        Self::EmptyBucket,
+        Self::DeleteBucket,
     ];
 
     /// The kind's name: the inverse of [`ActionKind::read`].
@@ -82,6 +103,13 @@ impl ActionKind {
             Self::RevokeToken => "RevokeToken",
             Self::DeleteVolume => "DeleteVolume",
             Self::DeleteApp => "DeleteApp",
+            Self::CreateBucket => "CreateBucket",
+            Self::CreateAccessKey => "CreateAccessKey",
+            Self::RevokeAccessKey => "RevokeAccessKey",
+            Self::PutBucketPolicy => "PutBucketPolicy",
+            Self::RemoveBucketPolicy => "RemoveBucketPolicy",
+            Self::EmptyBucket => "EmptyBucket",
+            Self::DeleteBucket => "DeleteBucket",
         }
     }
 
@@ -107,6 +135,12 @@ impl ActionKind {
             Self::DeleteMachine | Self::DeleteVolume | Self::DeleteApp => "deleted",
             Self::MintToken => "minted",
             Self::RevokeToken => "revoked",
+            Self::CreateBucket | Self::CreateAccessKey => "created",
+            Self::RevokeAccessKey => "revoked",
+            Self::PutBucketPolicy => "put",
+            Self::RemoveBucketPolicy => "removed",
+            Self::EmptyBucket => "emptied",
+            Self::DeleteBucket => "deleted",
         }
     }
 }

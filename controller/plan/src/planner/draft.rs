@@ -6,6 +6,7 @@ use super::burial;
 use super::drift::Cause;
 use super::index::{Index, Owned, Places};
 use crate::action::{Action, AppPlace, PlannedAction};
+use crate::bucket::StorageReport;
 use crate::desired::DesiredTenant;
 use crate::observed::{Hold, HoldKind, Observed, ObservedMachine, ObservedOrganization};
 use crate::report::{MachineReport, Note, NoteReason, TenantReport};
@@ -35,6 +36,7 @@ pub(super) struct Draft<'a> {
     pub(super) snapshotting: bool,
     pub(super) machines: Vec<MachineReport>,
     pub(super) tokens: Vec<TokenReport>,
+    pub(super) storage: Option<StorageReport>,
     /// Why the next action is needed.
     pub(super) cause: Cause,
     /// What others changed is reported, and not corrected.
@@ -77,6 +79,7 @@ impl<'a> Draft<'a> {
             snapshotting: false,
             machines: Vec::new(),
             tokens: Vec::new(),
+            storage: None,
             cause: Cause::Manifest,
             reports_drift: tenant.reports_drift && observed.reached.contains(&*tenant.name),
             drifted: Vec::new(),
@@ -160,6 +163,7 @@ impl<'a> Draft<'a> {
             notes: self.notes,
             machines: self.machines,
             tokens: self.tokens,
+            storage: self.storage,
             gone,
         }
     }

@@ -46,6 +46,10 @@ impl<'a> Planner<'a> {
         for tombstone in &volumes {
             self.volume_tombstone(tombstone, &mut left);
         }
+        let mut left = self.bucket_deletions_left();
+        for tombstone in open(TombstoneKind::Bucket).collect::<Vec<_>>() {
+            self.bucket_tombstone(tombstone, &mut left);
+        }
         let mut apps_left = APPS_PER_PASS_MAX;
         for tombstone in tenants {
             let has_volumes = volumes.iter().any(|volume| volume.tenant == tombstone.tenant);
@@ -55,22 +59,26 @@ impl<'a> Planner<'a> {
 
     /// How many volumes may still go now: a share of all that look like ours, per hour.
     fn deletions_left(&self) -> usize {
+        if self.observed.tombstones.is_empty() {
+            return 0;
+        }
+        let lately = self.deleted_lately(TombstoneKind::Volume);
+        let listed = self.observed.organizations.values().flat_map(|lists| &lists.volumes);
+        let ours = listed.filter(|volume| is_volume_name(&volume.name)).count();
+        self.policy.volume_deletions(ours + lately).saturating_sub(lately)
+    }
+
+    /// How many of a kind are going, or went within the last hour.
+    pub(super) fn deleted_lately(&self, kind: TombstoneKind) -> usize {
         let all = self.observed.tombstones.iter();
-        let volumes = all.filter(|tombstone| tombstone.kind == TombstoneKind::Volume);
-        let lately = volumes.filter(|tombstone| match tombstone.state {
+        let lately = all.filter(|one| one.kind == kind).filter(|tombstone| match tombstone.state {
             TombstoneState::Standing => false,
             TombstoneState::Acting => true,
             TombstoneState::Ended => tombstone.ended_at.is_some_and(|at| {
                 self.now.since_ms(at).max(at.since_ms(self.now)) < DELETIONS_WINDOW_MS
             }),
         });
-        let lately = lately.count();
-        if self.observed.tombstones.is_empty() {
-            return 0;
-        }
-        let listed = self.observed.organizations.values().flat_map(|lists| &lists.volumes);
-        let ours = listed.filter(|volume| is_volume_name(&volume.name)).count();
-        self.policy.volume_deletions(ours + lately).saturating_sub(lately)
+        lately.count()
     }
 
     fn volume_tombstone(&mut self, before: &'a Tombstone, left: &mut usize) {
@@ -185,7 +193,7 @@ impl<'a> Planner<'a> {
             && (!owner_is_gone || self.index.owned(&tombstone.tenant).is_empty())
     }
 
-    fn is_held(&self, tenant: &str) -> bool {
+    pub(super) fn is_held(&self, tenant: &str) -> bool {
         self.observed.holds.get(tenant).is_some_and(|hold| self.now < hold.until)
     }
 
@@ -297,13 +305,13 @@ impl<'a> Planner<'a> {
         self.desired.iter().any(|tenant: &DesiredTenant| tenant.app == app)
     }
 
-    fn clear(&mut self, tombstone: &Tombstone, why: String) {
+    pub(super) fn clear(&mut self, tombstone: &Tombstone, why: String) {
         let same = |known: &Tombstone| known.id == tombstone.id && known.kind == tombstone.kind;
         self.tombstones.written.retain(|known| !same(known));
         self.tombstones.cleared.push(Cleared { tombstone: tombstone.clone(), why });
     }
 
-    fn look_again(&mut self, tombstone: &Tombstone) {
+    pub(super) fn look_again(&mut self, tombstone: &Tombstone) {
         let next = tombstone.next_look(self.policy, self.now);
         let known = self.tombstones.look_again_at;
         self.tombstones.look_again_at = known.into_iter().chain(next).min();

@@ -57,7 +57,9 @@ impl<'a> Planner<'a> {
         for &owned in draft.owned {
             self.remove(draft, owned, "the tenant is being deleted", Asked::ByName);
         }
+        self.bury_buckets(draft);
         let tokens_left = self.tokens(draft);
+        let storage_left = self.end_storage(draft);
         if kept > 0 && tenant.app_is_shared {
             let message = format!("its volumes ({kept}) in app {} are kept", tenant.app);
             draft.note(NoteReason::Kept, message);
@@ -89,7 +91,7 @@ impl<'a> Planner<'a> {
         // A call that is still to take effect may make a machine yet.
         let is_empty = draft.owned.is_empty() && draft.hold.is_none();
         // Its machines may read the secrets until they are gone.
-        is_empty && !self.forget_secrets(draft) && !tokens_left
+        is_empty && !self.forget_secrets(draft) && !tokens_left && !storage_left
     }
 
     fn remove(&mut self, draft: &mut Draft<'a>, owned: Owned<'a>, reason: &str, asked: Asked) {

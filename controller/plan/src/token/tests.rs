@@ -29,6 +29,7 @@ fn tenant(tokens: Vec<DesiredToken>) -> DesiredTenant {
         reports_drift: false,
         secrets: Vec::new(),
         tokens: tokens.into(),
+        buckets: Vec::new(),
         slots: Arc::default(),
         machines: Ok(Vec::new()),
     }

@@ -365,6 +365,15 @@ impl World {
             Action::MintToken(_) | Action::RevokeToken(_) => {
                 panic!("no manifest of this model asks for tokens")
             }
+            Action::CreateBucket(_)
+            | Action::CreateAccessKey(_)
+            | Action::RevokeAccessKey(_)
+            | Action::PutBucketPolicy(_)
+            | Action::RemoveBucketPolicy(_)
+            | Action::EmptyBucket(_)
+            | Action::DeleteBucket(_) => {
+                panic!("no manifest of this model asks for buckets")
+            }
             Action::DeleteVolume(delete) => {
                 let Some(volume) = self.volumes.get(&delete.id) else { return Ok(()) };
                 assert_eq!((&volume.name, &volume.app), (&delete.name, app));

@@ -20,7 +20,13 @@ impl DesiredSecrets for OneSecret {
     fn of(&self, place: SecretPlace<'_>) -> Vec<DesiredSecret> {
         let hash = format!("{}{}", self.salt, place.tenant.0.simple());
         let variable = NAME.into();
-        vec![DesiredSecret { name: place.name(&variable), variable, hash, from: None }]
+        vec![DesiredSecret {
+            name: place.name(&variable),
+            variable,
+            hash,
+            from: None,
+            storage: None,
+        }]
     }
 
     fn of_manifest(&self, _: &str, _: &str, secret: &SecretEntry) -> Result<String, String> {

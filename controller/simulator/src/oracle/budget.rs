@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vault_api::storage::BucketAccess;
 use vault_api::tenant::MachineState;
 use vault_emulator::world::query::Filter;
 use vault_emulator::world::{Machine, State, World};
@@ -25,6 +26,10 @@ pub struct Wishes {
     pub tenants: BTreeSet<String>,
     /// The tenants that are left alone, whatever they want.
     pub left_alone: BTreeSet<String>,
+    /// The buckets that tenants want, as their manifests call them.
+    pub buckets: BTreeMap<String, Vec<(String, BucketAccess)>>,
+    /// The apps that manifests name, by tenant, and whether they are shared.
+    pub apps: BTreeMap<String, (String, bool)>,
 }
 
 /// What people want of a machine.
@@ -184,6 +189,7 @@ mod tests {
             machines: names.iter().map(|name| ((*name).to_owned(), wanted.clone())).collect(),
             tenants: names.iter().map(|name| name[..1].to_owned()).collect(),
             left_alone: BTreeSet::new(),
+            ..Wishes::default()
         }
     }
 

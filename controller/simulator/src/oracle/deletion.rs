@@ -1,4 +1,4 @@
-//! No volume and no app of ours goes without a tombstone on the disk that has matured.
+//! No volume, no bucket and no app of ours goes without a tombstone on the disk that has matured.
 
 use std::collections::BTreeSet;
 
@@ -40,6 +40,10 @@ impl DeletionOracle {
             Verb::DeleteVolume => (
                 format!("volume {subject}"),
                 disk.tombstone(TombstoneKind::Volume, subject).cloned(),
+            ),
+            Verb::EmptyBucket | Verb::DeleteBucket => (
+                format!("bucket {subject}"),
+                disk.tombstone(TombstoneKind::Bucket, subject).cloned(),
             ),
             Verb::DeleteApp => {
                 let mut all = disk.tombstones().into_iter();

@@ -1,6 +1,6 @@
 //! What a stage must come to: what was wanted, once, and nothing besides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use vault_api::tenant::MachineState;
@@ -10,6 +10,7 @@ use vault_emulator::world::{Machine, State, World};
 
 use super::{Effects, ForeignOracle, Pardons, Wishes};
 use crate::lists::is_departing;
+use crate::platform::storage::ACCOUNT;
 use crate::workload::ORGANIZATIONS;
 
 /// What is there of one controller, without what differs from run to run.
@@ -21,6 +22,8 @@ pub struct Inventory {
     pub volumes: BTreeMap<(String, String, String), (usize, usize)>,
     /// The values of secrets, by app and name.
     pub secrets: BTreeMap<(String, String), String>,
+    /// The names of buckets.
+    pub buckets: BTreeSet<String>,
 }
 
 /// What matters of a machine.
@@ -65,11 +68,19 @@ pub fn inventory(world: &World, owners: &ForeignOracle, controller: usize) -> In
         if is_its(&app.name) {
             for secret in world.secrets(&app.name) {
                 let key = (app.name.clone(), secret.name.clone());
-                inventory.secrets.insert(key, secret.value.expose().to_owned());
+                inventory.secrets.insert(key, without_chance(secret.value.expose()));
             }
         }
     }
+    let buckets = world.buckets(ACCOUNT, None).map(|bucket| &bucket.name);
+    inventory.buckets = buckets.filter(|name| is_its(name)).cloned().collect();
     inventory
+}
+
+/// Access keys are drawn, and another oracle compares them with what they open.
+fn without_chance(secret: &str) -> String {
+    let drawn = ["tid_", "tsec_"].into_iter().find(|prefix| secret.starts_with(prefix));
+    drawn.unwrap_or(secret).to_owned()
 }
 
 impl Inventory {
@@ -103,6 +114,10 @@ fn form(world: &World, machine: &Machine) -> MachineForm {
         // Ids of intents differ; volumes that have grown stay so.
         for key in [vault_plan::metadata::INTENT, vault_plan::metadata::VOLUME_GB] {
             metadata.remove(key);
+        }
+        let is_drawn = |secret: &str| without_chance(secret) != secret;
+        if world.secrets(&machine.app).any(|secret| is_drawn(secret.value.expose())) {
+            metadata.remove(vault_plan::metadata::SECRET_HASH);
         }
     }
     let mount = config.get_mut("mounts").and_then(|mounts| mounts.get_mut(0)?.get_mut("volume"));
@@ -183,6 +198,11 @@ pub fn unlike_reference(
         volumes
     };
     let volumes = difference("volume", &cared_for(found), &cared_for(reference));
+    let gone = reference.buckets.difference(&found.buckets).next();
+    let surplus = found.buckets.difference(&reference.buckets).next();
+    let buckets = gone.map(|name| format!("bucket {name} is not there")).or_else(|| {
+        surplus.map(|name| format!("bucket {name} is there, and without faults it is not"))
+    });
     let secrets = || match found.secrets.is_empty() {
         // Pardoned, or there are none: then there would be none in the reference either.
         true => None,
@@ -195,7 +215,7 @@ pub fn unlike_reference(
             difference("secret", &apps(found), &apps(reference))
         }
     };
-    machines.or(volumes).or_else(secrets)
+    machines.or(volumes).or(buckets).or_else(secrets)
 }
 
 /// Whether an app holds machines, and none of a tenant that is left alone: nobody looks after the

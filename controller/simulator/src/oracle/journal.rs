@@ -85,8 +85,8 @@ fn covers(intent: &Intent, verb: Verb, app: &str, subject: &str) -> bool {
         Verb::SetMetadata => true,
         _ => intent.external_name == subject || intent.external_id.as_deref() == Some(subject),
     };
-    // A token is revoked by its id alone.
-    let in_place = verb == Verb::RevokeToken || intent.app == app;
+    // A token is revoked by its id alone, and buckets are in no app.
+    let in_place = verb == Verb::RevokeToken || verb.is_storage() || intent.app == app;
     verb.intent() == Some(intent.kind) && in_place && named
 }
 

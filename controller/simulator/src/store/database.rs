@@ -12,6 +12,7 @@ use vault_controller::store::{
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
 
+use super::buckets::Policies;
 use super::credentials::Shelf;
 use super::tombstones::Graveyard;
 use crate::universe::BEGIN_MS;
@@ -31,6 +32,7 @@ pub struct Database {
     secrets: BTreeMap<(String, String), StoredSecret>,
     usage: BTreeMap<String, UsageFact>,
     pub(super) credentials: Shelf,
+    pub(super) policies: Policies,
     pub(super) tombstones: Graveyard,
     /// By the machines' ids.
     versions: BTreeMap<String, MachineVersion>,
@@ -72,6 +74,7 @@ impl Database {
             secrets: BTreeMap::new(),
             usage: BTreeMap::new(),
             credentials: Shelf::default(),
+            policies: Policies::default(),
             tombstones: Graveyard::default(),
             versions: BTreeMap::new(),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use vault_api::storage::BucketAccess;
 use vault_api::tenant::{DeletionPolicy, MachineState};
 
 use super::ORGANIZATIONS;
@@ -30,10 +31,23 @@ pub struct Tenant {
     pub secret: Option<&'static str>,
     /// Whether it is left alone.
     pub paused: bool,
+    /// Its buckets.
+    pub buckets: Vec<Bucket>,
     /// Its machines.
     pub groups: Vec<Group>,
     /// Its deploy tokens, by name.
     pub tokens: Vec<&'static str>,
+}
+
+/// A bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its name.
+    pub name: &'static str,
+    /// What machines may do with it.
+    pub access: BucketAccess,
+    /// What becomes of it when nobody wants it any more.
+    pub deletion: DeletionPolicy,
 }
 
 /// Which app a tenant is in.
@@ -95,6 +109,7 @@ impl Tenant {
             class: None,
             secret: None,
             paused: false,
+            buckets: Vec::new(),
             groups,
             tokens: Vec::new(),
         }
@@ -136,6 +151,16 @@ impl Tenant {
             let deploy = |name: &&str| json!({ "name": name, "ttl": "24h", "rotateBefore": "6h" });
             let deploy: Vec<Value> = self.tokens.iter().map(deploy).collect();
             spec["tokens"] = json!({ "deploy": deploy });
+        if !self.buckets.is_empty() {
+            let bucket = |bucket: &Bucket| {
+                json!({
+                    "name": bucket.name,
+                    "access": bucket.access.word(),
+                    "deletionPolicy": bucket.deletion.word(),
+                })
+            };
+            let buckets: Vec<Value> = self.buckets.iter().map(bucket).collect();
+            spec["storage"] = json!({ "buckets": buckets });
         }
         document("Tenant", name, &spec)
     }
@@ -182,6 +207,15 @@ impl Manifest {
             if wanted.paused || !has_class {
                 wishes.left_alone.insert(tenant.clone());
             }
+            let buckets = wanted.buckets.iter();
+            let buckets = buckets.map(|bucket| (bucket.name.to_owned(), bucket.access));
+            wishes.buckets.insert(tenant.clone(), buckets.collect());
+            let app = match wanted.app {
+                AppChoice::Derived => None,
+                AppChoice::Named(app) => Some((app.to_owned(), false)),
+                AppChoice::Shared(app) => Some((app.to_owned(), true)),
+            };
+            wishes.apps.extend(app.map(|app| (tenant.clone(), app)));
             for group in &wanted.groups {
                 for index in 0..group.count {
                     let machine = WantedMachine {

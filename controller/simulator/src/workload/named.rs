@@ -1,8 +1,9 @@
 //! The stories that have names.
 
+use vault_api::storage::BucketAccess;
 use vault_api::tenant::{DeletionPolicy, MachineState};
 
-use super::{AppChoice, Group, Manifest, Tenant, Workload};
+use super::{AppChoice, Bucket, Group, Manifest, Tenant, Workload};
 
 /// All of them, in a fixed order.
 #[must_use]
@@ -12,6 +13,7 @@ pub fn named() -> Vec<Workload> {
     all.extend(places());
     all.extend(ends());
     all.extend(graves());
+    all.extend(buckets());
     all
 }
 
@@ -171,5 +173,38 @@ fn graves() -> Vec<Workload> {
             vec![with(DeletionPolicy::Delete, 2), with(DeletionPolicy::Delete, 1)],
         )
         .buries(),
+    ]
+}
+
+/// Buckets that come, change and go; and tenants in one app with a bucket each.
+fn buckets() -> Vec<Workload> {
+    use BucketAccess::{ReadOnly, ReadWrite};
+    use DeletionPolicy::{Delete, Retain};
+    let bucket = |name, access, deletion| Bucket { name, access, deletion };
+    let with =
+        |buckets: &[Bucket]| Tenant { buckets: buckets.to_vec(), ..Tenant::new(vec![group()]) };
+    let acme = |buckets: &[Bucket]| Manifest::of(&[("acme", with(buckets))]);
+    let shared =
+        |buckets: &[Bucket]| Tenant { app: AppChoice::Shared("shared-app"), ..with(buckets) };
+    let (state, logs) = (bucket("state", ReadWrite, Retain), bucket("logs", ReadWrite, Retain));
+    let going = |access| bucket("state", access, Delete);
+    let bob = || ("bob", Tenant::new(vec![group()]));
+    let both = || Manifest::of(&[("acme", with(&[going(ReadWrite)])), bob()]);
+    vec![
+        Workload::new(
+            "bucket",
+            vec![acme(&[state]), acme(&[bucket("state", ReadOnly, Retain), logs])],
+        ),
+        Workload::and_back(
+            "bucket-removed",
+            vec![acme(&[state, logs]), acme(&[]), acme(&[state, logs])],
+        ),
+        Workload::and_back("bucket-deleted", vec![both(), Manifest::of(&[bob()]), both()]).buries(),
+        Workload::new("bucket-unnamed", vec![acme(&[going(ReadWrite), logs]), acme(&[logs])])
+            .buries(),
+        Workload::new(
+            "bucket-shared",
+            vec![Manifest::of(&[("acme", shared(&[state])), ("bob", shared(&[logs]))])],
+        ),
     ]
 }

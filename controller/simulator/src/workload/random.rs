@@ -1,9 +1,10 @@
 //! Stories that chance tells.
 
 use fastrand::Rng;
-use vault_api::tenant::MachineState;
+use vault_api::storage::BucketAccess;
+use vault_api::tenant::{DeletionPolicy, MachineState};
 
-use super::{AppChoice, Group, Manifest, REGIONS, Tenant, Workload};
+use super::{AppChoice, Bucket, Group, Manifest, REGIONS, Tenant, Workload};
 
 /// Tenants of a story at most: enough to be served side by side, and few enough that a run is short.
 const TENANTS: [&str; 4] = ["acme", "bob", "globex", "hooli"];
@@ -22,7 +23,25 @@ pub fn random(chance: &mut Rng) -> Workload {
         let next = edited(&stages[stages.len() - 1], chance);
         stages.push(next);
     }
+    add_buckets(&mut stages, &mut Rng::with_seed(chance.clone().u64(..)));
     Workload::new("random", stages)
+}
+
+/// Buckets for one story of four: two at most, of which each stage has other ones. They are drawn
+/// apart, so that the other stories stay what they were.
+fn add_buckets(stages: &mut [Manifest], chance: &mut Rng) {
+    if chance.u8(0..4) > 0 {
+        return;
+    }
+    for tenant in stages.iter_mut().flat_map(|stage| stage.tenants.values_mut()) {
+        for name in ["state", "logs"] {
+            if chance.bool() {
+                let access = [BucketAccess::ReadWrite, BucketAccess::ReadOnly];
+                let access = access[chance.usize(0..access.len())];
+                tenant.buckets.push(Bucket { name, access, deletion: DeletionPolicy::Retain });
+            }
+        }
+    }
 }
 
 fn tenant(chance: &mut Rng, name: &str) -> Tenant {

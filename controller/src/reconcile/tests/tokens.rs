@@ -28,20 +28,20 @@ impl Stage {
     }
 
     /// Both clocks move on, and a pass follows.
-    async fn after(&self, milliseconds: i64) -> Pass {
+    pub(super) async fn after(&self, milliseconds: i64) -> Pass {
         self.clock.advance(milliseconds);
         self.platform.world().made_after_ms += milliseconds;
         self.reconciler.pass(&BTreeSet::new()).await.unwrap()
     }
 
-    async fn settle_down(&self) {
+    pub(super) async fn settle_down(&self) {
         for _ in 0..PASSES {
             self.after(1_000).await;
         }
     }
 
     /// The controller is killed while a call of this verb is made, and started anew.
-    async fn killed(self, verb: &'static str, acts: bool) -> Self {
+    pub(super) async fn killed(self, verb: &'static str, acts: bool) -> Self {
         self.platform.world().hang = Some((verb, acts));
         let nothing_missing = BTreeSet::new();
         tokio::select! {

@@ -26,7 +26,7 @@ impl Stage {
         stage
     }
 
-    async fn delete_tenant(&self) {
+    pub(super) async fn delete_tenant(&self) {
         let object = self.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
         let version = object.resource_version;
         let deleted = finalizers::deleted(&object, self.clock.now());
@@ -34,7 +34,7 @@ impl Stage {
     }
 
     /// Runs passes until the tenant's object is gone.
-    async fn until_gone(&self) {
+    pub(super) async fn until_gone(&self) {
         for _ in 0..20 {
             self.pass().await;
             self.platform.world().finish_snapshots();
@@ -46,14 +46,14 @@ impl Stage {
     }
 
     /// Lets hours pass, with a pass in each.
-    async fn hours(&self, hours: i64) {
+    pub(super) async fn hours(&self, hours: i64) {
         for _ in 0..hours {
             self.clock.advance(HOUR_MS);
             self.pass().await;
         }
     }
 
-    async fn undelete(&self) -> Undelete {
+    pub(super) async fn undelete(&self) -> Undelete {
         let record = AuditRecord {
             at: self.clock.now(),
             who: "test".to_owned(),

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::SecretString;
+use vault_controller::StorageAccess;
 use vault_controller::args::{days, duration};
 use vault_controller::context::Tls;
 use vault_controller::folder::FolderError;
@@ -23,7 +24,7 @@ use vault_controller::run::{
     Controller, ControllerConfig, ControllerError, METRICS_TENANTS_MAX, USAGE_RETENTION,
     private_folder,
 };
-use vault_emulator::{AgentCommand, Emulator, EmulatorConfig, MachinesMode};
+use vault_emulator::{AgentCommand, DEFAULT_ORG, Emulator, EmulatorConfig, MachinesMode};
 
 use crate::error::{Exit, Failure};
 use crate::output::Output;
@@ -196,6 +197,7 @@ async fn start_controller(
         oidc_issuer: None,
         logs_url: None,
         graphql_url: None,
+        storage: storage_of(emulator),
         organization: None,
         manifests: Some(args.manifests.clone()),
         prune: args.prune,
@@ -214,6 +216,18 @@ async fn start_controller(
         metrics_tenants_max: METRICS_TENANTS_MAX,
     })
     .await
+}
+
+/// The emulator's own storage, whatever this process's environment says of another one.
+fn storage_of(emulator: &Emulator) -> Option<StorageAccess> {
+    let access = emulator.storage(DEFAULT_ORG)?;
+    Some(StorageAccess {
+        s3: access.endpoint.clone(),
+        iam: access.endpoint.clone(),
+        region: access.region.to_owned(),
+        access_key_id: access.access_key_id.clone(),
+        secret_access_key: SecretString::from(access.secret_access_key.expose()),
+    })
 }
 
 /// What is in the way, with the next step.

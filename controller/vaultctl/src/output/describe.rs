@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use vault_api::object::Condition;
 use vault_api::status::{AgentStatus, MachineStatus, TenantStatus, VolumeStatus};
+use vault_api::storage::BucketStatus;
 use vault_api::tokens::TokenStatus;
 
 use super::events::last_seen;
@@ -34,6 +35,7 @@ const VALUES_AT: usize = 15;
 
 const CONDITION: &[&str] = &["TYPE", "STATUS", "REASON", "AGE", "MESSAGE"];
 const MACHINE: &[&str] = &["NAME", "STATE", "READY", "ID", "REGION", "ADDRESS", "VERSION", "AGENT"];
+const BUCKET: &[&str] = &["NAME", "BUCKET", "ACCESS", "DELETION POLICY", "READY"];
 const TOKEN: &[&str] = &["NAME", "N", "EXPIRES", "NEXT ROTATION"];
 const VOLUME: &[&str] = &["NAME", "TEMPLATE", "MACHINE", "SIZE", "STATE", "ID"];
 const MACHINE_TEMPLATE: &[&str] = &["NAME", "REGION", "COUNT", "STATE", "IMAGE"];
@@ -98,6 +100,7 @@ fn tenant(text: &mut String, object: &Object, now: Timestamp) {
         machines,
         volumes,
         tokens,
+        buckets,
         ..
     } = status.unwrap_or_default();
     let of_spec = |pointer: &str| object.text(pointer).map(str::to_owned);
@@ -120,6 +123,9 @@ fn tenant(text: &mut String, object: &Object, now: Timestamp) {
     section(text, "Conditions", CONDITION, conditions.collect());
     section(text, "Machines", MACHINE, machines.iter().map(machine_row).collect());
     section(text, "Volumes", VOLUME, volumes.iter().map(volume_row).collect());
+    if !buckets.is_empty() {
+        section(text, "Buckets", BUCKET, buckets.iter().map(bucket_row).collect());
+    }
     if !tokens.is_empty() {
         section(text, "Tokens", TOKEN, tokens.iter().map(token_row).collect());
     }
@@ -243,6 +249,16 @@ fn agent(status: &AgentStatus) -> String {
         text.push_str(message);
     }
     text
+}
+
+fn bucket_row(bucket: &BucketStatus) -> Vec<String> {
+    vec![
+        bucket.name.clone(),
+        bucket.bucket.clone(),
+        bucket.access.word().to_owned(),
+        bucket.deletion_policy.word().to_owned(),
+        bucket.ready.to_string(),
+    ]
 }
 
 fn token_row(token: &TokenStatus) -> Vec<String> {
