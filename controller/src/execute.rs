@@ -71,6 +71,21 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Turn {
+    /// Whether an action failed. One that waits for somebody else's lease did not.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| !failure.is_waiting())
+    }
+}
+
+impl Failure {
+    /// Whether it only waits for somebody who has a machine for themselves.
+    const fn is_waiting(&self) -> bool {
+        matches!(self.hold, HoldKind::Leased { .. })
+    }
+}
+
 /// Carries out all actions of a plan and says what came of each tenant's turn. Events go to the
 /// store as they happen, through `tell`.
 ///
@@ -109,7 +124,7 @@ where
                 let _permit = in_flight.acquire_owned().await;
                 item.begin(executor.clock.now());
                 let turn = executor.turn(actions).await;
-                let failed = turn.as_ref().map_or(true, |turn| turn.failure.is_some());
+                let failed = turn.as_ref().map_or(true, Turn::has_failed);
                 item.end(failed, executor.clock.now());
                 turn
             }
@@ -220,6 +235,13 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                     self.abandon(rest, "what is there already is looked at first").await?;
                     break;
                 }
+                Acted::Failed(failure) if failure.is_waiting() => {
+                    self.tell_normal(&turn.tenant, done.kind, failure.message.clone());
+                    turn.failure = Some(failure);
+                    turn.failed = Some(done.kind);
+                    self.abandon(rest, "an earlier action of the tenant waits").await?;
+                    break;
+                }
                 Acted::Failed(failure) => {
                     let message = format!("{} of {target} failed: {}", done.kind, failure.message);
                     self.tell_warning(&turn.tenant, done.kind, &message);
@@ -293,7 +315,11 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         made: &mut Made,
     ) -> Result<(), StoreError> {
         match created {
-            Created::App(_) | Created::Machine(_) | Created::Token(_) => {}
+            Created::Machine(machine) => {
+                let version = machine.version.clone();
+                made.versions.extend(version.map(|version| (machine.id.clone(), version)));
+            }
+            Created::App(_) | Created::Token(_) => {}
             Created::Volume { name, id } => drop(made.volumes.insert(name.clone(), id.clone())),
             Created::NoSecret { name, version } => {
                 made.secrets_version = *version;

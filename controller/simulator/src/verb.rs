@@ -74,10 +74,14 @@ pub enum Verb {
     DeleteVolume,
     /// Delete an app, and whatever is in it.
     DeleteApp,
+    /// Take the lease on a machine.
+    AcquireLease,
+    /// End it.
+    ReleaseLease,
 }
 
 /// The calls that passes make.
-pub const IN_PASSES: [Verb; 30] = [
+pub const IN_PASSES: [Verb; 32] = [
     Verb::Apps,
     Verb::Machines,
     Verb::Volumes,
@@ -108,11 +112,13 @@ pub const IN_PASSES: [Verb; 30] = [
     Verb::Addresses,
     Verb::DeleteVolume,
     Verb::DeleteApp,
+    Verb::AcquireLease,
+    Verb::ReleaseLease,
 ];
 
 impl Verb {
     /// The calls that may change something.
-    pub const WRITES: [Self; 17] = [
+    pub const WRITES: [Self; 19] = [
         Self::SetSecret,
         Self::DeleteSecret,
         Self::CreateApp,
@@ -130,6 +136,8 @@ impl Verb {
         Self::RevokeToken,
         Self::DeleteVolume,
         Self::DeleteApp,
+        Self::AcquireLease,
+        Self::ReleaseLease,
     ];
 
     /// The method and the path of its request, with names for what differs.
@@ -169,6 +177,8 @@ impl Verb {
             Self::Addresses => (Method::GET, "/v1/apps/{app}/ip_assignments"),
             Self::DeleteVolume => (Method::DELETE, "/v1/apps/{app}/volumes/{volume}"),
             Self::DeleteApp => (Method::DELETE, "/v1/apps/{app}"),
+            Self::AcquireLease => (Method::POST, "/v1/apps/{app}/machines/{machine}/lease"),
+            Self::ReleaseLease => (Method::DELETE, "/v1/apps/{app}/machines/{machine}/lease"),
         }
     }
 
@@ -190,7 +200,19 @@ impl Verb {
         self.template().1.contains("{machine}")
     }
 
-    /// The kind of intent that covers it; `None` for what only looks.
+    /// The kinds of intents that cover it; none for what only looks.
+    #[must_use]
+    pub fn intents(self) -> Vec<ActionKind> {
+        match self {
+            // What is done under a lease.
+            Self::AcquireLease | Self::ReleaseLease => {
+                vec![ActionKind::StopMachine, ActionKind::DeleteMachine]
+            }
+            _ => self.intent().into_iter().collect(),
+        }
+    }
+
+    /// The kind of intent that covers it; `None` for what only looks, and for leases.
     #[must_use]
     pub fn intent(self) -> Option<ActionKind> {
         Some(match self {

@@ -1,13 +1,15 @@
 //! One arm per action, one call per arm: the only code that changes the outside world.
 
 mod deletion;
+mod lease;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vault_cloud::error::CallError;
 use vault_plan::action::{
-    Action, ExtendVolume, MachineConfig, MintToken, PlannedAction, SetSecret, VolumeSource,
+    Action, ExtendVolume, MachineConfig, MachineRef, MintToken, PlannedAction, SetSecret,
+    VolumeSource,
 };
 use vault_plan::metadata::VOLUME_GB;
 use vault_plan::observed::HoldKind;
@@ -21,6 +23,7 @@ use crate::platform::{
     AppOwner, MachineUpdate, NewDeployToken, NewMachine, NewVolume, Platform, SecretSet,
     WrittenMachine,
 };
+use lease::{Deed, under_lease};
 
 /// What earlier actions of a turn made that later ones need.
 #[derive(Debug, Default)]
@@ -29,6 +32,15 @@ pub(super) struct Made {
     pub(super) volumes: BTreeMap<String, String>,
     /// The version of the app's secrets that setting one of them made.
     pub(super) secrets_version: Option<u64>,
+    /// The versions that machines have by updates, by their ids.
+    pub(super) versions: BTreeMap<String, String>,
+}
+
+impl Made {
+    /// The version that a machine must still have: of this turn, or that the plan was made for.
+    pub(super) fn version<'a>(&'a self, machine: &'a MachineRef) -> Option<&'a str> {
+        self.versions.get(&machine.id).or(machine.version.as_ref()).map(String::as_str)
+    }
 }
 
 /// What came of one action.
@@ -163,24 +175,20 @@ pub(super) async fn apply<P: Platform>(
             settle(platform.start_machine(&app, &machine.id).await.map(|()| None))
         }
         Action::StopMachine(machine) => {
-            settle(platform.stop_machine(&app, &machine.id).await.map(|()| None))
+            let (version, which) = (made.version(&machine), (app.as_str(), &machine));
+            under_lease(platform, which, version, intent, Deed::Stop).await
         }
         Action::SuspendMachine(machine) => {
             settle(platform.suspend_machine(&app, &machine.id).await.map(|()| None))
         }
-        Action::DeleteMachine(machine) => delete_machine(platform, &app, &machine.id).await,
+        Action::DeleteMachine(machine) => {
+            let (version, which) = (made.version(&machine), (app.as_str(), &machine));
+            under_lease(platform, which, version, intent, Deed::Destroy).await
+        }
         Action::MintToken(token) => mint_token(platform, &app, token).await,
         Action::RevokeToken(token) => revoke_token(platform, &token.id).await,
         Action::DeleteVolume(volume) => deletion::volume(platform, &app, &volume).await,
         Action::DeleteApp => deletion::app(platform, &planned.organization, &app).await,
-    }
-}
-
-/// One that is gone already is as good as destroyed.
-async fn delete_machine<P: Platform>(platform: &P, app: &str, id: &str) -> Applied {
-    match platform.delete_machine(app, id).await {
-        Err(error) if error.is_not_found() => Applied::Done(None),
-        deleted => settle(deleted.map(|()| None)),
     }
 }
 

@@ -14,7 +14,10 @@ impl JournalOracle {
     /// What is wrong with a call that leaves while this is on the disk.
     #[must_use]
     pub fn sent(&self, verb: Verb, app: &str, subject: &str, disk: &Database) -> Option<String> {
-        let kind = verb.intent()?;
+        let kinds = verb.intents();
+        if kinds.is_empty() {
+            return None;
+        }
         let covers = |intent: &&Intent| {
             let named = match verb {
                 Verb::CreateApp | Verb::DeleteApp => true,
@@ -27,7 +30,7 @@ impl JournalOracle {
             };
             // A token is revoked by its id alone.
             let in_place = verb == Verb::RevokeToken || intent.app == app;
-            intent.kind == kind && in_place && named
+            kinds.contains(&intent.kind) && in_place && named
         };
         let found: Vec<&Intent> = disk.open_intents().filter(covers).collect();
         if found.iter().any(|intent| intent.state == IntentState::Sent) {
