@@ -117,6 +117,9 @@ pub const IN_PASSES: [Verb; 32] = [
 ];
 
 impl Verb {
+    /// The last one of the list above.
+    pub const LAST: Self = Self::ReleaseLease;
+
     /// The calls that may change something.
     pub const WRITES: [Self; 19] = [
         Self::SetSecret,
