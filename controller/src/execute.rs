@@ -35,8 +35,8 @@ use crate::store::{
     Intent, IntentAnswer, IntentState, Settlement, Store, StoreError, StoredPolicy, StoredSecret,
     Verdict,
 };
-pub use order::Standing;
 use apply::{Applied, Created, Made, MadePolicy, apply};
+pub use order::Standing;
 use tokens::AboutToken;
 
 /// How many tenants are served at once. At 150 ms a call this is about four hundred calls a second;
@@ -86,6 +86,21 @@ pub struct Work {
     pub standing: Standing,
 }
 
+impl Turn {
+    /// Whether an action failed. One that waits for somebody else's lease did not.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| !failure.is_waiting())
+    }
+}
+
+impl Failure {
+    /// Whether it only waits for somebody who has a machine for themselves.
+    const fn is_waiting(&self) -> bool {
+        matches!(self.hold, HoldKind::Leased { .. })
+    }
+}
+
 /// Carries out all actions of a plan and says what came of each tenant's turn. Events go to the
 /// store as they happen, through `tell`.
 ///
@@ -127,7 +142,7 @@ where
                 let _permit = permit;
                 item.begin(executor.clock.now());
                 let turn = executor.turn(actions).await;
-                let failed = turn.as_ref().map_or(true, |turn| turn.failure.is_some());
+                let failed = turn.as_ref().map_or(true, Turn::has_failed);
                 item.end(failed, executor.clock.now());
                 turn
             }
@@ -246,6 +261,13 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                     self.abandon(rest, "what comes before it is not done yet").await?;
                     break;
                 }
+                Acted::Failed(failure) if failure.is_waiting() => {
+                    self.tell_normal(&turn.tenant, done.kind, failure.message.clone());
+                    turn.failure = Some(failure);
+                    turn.failed = Some(done.kind);
+                    self.abandon(rest, "an earlier action of the tenant waits").await?;
+                    break;
+                }
                 Acted::Failed(failure) => {
                     let message = format!("{} of {target} failed: {}", done.kind, failure.message);
                     self.tell_warning(&turn.tenant, done.kind, &message);
@@ -323,7 +345,11 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         made: &mut Made,
     ) -> Result<(), StoreError> {
         match created {
-            Created::App(_) | Created::Machine(_) | Created::Token(_) => {}
+            Created::Machine(machine) => {
+                let version = machine.version.clone();
+                made.versions.extend(version.map(|version| (machine.id.clone(), version)));
+            }
+            Created::App(_) | Created::Token(_) => {}
             Created::Policy(MadePolicy::Removed(uid)) => {
                 self.store.remove_bucket_policy(*uid).await?;
             }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use vault_cloud::error::CallError;
 use vault_cloud::logs::Tail;
 use vault_cloud::machines::Exit;
+pub use vault_cloud::machines::{Lease, NewLease};
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
 use vault_plan::time::UnixMillis;
 
@@ -304,11 +305,13 @@ pub trait Platform: ObjectStorage + Send + Sync + 'static {
         id: &str,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Stops a machine.
+    /// Stops a machine. `lease` is the nonce of the lease under which that is done: behind
+    /// somebody else's, the platform waits, and stops it later.
     fn stop_machine(
         &self,
         app: &str,
         id: &str,
+        lease: Option<&str>,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// Suspends a running machine.
@@ -358,11 +361,12 @@ pub trait Platform: ObjectStorage + Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Option<u64>, CallError>> + Send;
 
-    /// Destroys a machine that is not running.
+    /// Destroys a machine that is not running; `lease` as for a stop, and it ends with the machine.
     fn delete_machine(
         &self,
         app: &str,
         id: &str,
+        lease: Option<&str>,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// Deletes a volume for good. Refused while a machine holds it.
@@ -415,6 +419,23 @@ pub trait Platform: ObjectStorage + Send + Sync + 'static {
 
     /// How many calls were made so far.
     fn calls(&self) -> Calls;
+
+    /// Takes a machine for ourselves: until the lease ends nobody else changes it. Never repeated: a
+    /// second one is refused, to its own holder too.
+    fn acquire_lease(
+        &self,
+        app: &str,
+        id: &str,
+        lease: NewLease,
+    ) -> impl Future<Output = Result<Lease, CallError>> + Send;
+
+    /// Ends a lease of ours before its time.
+    fn release_lease(
+        &self,
+        app: &str,
+        id: &str,
+        nonce: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
 }
 
 /// Calls to the platform, counted by what they can do.

@@ -441,7 +441,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 }
             }
         }
-        turns.iter().filter(|turn| turn.failure.is_some()).count()
+        turns.iter().filter(|turn| turn.has_failed()).count()
     }
 }
 

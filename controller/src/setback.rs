@@ -11,6 +11,8 @@ use vault_plan::time::UnixMillis;
 const DELAY_MIN_MS: i64 = 1_000;
 /// The wait after many: what a person who mends something is willing to wait for.
 const DELAY_MAX_MS: i64 = 300_000;
+/// The longest wait for somebody else's lease before it is asked for again.
+const LEASE_LOOK_MS: i64 = 30_000;
 /// Starts of one machine closer together than this belong to one crash loop.
 const CRASH_LOOP_WINDOW_MS: i64 = 600_000;
 
@@ -46,12 +48,16 @@ impl Setbacks {
         message: String,
         now: UnixMillis,
     ) {
-        let failures = self
-            .tenants
-            .get(tenant)
-            .filter(|setback| setback.revision == revision)
-            .map_or(1, |setback| setback.failures.saturating_add(1));
-        let until = now.plus_ms(delay_ms(tenant, failures));
+        let known = self.tenants.get(tenant).filter(|setback| setback.revision == revision);
+        let failures = known.map_or(0, |setback| setback.failures);
+        let (failures, until) = match kind {
+            // To wait for somebody is no failure: nothing grows by it.
+            HoldKind::Leased { until } => (failures, lease_ends(until, now)),
+            _ => {
+                let failures = failures.saturating_add(1);
+                (failures, now.plus_ms(delay_ms(tenant, failures)))
+            }
+        };
         let hold = Hold { until, message, kind };
         self.tenants.insert(tenant.to_owned(), Setback { revision, failures, hold });
     }
@@ -140,6 +146,13 @@ impl Setbacks {
     }
 }
 
+/// When it is worth while to ask again for a machine that somebody has for themselves: when the
+/// platform says that this ends, and now and then before, because it may end early.
+fn lease_ends(until: Option<UnixMillis>, now: UnixMillis) -> UnixMillis {
+    let latest = now.plus_ms(LEASE_LOOK_MS);
+    until.unwrap_or(latest).clamp(now.plus_ms(DELAY_MIN_MS), latest)
+}
+
 /// Doubles with each failure. Up to a fifth is added, by the name, so that tenants that failed
 /// together do not come back together.
 fn delay_ms(name: &str, failures: u32) -> i64 {
@@ -174,6 +187,24 @@ mod tests {
             setbacks.failed("acme", 1, HoldKind::BackOff, "no".to_owned(), NOW);
         }
         assert!(wait_ms(&setbacks, 1).unwrap() <= DELAY_MAX_MS * 6 / 5);
+    }
+
+    #[test]
+    fn waiting_for_a_lease_is_no_failure_and_has_bounds() {
+        let mut setbacks = Setbacks::default();
+        for (until, wait) in [
+            (Some(NOW.plus_ms(5_000)), 5_000),
+            (Some(NOW.plus_ms(-5_000)), DELAY_MIN_MS),
+            (Some(NOW.plus_ms(1_800_000)), LEASE_LOOK_MS),
+            (None, LEASE_LOOK_MS),
+        ] {
+            for _ in 0..5 {
+                setbacks.failed("acme", 1, HoldKind::Leased { until }, "no".to_owned(), NOW);
+                assert_eq!(wait_ms(&setbacks, 1), Some(wait));
+            }
+        }
+        setbacks.failed("acme", 1, HoldKind::BackOff, "no".to_owned(), NOW);
+        assert_eq!(wait_ms(&setbacks, 1), Some(delay_ms("acme", 1)), "the first failure");
     }
 
     #[test]

@@ -29,9 +29,9 @@ use crate::accept::{Decision, Writer, decide};
 use crate::clock::Clock;
 use crate::identity::{MasterKey, TenantSecrets};
 use crate::platform::{
-    AppContents, AppList, AppOwner, Calls, DeployToken, MachineList, MachineUpdate, MintedToken,
-    NewDeployToken, NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
-    WholeMachine, WrittenMachine,
+    AppContents, AppList, AppOwner, Calls, DeployToken, Lease, MachineList, MachineUpdate,
+    MintedToken, NewDeployToken, NewLease, NewMachine, NewVolume, Platform, SecretList, SecretSet,
+    TokenList, VolumeList, WholeMachine, WrittenMachine,
 };
 use crate::source::Source;
 use crate::store::{IntentState, SqliteStore, Store, StoredObject};
@@ -208,6 +208,8 @@ pub(crate) struct World {
     failures: HashMap<&'static str, VecDeque<(CallError, bool)>>,
     /// Every call, as `verb name`.
     pub(crate) calls: Vec<String>,
+    /// The calls about leases, and what was done under them.
+    pub(crate) leases: Vec<String>,
     /// The open intents at the moment of each write.
     pub(crate) journal: Vec<Vec<(ActionKind, IntentState)>>,
 }
@@ -512,7 +514,8 @@ impl Platform for FakePlatform {
         self.write("start_machine", id, act).await
     }
 
-    async fn stop_machine(&self, _: &str, id: &str) -> Result<(), CallError> {
+    async fn stop_machine(&self, _: &str, id: &str, lease: Option<&str>) -> Result<(), CallError> {
+        self.world().leases.push(format!("stop {id} {}", lease.unwrap_or("without")));
         let act = |world: &mut World| Self::set_state(world, id, PlatformState::Stopped);
         self.write("stop_machine", id, act).await
     }
@@ -573,8 +576,37 @@ impl Platform for FakePlatform {
         .await
     }
 
-    async fn delete_machine(&self, _: &str, id: &str) -> Result<(), CallError> {
+    async fn delete_machine(
+        &self,
+        _: &str,
+        id: &str,
+        lease: Option<&str>,
+    ) -> Result<(), CallError> {
+        self.world().leases.push(format!("destroy {id} {}", lease.unwrap_or("without")));
         self.write("delete_machine", id, |world| world.destroy(id)).await
+    }
+
+    async fn acquire_lease(&self, _: &str, id: &str, new: NewLease) -> Result<Lease, CallError> {
+        let mut world = self.world();
+        assert!(new.ttl <= 15 && new.description.len() == 26, "{new:?}");
+        world.leases.push(format!("acquire {id}"));
+        if let Some((error, _)) =
+            world.failures.get_mut("acquire_lease").and_then(VecDeque::pop_front)
+        {
+            return Err(error);
+        }
+        let machine = world.machines.iter().find(|machine| machine.id == id);
+        let version = machine.and_then(|machine| machine.version.clone());
+        Ok(Lease { nonce: "n1".to_owned(), version })
+    }
+
+    async fn release_lease(&self, _: &str, id: &str, nonce: &str) -> Result<(), CallError> {
+        let mut world = self.world();
+        world.leases.push(format!("release {id} {nonce}"));
+        match world.failures.get_mut("release_lease").and_then(VecDeque::pop_front) {
+            Some((error, _)) => Err(error),
+            None => Ok(()),
+        }
     }
 
     async fn tokens(&self, organization: &str) -> Result<TokenList, CallError> {

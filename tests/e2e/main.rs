@@ -11,6 +11,7 @@ mod http;
 mod isolation;
 mod journal;
 mod kills;
+mod leases;
 mod lifecycle;
 mod platform;
 mod repair;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-pub use details::{Answer, CapacityScope, MESSAGE_CAP};
+pub use details::{Answer, CapacityScope, LeaseHolder, MESSAGE_CAP};
 
 use crate::limit::QueueFull;
 
@@ -228,6 +228,12 @@ impl CallError {
     #[must_use]
     pub fn existing_machine_id(&self) -> Option<&str> {
         self.rejected_with(StatusCode::CONFLICT)?.existing_machine_id()
+    }
+
+    /// Who holds the machine's lease, and so keeps the call from being carried out.
+    #[must_use]
+    pub fn lease_holder(&self) -> Option<LeaseHolder> {
+        self.rejected_with(StatusCode::CONFLICT)?.lease_holder()
     }
 
     /// The volume belongs to a machine; so it is for some seconds after that machine is gone.

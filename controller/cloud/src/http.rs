@@ -172,6 +172,9 @@ impl Http {
             .client
             .request(request.operation.method(), url)
             .timeout(self.timeout + request.held_back);
+        if let Some((name, value)) = &request.header {
+            builder = builder.header(*name, value);
+        }
         if let Some(body) = &request.body {
             builder = builder.header(CONTENT_TYPE, body.content_type).body(body.bytes.clone());
             for (name, value) in &body.headers {

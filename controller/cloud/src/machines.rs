@@ -5,6 +5,7 @@ mod changes;
 mod config;
 mod deletion;
 mod exit;
+mod lease;
 mod lists;
 mod paging;
 pub mod wire;
@@ -19,6 +20,7 @@ use serde_json::Value;
 pub use changes::VolumeSnapshots;
 pub use config::{ClientConfig, RateLimits};
 pub use exit::Exit;
+pub use lease::{Lease, NewLease};
 pub use lists::{AppSecrets, AppVolumes, Apps, OrgMachines, OrgVolumes};
 
 pub use crate::http::ClientError;
@@ -234,23 +236,36 @@ impl MachinesClient {
             .await
     }
 
-    /// Stops a machine as its config says; it is stopped some time later.
+    /// Stops a machine as its config says; it is stopped some time later. `lease` is the nonce of
+    /// the lease that we hold: behind somebody else's, the call waits and acts when that ends.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn stop_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
-        self.caller
-            .done(Request::new(Operation::StopMachine, &["apps", app, "machines", id, "stop"], id))
-            .await
+    pub async fn stop_machine(
+        &self,
+        app: &str,
+        id: &str,
+        lease: Option<&str>,
+    ) -> Result<(), CallError> {
+        let path = ["apps", app, "machines", id, "stop"];
+        self.caller.done(lease::under(lease, Request::new(Operation::StopMachine, &path, id))).await
     }
 
-    /// Destroys a machine; without `force` only one that is stopped. Its volume stays.
+    /// Destroys a machine; without `force` only one that is stopped. Its volume stays. `lease` as
+    /// for a stop; it ends with the machine.
     ///
     /// # Errors
     /// [`CallError`]; not found if it is gone already.
-    pub async fn delete_machine(&self, app: &str, id: &str, force: bool) -> Result<(), CallError> {
+    pub async fn delete_machine(
+        &self,
+        app: &str,
+        id: &str,
+        force: bool,
+        lease: Option<&str>,
+    ) -> Result<(), CallError> {
         let mut request =
             Request::new(Operation::DeleteMachine, &["apps", app, "machines", id], id);
+        request = lease::under(lease, request);
         if force {
             request = request.query("force", "true");
         }

@@ -117,6 +117,10 @@ pub enum Operation {
     ListAttachedPolicies,
     /// IAM: `ListEntitiesForPolicy`
     ListPolicyKeys,
+    /// `POST /v1/apps/{app}/machines/{id}/lease`
+    AcquireLease,
+    /// `DELETE /v1/apps/{app}/machines/{id}/lease`
+    ReleaseLease,
 }
 
 /// What the platform allows for every action that has no limit of its own.
@@ -186,6 +190,8 @@ impl Operation {
             Self::DetachPolicy => "detach_policy",
             Self::ListAttachedPolicies => "list_attached_policies",
             Self::ListPolicyKeys => "list_policy_keys",
+            Self::AcquireLease => "acquire_lease",
+            Self::ReleaseLease => "release_lease",
         }
     }
 
@@ -239,13 +245,15 @@ impl Operation {
             | Self::AttachPolicy
             | Self::DetachPolicy
             | Self::ListAttachedPolicies
-            | Self::ListPolicyKeys => Method::POST,
+            | Self::ListPolicyKeys
+            | Self::AcquireLease => Method::POST,
             Self::ExtendVolume | Self::CreateBucket => Method::PUT,
             Self::DeleteApp
             | Self::DeleteMachine
             | Self::DeleteSecret
             | Self::DeleteVolume
-            | Self::DeleteBucket => Method::DELETE,
+            | Self::DeleteBucket
+            | Self::ReleaseLease => Method::DELETE,
         }
     }
 

@@ -254,6 +254,8 @@ pub struct MachineRef {
     pub id: String,
     /// Its name.
     pub name: String,
+    /// The `instance_id` that the plan was made for, if it was seen.
+    pub version: Option<String>,
 }
 
 /// Where a machine's volume comes from.

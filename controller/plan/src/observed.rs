@@ -317,4 +317,9 @@ pub enum HoldKind {
     NameTaken,
     /// The platform refused for a reason that waiting will not change.
     Refused,
+    /// Somebody else has a machine for themselves for a while; no failure of anybody.
+    Leased {
+        /// When that ends, as the platform says; `None` if it does not.
+        until: Option<UnixMillis>,
+    },
 }

@@ -61,7 +61,7 @@ pub enum Write {
 
 impl Write {
     /// All of them, in their order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::PutObject,
         Self::RemoveObject,
         Self::PutStatuses,
@@ -82,6 +82,8 @@ impl Write {
         Self::ActOnTombstones,
         Self::PutVersions,
         Self::RemoveVersions,
+        Self::PutPolicies,
+        Self::RemovePolicy,
     ];
 
     /// The last of them.

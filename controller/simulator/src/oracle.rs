@@ -13,8 +13,8 @@ mod deletion;
 pub mod end;
 mod foreign;
 mod journal;
-mod tokens;
 pub mod storage;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -192,12 +192,20 @@ impl Oracles {
     }
 
     pub(crate) fn made_token(&mut self, now_ms: i64, call: &Call, id: &str) {
+        self.made_credential(now_ms, call, format!("deploy token {}", call.subject), id);
+    }
+
+    fn made_credential(&mut self, now_ms: i64, call: &Call, name: String, id: &str) {
         self.foreign.own(id, call.controller);
         let forgets = self.pardons.disk_lost || self.pardons.disk_restored;
         let (controller, is_repeated) = (call.controller, call.is_repeated);
-        if let Some(message) = self.tokens.minted(controller, &call.subject, is_repeated, forgets) {
+        if let Some(message) = self.tokens.minted(controller, &name, is_repeated, forgets) {
             self.note(now_ms, "tokens", message);
         }
+    }
+
+    pub(crate) fn made_access_key(&mut self, now_ms: i64, call: &Call, id: &str) {
+        self.made_credential(now_ms, call, format!("access key {}", call.subject), id);
     }
 
     pub(crate) fn made_bucket(&mut self, call: &Call) {

@@ -11,6 +11,7 @@
 
 mod deletion;
 mod effects;
+mod leases;
 mod reads;
 pub(crate) mod storage;
 mod tokens;
@@ -23,9 +24,9 @@ use vault_cloud::error::CallError;
 use vault_cloud::logs::Tail;
 use vault_cloud::machines::Exit;
 use vault_controller::platform::{
-    AppContents, AppList, AppOwner, Calls, MachineList, MachineUpdate, MintedToken, NewDeployToken,
-    NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList, WholeMachine,
-    WrittenMachine,
+    AppContents, AppList, AppOwner, Calls, Lease, MachineList, MachineUpdate, MintedToken,
+    NewDeployToken, NewLease, NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList,
+    VolumeList, WholeMachine, WrittenMachine,
 };
 use vault_emulator::world::Refusal;
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
@@ -392,8 +393,17 @@ impl Platform for SimPlatform {
         self.in_app(Verb::StartMachine, app, id, effects::start_machine).await
     }
 
-    async fn stop_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
-        self.in_app(Verb::StopMachine, app, id, effects::stop_machine).await
+    async fn stop_machine(
+        &self,
+        app: &str,
+        id: &str,
+        lease: Option<&str>,
+    ) -> Result<(), CallError> {
+        let lease = lease.map(str::to_owned);
+        let stop = move |universe: &mut Universe, call: &Call| {
+            effects::stop_machine(universe, call, lease.as_deref())
+        };
+        self.in_app(Verb::StopMachine, app, id, stop).await
     }
 
     async fn suspend_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
@@ -433,8 +443,30 @@ impl Platform for SimPlatform {
         self.in_app(Verb::DeleteSecret, app, name, effects::delete_secret).await
     }
 
-    async fn delete_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
-        self.in_app(Verb::DeleteMachine, app, id, effects::delete_machine).await
+    async fn delete_machine(
+        &self,
+        app: &str,
+        id: &str,
+        lease: Option<&str>,
+    ) -> Result<(), CallError> {
+        let lease = lease.map(str::to_owned);
+        let delete = move |universe: &mut Universe, call: &Call| {
+            effects::delete_machine(universe, call, lease.as_deref())
+        };
+        self.in_app(Verb::DeleteMachine, app, id, delete).await
+    }
+
+    async fn acquire_lease(&self, app: &str, id: &str, new: NewLease) -> Result<Lease, CallError> {
+        let acquire =
+            move |universe: &mut Universe, call: &Call| leases::acquire(universe, call, &new);
+        self.in_app(Verb::AcquireLease, app, id, acquire).await
+    }
+
+    async fn release_lease(&self, app: &str, id: &str, nonce: &str) -> Result<(), CallError> {
+        let nonce = nonce.to_owned();
+        let release =
+            move |universe: &mut Universe, call: &Call| leases::release(universe, call, &nonce);
+        self.in_app(Verb::ReleaseLease, app, id, release).await
     }
 
     async fn delete_volume(&self, app: &str, id: &str) -> Result<(), CallError> {

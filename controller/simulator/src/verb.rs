@@ -76,6 +76,10 @@ pub enum Verb {
     DeleteVolume,
     /// Delete an app, and whatever is in it.
     DeleteApp,
+    /// Take the lease on a machine.
+    AcquireLease,
+    /// End it.
+    ReleaseLease,
     /// The buckets of the account.
     Buckets,
     /// Whose a bucket is.
@@ -105,7 +109,7 @@ pub enum Verb {
 }
 
 /// The calls that passes make.
-pub const IN_PASSES: [Verb; 44] = [
+pub const IN_PASSES: [Verb; 46] = [
     Verb::Apps,
     Verb::Machines,
     Verb::MachinesSince,
@@ -137,6 +141,8 @@ pub const IN_PASSES: [Verb; 44] = [
     Verb::Addresses,
     Verb::DeleteVolume,
     Verb::DeleteApp,
+    Verb::AcquireLease,
+    Verb::ReleaseLease,
     Verb::Buckets,
     Verb::Bucket,
     Verb::AccessKeys,
@@ -156,8 +162,11 @@ pub const IN_PASSES: [Verb; 44] = [
 pub const NOT_IN_PASSES: [Verb; 3] = [Verb::Organizations, Verb::Exits, Verb::LogTail];
 
 impl Verb {
+    /// The last one of the list above.
+    pub const LAST: Self = Self::DeletePolicy;
+
     /// The calls that may change something.
-    pub const WRITES: [Self; 25] = [
+    pub const WRITES: [Self; 27] = [
         Self::SetSecret,
         Self::DeleteSecret,
         Self::CreateApp,
@@ -175,6 +184,8 @@ impl Verb {
         Self::RevokeToken,
         Self::DeleteVolume,
         Self::DeleteApp,
+        Self::AcquireLease,
+        Self::ReleaseLease,
         Self::CreateBucket,
         Self::EmptyBucket,
         Self::DeleteBucket,
@@ -223,6 +234,8 @@ impl Verb {
             Self::Addresses => (Method::GET, "/v1/apps/{app}/ip_assignments"),
             Self::DeleteVolume => (Method::DELETE, "/v1/apps/{app}/volumes/{volume}"),
             Self::DeleteApp => (Method::DELETE, "/v1/apps/{app}"),
+            Self::AcquireLease => (Method::POST, "/v1/apps/{app}/machines/{machine}/lease"),
+            Self::ReleaseLease => (Method::DELETE, "/v1/apps/{app}/machines/{machine}/lease"),
             Self::Buckets => (Method::GET, "/ ListBuckets"),
             Self::Bucket => (Method::HEAD, "/{bucket}"),
             Self::AccessKeys => (Method::POST, "/ ListAccessKeys"),
@@ -263,7 +276,19 @@ impl Verb {
         self.template().1.contains("{machine}")
     }
 
-    /// The kind of intent that covers it; `None` for what only looks.
+    /// The kinds of intents that cover it; none for what only looks.
+    #[must_use]
+    pub fn intents(self) -> Vec<ActionKind> {
+        match self {
+            // What is done under a lease.
+            Self::AcquireLease | Self::ReleaseLease => {
+                vec![ActionKind::StopMachine, ActionKind::DeleteMachine]
+            }
+            _ => self.intent().into_iter().collect(),
+        }
+    }
+
+    /// The kind of intent that covers it; `None` for what only looks, and for leases.
     #[must_use]
     pub fn intent(self) -> Option<ActionKind> {
         Some(match self {

@@ -1,6 +1,7 @@
 //! One arm per action, one call per arm: the only code that changes the outside world.
 
 mod deletion;
+mod lease;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use vault_cloud::error::CallError;
 use vault_plan::action::{
-    Action, ExtendVolume, MachineConfig, MintToken, PlannedAction, SetSecret, VolumeSource,
+    Action, ExtendVolume, MachineConfig, MachineRef, MintToken, PlannedAction, SetSecret,
+    VolumeSource,
 };
 use vault_plan::metadata::VOLUME_GB;
 use vault_plan::observed::HoldKind;
@@ -25,6 +27,7 @@ use crate::platform::{
     AppOwner, MachineUpdate, NewDeployToken, NewMachine, NewVolume, Platform, SecretSet,
     WrittenMachine,
 };
+use lease::{Deed, under_lease};
 
 /// What earlier actions of a turn made that later ones need.
 /// Shows no secret.
@@ -36,6 +39,15 @@ pub(super) struct Made {
     pub(super) secrets_version: Option<u64>,
     /// What the next secret is to be set to, if it is of the tenant's storage.
     pub(super) storage_value: Option<Value>,
+    /// The versions that machines have by updates, by their ids.
+    pub(super) versions: BTreeMap<String, String>,
+}
+
+impl Made {
+    /// The version that a machine must still have: of this turn, or that the plan was made for.
+    pub(super) fn version<'a>(&'a self, machine: &'a MachineRef) -> Option<&'a str> {
+        self.versions.get(&machine.id).or(machine.version.as_ref()).map(String::as_str)
+    }
 }
 
 /// What came of one action.
@@ -174,12 +186,16 @@ pub(super) async fn apply<P: Platform>(
             settle(platform.start_machine(&app, &machine.id).await.map(|()| None))
         }
         Action::StopMachine(machine) => {
-            settle(platform.stop_machine(&app, &machine.id).await.map(|()| None))
+            let (version, which) = (made.version(&machine), (app.as_str(), &machine));
+            under_lease(platform, which, version, intent, Deed::Stop).await
         }
         Action::SuspendMachine(machine) => {
             settle(platform.suspend_machine(&app, &machine.id).await.map(|()| None))
         }
-        Action::DeleteMachine(machine) => delete_machine(platform, &app, &machine.id).await,
+        Action::DeleteMachine(machine) => {
+            let (version, which) = (made.version(&machine), (app.as_str(), &machine));
+            under_lease(platform, which, version, intent, Deed::Destroy).await
+        }
         Action::MintToken(token) => mint_token(platform, &app, token).await,
         Action::RevokeToken(token) => revoke_token(platform, &token.id).await,
         Action::DeleteVolume(volume) => deletion::volume(platform, &app, &volume).await,
@@ -191,14 +207,6 @@ pub(super) async fn apply<P: Platform>(
         Action::RemoveBucketPolicy(policy) => storage::remove_policy(platform, &policy).await,
         Action::EmptyBucket(bucket) => storage::empty_bucket(platform, &bucket).await,
         Action::DeleteBucket(bucket) => storage::delete_bucket(platform, &bucket).await,
-    }
-}
-
-/// One that is gone already is as good as destroyed.
-async fn delete_machine<P: Platform>(platform: &P, app: &str, id: &str) -> Applied {
-    match platform.delete_machine(app, id).await {
-        Err(error) if error.is_not_found() => Applied::Done(None),
-        deleted => settle(deleted.map(|()| None)),
     }
 }
 

@@ -76,7 +76,8 @@ mod tests {
     }
 
     fn start(tenant: &str) -> Vec<PlannedAction> {
-        let machine = MachineRef { id: "1".to_owned(), name: format!("{tenant}-box-0") };
+        let name = format!("{tenant}-box-0");
+        let machine = MachineRef { id: "1".to_owned(), name, version: None };
         vec![planned(tenant, Action::StartMachine(machine))]
     }
 

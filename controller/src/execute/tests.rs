@@ -78,7 +78,7 @@ fn set_secret(name: &str) -> Action {
 }
 
 fn reference(id: &str) -> MachineRef {
-    MachineRef { id: id.to_owned(), name: format!("acme-box-{id}") }
+    MachineRef { id: id.to_owned(), name: format!("acme-box-{id}"), version: None }
 }
 
 #[tokio::test]
@@ -207,6 +207,120 @@ async fn a_deleted_machine_that_is_not_there_is_deleted() {
     let turn = stage.run(vec![Action::DeleteMachine(reference("1"))]).await;
     assert!(turn.failure.is_none());
     assert_eq!(stage.open().await, [(ActionKind::DeleteMachine, IntentState::Acked)]);
+}
+
+fn versioned(id: &str, version: &str) -> MachineRef {
+    MachineRef { version: Some(version.to_owned()), ..reference(id) }
+}
+
+/// A stage with the machines `1` and `2`, whose version is `01V`.
+fn with_machines() -> Stage {
+    let stage = Stage::new();
+    for id in ["1", "2"] {
+        let mut machine = crate::testing::machine(id, &format!("acme-box-{id}"), "acme-app");
+        machine.version = Some("01V".to_owned());
+        stage.platform.world().machines.push(machine);
+    }
+    stage
+}
+
+fn held(text: &str) -> vault_cloud::error::CallError {
+    rejected(409, &format!("machine ID 1 lease currently held by you@tokens.fly.io{text}"))
+}
+
+#[tokio::test]
+async fn a_stop_ends_its_lease_and_a_destroy_takes_it_along() {
+    let stage = with_machines();
+    let stop = Action::StopMachine(versioned("1", "01V"));
+    let turn = stage.run(vec![stop, Action::DeleteMachine(versioned("2", "01V"))]).await;
+    assert!(turn.failure.is_none());
+    let expected = ["acquire 1", "stop 1 n1", "release 1 n1", "acquire 2", "destroy 2 n1"];
+    assert_eq!(stage.platform.world().leases, expected);
+    // That a lease is left to end by itself is no failure.
+    stage.platform.fail("release_lease", rejected(404, "lease not found"), false);
+    assert!(stage.run(vec![Action::StopMachine(reference("1"))]).await.failure.is_none());
+    stage.platform.fail("release_lease", unknown(), false);
+    assert!(stage.run(vec![Action::StopMachine(reference("1"))]).await.failure.is_none());
+}
+
+#[tokio::test]
+async fn a_machine_that_changed_meanwhile_is_left_alone_and_given_back() {
+    for action in [Action::StopMachine, Action::DeleteMachine] {
+        let stage = with_machines();
+        let turn = stage.run(vec![action(versioned("1", "01OLD"))]).await;
+        let failure = turn.failure.unwrap();
+        assert_eq!(failure.hold, HoldKind::BackOff);
+        assert!(failure.message.contains("changed it meanwhile"), "{}", failure.message);
+        assert_eq!(stage.platform.world().leases, ["acquire 1", "release 1 n1"]);
+        assert_eq!(stage.open().await, [], "nothing was sent that could act");
+    }
+}
+
+#[test]
+fn the_version_of_an_update_of_the_same_turn_is_the_one_to_have() {
+    let made = apply::Made {
+        versions: [("1".to_owned(), "01NEW".to_owned())].into(),
+        ..apply::Made::default()
+    };
+    assert_eq!(made.version(&versioned("1", "01OLD")), Some("01NEW"));
+    assert_eq!(made.version(&versioned("2", "01OLD")), Some("01OLD"));
+    assert_eq!(made.version(&reference("2")), None);
+}
+
+#[tokio::test]
+async fn somebody_elses_lease_is_waited_for_and_no_failure() {
+    let ends = UnixMillis(1_788_256_800_000);
+    for (text, until) in [(", expires at 2026-09-01T10:00:00Z", Some(ends)), ("", None)] {
+        for action in [Action::StopMachine, Action::DeleteMachine] {
+            let stage = with_machines();
+            stage.platform.fail("acquire_lease", held(text), false);
+            let turn = stage.run(vec![action(versioned("1", "01V")), start("2")]).await;
+            assert!(!turn.has_failed());
+            let failure = turn.failure.unwrap();
+            assert_eq!(failure.hold, HoldKind::Leased { until });
+            assert!(failure.message.contains("you@tokens.fly.io"), "{}", failure.message);
+            // Nothing is left at the platform that could act later.
+            assert_eq!(stage.platform.world().leases, ["acquire 1"]);
+            assert_eq!(stage.platform.world().calls, Vec::<String>::new());
+            assert_eq!(stage.open().await, []);
+            assert!(stage.told.lock().unwrap().iter().all(|event| !event.warning));
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_lease_only_a_machine_goes_whose_host_is_away() {
+    let stage = with_machines();
+    stage.platform.fail("acquire_lease", unknown(), false);
+    let turn = stage.run(vec![Action::DeleteMachine(versioned("1", "01V"))]).await;
+    assert!(turn.failure.is_none(), "its config does not show: its host is away");
+    assert_eq!(stage.platform.world().leases, ["acquire 1", "destroy 1 without"]);
+
+    let stage = with_machines();
+    stage.platform.world().configs.insert("1".to_owned(), serde_json::Map::new());
+    stage.platform.fail("acquire_lease", unknown(), true);
+    let turn = stage.run(vec![Action::DeleteMachine(versioned("1", "01V"))]).await;
+    assert_eq!(turn.failure.unwrap().hold, HoldKind::BackOff);
+    assert_eq!(stage.platform.world().leases, ["acquire 1"]);
+    assert_eq!(stage.open().await, [], "the machine was not touched");
+}
+
+#[tokio::test]
+async fn a_machine_that_is_gone_is_destroyed_and_a_refused_deed_gives_the_lease_back() {
+    let stage = with_machines();
+    stage.platform.fail("acquire_lease", rejected(404, "machine not found"), false);
+    let turn = stage.run(vec![Action::DeleteMachine(reference("1"))]).await;
+    assert!(turn.failure.is_none());
+    assert_eq!(stage.platform.world().leases, ["acquire 1"]);
+
+    for (error, left) in [(rejected(412, "not stopped"), true), (unknown(), false)] {
+        let stage = with_machines();
+        stage.platform.fail("delete_machine", error, false);
+        let turn = stage.run(vec![Action::DeleteMachine(reference("1"))]).await;
+        assert!(turn.failure.is_some());
+        let released = stage.platform.world().leases.contains(&"release 1 n1".to_owned());
+        assert_eq!(released, left, "a call that may still wait needs its lease");
+    }
 }
 
 #[test]

@@ -24,9 +24,9 @@ use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume, Pl
 use vault_plan::time::UnixMillis;
 
 use super::{
-    AppContents, AppList, AppOwner, Calls, DeployToken, MachineList, MachineUpdate, MintedToken,
-    NewDeployToken, NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList,
-    WholeMachine, WrittenMachine,
+    AppContents, AppList, AppOwner, Calls, DeployToken, Lease, MachineList, MachineUpdate,
+    MintedToken, NewDeployToken, NewLease, NewMachine, NewVolume, Platform, SecretList, SecretSet,
+    TokenList, VolumeList, WholeMachine, WrittenMachine,
 };
 use crate::record;
 
@@ -246,8 +246,13 @@ impl Platform for FlyPlatform {
         self.client.start_machine(app, id).await
     }
 
-    async fn stop_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
-        self.client.stop_machine(app, id).await
+    async fn stop_machine(
+        &self,
+        app: &str,
+        id: &str,
+        lease: Option<&str>,
+    ) -> Result<(), CallError> {
+        self.client.stop_machine(app, id, lease).await
     }
 
     async fn suspend_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
@@ -287,8 +292,13 @@ impl Platform for FlyPlatform {
         Ok(self.client.delete_secret(app, name).await?.version)
     }
 
-    async fn delete_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
-        self.client.delete_machine(app, id, false).await
+    async fn delete_machine(
+        &self,
+        app: &str,
+        id: &str,
+        lease: Option<&str>,
+    ) -> Result<(), CallError> {
+        self.client.delete_machine(app, id, false, lease).await
     }
 
     async fn delete_volume(&self, app: &str, id: &str) -> Result<(), CallError> {
@@ -346,6 +356,19 @@ impl Platform for FlyPlatform {
             secret_reads: self.counts.secret_reads(),
             writes: self.counts.writes(),
         }
+    }
+
+    async fn acquire_lease(
+        &self,
+        app: &str,
+        id: &str,
+        lease: NewLease,
+    ) -> Result<Lease, CallError> {
+        self.client.acquire_lease(app, id, &lease).await
+    }
+
+    async fn release_lease(&self, app: &str, id: &str, nonce: &str) -> Result<(), CallError> {
+        self.client.release_lease(app, id, nonce).await
     }
 }
 

@@ -7,6 +7,9 @@ use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
+use jiff::Timestamp;
+
+use crate::text::printable;
 
 /// The longest message that is kept of an answer, in bytes: enough for any of the platform's
 /// sentences, and a page of HTML from something in between is cut.
@@ -14,6 +17,9 @@ pub const MESSAGE_CAP: usize = 1024;
 
 /// The longest machine id that is taken out of a sentence; the platform's have 14 characters.
 const MACHINE_ID_CAP: usize = 64;
+
+/// The longest name of a lease's owner that is kept, in bytes.
+const OWNER_CAP: usize = 128;
 
 /// Phrases of a refusal for want of room on one host, as they follow status 409.
 const HOST_IS_FULL: [&str; 7] = [
@@ -41,6 +47,15 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
 }
 
+/// Who holds a lease, as a refusal says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseHolder {
+    /// Whose token it is.
+    pub owner: String,
+    /// When it ends, if that can be read.
+    pub expires_at: Option<Timestamp>,
+}
+
 /// Where there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CapacityScope {
@@ -64,6 +79,14 @@ impl Answer {
             && id.len() <= MACHINE_ID_CAP
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         sound.then_some(id)
+    }
+
+    /// Of `machine ID <id> lease currently held by <owner>, expires at <time>`.
+    pub(super) fn lease_holder(&self) -> Option<LeaseHolder> {
+        let (_, rest) = self.message.split_once("lease currently held by ")?;
+        let (owner, rest) = rest.split_once(", expires at ").unwrap_or((rest, ""));
+        let expires_at = rest.split_whitespace().next().and_then(|text| text.parse().ok());
+        Some(LeaseHolder { owner: printable(owner.trim(), OWNER_CAP), expires_at })
     }
 
     pub(super) fn volume_still_claimed(&self) -> bool {

@@ -240,6 +240,23 @@ mod tests {
     }
 
     #[test]
+    fn the_holder_of_a_lease_is_named() {
+        let holder = |status, text: &str| error(status, text).lease_holder();
+        let text = "machine ID 7811d2b4c90e38 lease currently held by u@tokens.fly.io, \
+                    expires at 2026-09-01T10:00:00Z";
+        let found = holder(409, text).expect("a holder");
+        assert_eq!(found.owner, "u@tokens.fly.io");
+        assert_eq!(
+            found.expires_at.map(|at| at.to_string()).as_deref(),
+            Some("2026-09-01T10:00:00Z")
+        );
+        let vague = holder(409, "lease currently held by u@tokens.fly.io").expect("a holder");
+        assert_eq!((vague.owner.as_str(), vague.expires_at), ("u@tokens.fly.io", None));
+        assert_eq!(holder(412, text), None);
+        assert_eq!(holder(409, "machine update failed due to concurrent update"), None);
+    }
+
+    #[test]
     fn want_of_room_names_its_scope() {
         let region =
             r#"{"error":"could not find a candidate host","status":"insufficient_capacity"}"#;

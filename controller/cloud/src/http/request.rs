@@ -32,6 +32,8 @@ pub(crate) struct Request {
     pub(super) segments: Vec<String>,
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) body: Option<Body>,
+    /// In small letters.
+    pub(super) header: Option<(&'static str, String)>,
     /// What of the body must not be told on, whatever the platform answers.
     pub(super) confidential: Option<SecretString>,
     /// Whose bucket of the rate limit it draws from: a machine, an app, or all (empty).
@@ -50,6 +52,7 @@ impl Request {
             segments: segments.iter().map(|segment| (*segment).to_owned()).collect(),
             query: Vec::new(),
             body: None,
+            header: None,
             confidential: None,
             identifier: identifier.to_owned(),
             held_back: Duration::ZERO,
@@ -60,6 +63,12 @@ impl Request {
     /// With one more member of the query.
     pub(crate) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
+        self
+    }
+
+    /// With this header, whose name is in small letters.
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.header = Some((name, value.into()));
         self
     }
 

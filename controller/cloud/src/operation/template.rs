@@ -34,6 +34,7 @@ impl Operation {
             Self::ListTokens | Self::ReadTokenApp | Self::MintToken | Self::RevokeToken => {
                 "/graphql"
             }
+            Self::AcquireLease | Self::ReleaseLease => "/v1/apps/{app}/machines/{id}/lease",
             Self::ListBuckets => "/",
             Self::HeadBucket | Self::CreateBucket | Self::DeleteBucket => "/{bucket}",
             Self::ListObjects => "/{bucket}?list-type=2",

@@ -132,7 +132,7 @@ async fn every_attempt_is_told_with_its_status_and_whether_it_was_the_first() {
     config.observer = Some(Arc::clone(&attempts) as _);
     let client = MachinesClient::new(config).unwrap();
     client.machine_events("t-42", "m1").await.unwrap();
-    client.stop_machine("t-42", "m1").await.unwrap_err();
+    client.stop_machine("t-42", "m1", None).await.unwrap_err();
     let told: Vec<_> = attempts
         .0
         .lock()

@@ -117,9 +117,9 @@ async fn every_call_has_its_method_path_query_and_body() {
     };
     assert_eq!(client.update_machine("t-42", "m1", &update).await.unwrap().id, "m1");
     client.start_machine("t-42", "m1").await.unwrap();
-    client.stop_machine("t-42", "m1").await.unwrap();
-    client.delete_machine("t-42", "m1", false).await.unwrap();
-    client.delete_machine("t-42", "m1", true).await.unwrap();
+    client.stop_machine("t-42", "m1", None).await.unwrap();
+    client.delete_machine("t-42", "m1", false, None).await.unwrap();
+    client.delete_machine("t-42", "m1", true, None).await.unwrap();
     assert_eq!(client.list_app_volumes("t-42").await.unwrap().volumes[0].id, "vol_1");
     let volume = CreateVolume {
         name: "v".into(),
@@ -276,7 +276,7 @@ async fn a_refusal_carries_all_that_the_platform_said() {
     assert_eq!(error.fly_request_id(), Some("01K4Z8-ams"));
     assert_eq!(error.status().map(|status| status.as_u16()), Some(409));
     assert_eq!(error.request().to_string(), "POST /v1/apps/t-42/machines");
-    assert!(client.delete_machine("t-42", "m1", true).await.unwrap_err().is_not_found());
+    assert!(client.delete_machine("t-42", "m1", true, None).await.unwrap_err().is_not_found());
     let app =
         CreateApp { name: "t-42".into(), org: "o".into(), network: None, idempotency_key: None };
     assert!(client.create_app(&app).await.unwrap_err().name_taken());
@@ -417,7 +417,7 @@ async fn names_that_would_change_the_path_are_not_sent() {
     let platform = Platform::start().await;
     let client = client(&platform);
     for name in ["", ".", ".."] {
-        let error = client.delete_machine("t-42", name, true).await.unwrap_err();
+        let error = client.delete_machine("t-42", name, true, None).await.unwrap_err();
         assert!(
             matches!(&error, CallError::NotSent(not) if matches!(not.reason, NotSentReason::Segment(_))),
             "{error:?}"
@@ -437,7 +437,7 @@ async fn a_connection_that_breaks_before_or_within_the_answer_is_unknown() {
     for half in halves {
         let raw = Raw::start(half).await;
         let client = MachinesClient::new(config(&raw.url("http"))).unwrap();
-        let error = client.stop_machine("t-42", "m1").await.unwrap_err();
+        let error = client.stop_machine("t-42", "m1", None).await.unwrap_err();
         let CallError::Unknown(unknown) = &error else { panic!("{error:?}") };
         assert!(matches!(unknown.cause, UnknownCause::Broken(_)), "{error:?}");
         assert_eq!(error.fly_request_id(), half.ends_with(b"\"ok\":").then_some("01K-ams"));
@@ -450,7 +450,8 @@ async fn an_answer_that_does_not_come_in_time_is_unknown() {
     let silent = Raw::silent().await;
     let mut config = config(&silent.url("http"));
     config.timeout = Duration::from_millis(200);
-    let error = MachinesClient::new(config).unwrap().stop_machine("t-42", "m1").await.unwrap_err();
+    let error =
+        MachinesClient::new(config).unwrap().stop_machine("t-42", "m1", None).await.unwrap_err();
     let CallError::Unknown(unknown) = &error else { panic!("{error:?}") };
     assert!(matches!(unknown.cause, UnknownCause::Timeout(_)), "{error:?}");
     assert!(!error.is_retryable());
@@ -469,7 +470,7 @@ async fn an_answer_over_the_cap_is_not_read_on() {
         "{error:?}"
     );
     assert_eq!(platform.requests().len(), 1, "it would be too long again");
-    let error = client.stop_machine("t-42", "m1").await.unwrap_err();
+    let error = client.stop_machine("t-42", "m1", None).await.unwrap_err();
     assert_eq!(error.answer().unwrap().message.len(), 1024);
 }
 

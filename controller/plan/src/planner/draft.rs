@@ -188,5 +188,6 @@ pub(super) fn hold_reason(hold: &Hold) -> NoteReason {
         HoldKind::Unsettled => NoteReason::Unsettled,
         HoldKind::NameTaken => NoteReason::NameTaken,
         HoldKind::Refused => NoteReason::Refused,
+        HoldKind::Leased { .. } => NoteReason::Waiting,
     }
 }

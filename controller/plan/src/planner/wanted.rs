@@ -330,5 +330,6 @@ fn existing(draft: &Draft<'_>, place: usize) -> VolumeSource {
 
 /// What an action says of the machine that it is about.
 pub(super) fn reference(machine: &ObservedMachine) -> MachineRef {
-    MachineRef { id: machine.id.clone(), name: machine.name.clone() }
+    let version = machine.version.clone();
+    MachineRef { id: machine.id.clone(), name: machine.name.clone(), version }
 }

@@ -176,7 +176,7 @@ fn what_has_ended_is_not_open_and_says_how() {
 /// They stand in databases: another word is another value.
 #[test]
 fn words_stay_what_they_are() {
-    assert_eq!(TombstoneKind::ALL.map(TombstoneKind::word), ["volume", "tenant"]);
+    assert_eq!(TombstoneKind::ALL.map(TombstoneKind::word), ["volume", "tenant", "bucket"]);
     assert_eq!(Cause::ALL.map(Cause::word), ["deleted", "unwanted"]);
     assert_eq!(TombstoneState::ALL.map(TombstoneState::word), ["standing", "acting", "ended"]);
 }

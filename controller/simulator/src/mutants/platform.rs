@@ -8,15 +8,17 @@ use vault_cloud::error::CallError;
 use vault_cloud::logs::Tail;
 use vault_cloud::machines::Exit;
 use vault_controller::platform::{
-    AppContents, AppList, AppOwner, Calls, MachineList, MachineUpdate, MintedToken, NewDeployToken,
-    NewMachine, NewVolume, Platform, SecretList, SecretSet, TokenList, VolumeList, WholeMachine,
-    WrittenMachine,
+    AccessKey, AppContents, AppList, AppOwner, BucketCreation, BucketDeletion, BucketOwner, Calls,
+    Emptied, Lease, MachineList, MachineUpdate, MintedToken, NewAccessKey, NewDeployToken,
+    NewLease, NewMachine, NewVolume, ObjectStorage, Platform, SecretList, SecretSet, TokenList,
+    VolumeList, WholeMachine, WrittenMachine,
 };
 use vault_emulator::world::State;
 use vault_emulator::world::query::Filter;
 use vault_plan::identity::is_volume_name;
 use vault_plan::metadata;
 use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
+use vault_plan::time::UnixMillis;
 
 use super::{Bent, Mutation};
 use crate::fate::Fate;
@@ -126,6 +128,9 @@ macro_rules! as_they_are {
 impl Platform for MutantPlatform {
     as_they_are! {
         organizations() -> Result<Vec<String>, CallError>;
+        machines_since(organization: &str, since: UnixMillis) -> Result<MachineList, CallError>;
+        acquire_lease(app: &str, id: &str, lease: NewLease) -> Result<Lease, CallError>;
+        release_lease(app: &str, id: &str, nonce: &str) -> Result<(), CallError>;
         secrets(app: &str) -> Result<SecretList, CallError>;
         set_secret(app: &str, name: &str, value: &SecretString) -> Result<SecretSet, CallError>;
         create_app(organization: &str, app: &str) -> Result<(), CallError>;
@@ -329,22 +334,32 @@ impl Platform for MutantPlatform {
         updated
     }
 
-    async fn stop_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
+    async fn stop_machine(
+        &self,
+        app: &str,
+        id: &str,
+        lease: Option<&str>,
+    ) -> Result<(), CallError> {
         match self.namesake(app, id) {
-            Some((app, id)) => self.inner.stop_machine(&app, &id).await,
-            None => self.inner.stop_machine(app, id).await,
+            Some((app, id)) => self.inner.stop_machine(&app, &id, None).await,
+            None => self.inner.stop_machine(app, id, lease).await,
         }
     }
 
-    async fn delete_machine(&self, app: &str, id: &str) -> Result<(), CallError> {
+    async fn delete_machine(
+        &self,
+        app: &str,
+        id: &str,
+        lease: Option<&str>,
+    ) -> Result<(), CallError> {
         let held = self.held_volume(app, id);
         if let Some((app, id)) = self.namesake(app, id) {
             // Whatever has the name goes, running or not.
-            self.inner.stop_machine(&app, &id).await?;
+            self.inner.stop_machine(&app, &id, None).await?;
             self.shared.sleep(STOPPING).await;
-            return self.inner.delete_machine(&app, &id).await;
+            return self.inner.delete_machine(&app, &id, None).await;
         }
-        let deleted = self.inner.delete_machine(app, id).await;
+        let deleted = self.inner.delete_machine(app, id, lease).await;
         if let (Some(volume), Ok(())) = (held, &deleted) {
             // It is refused while the machine's claim lasts; that it is asked for is enough.
             drop(self.inner.delete_volume(app, &volume).await);
@@ -374,6 +389,27 @@ impl Platform for MutantPlatform {
 
     fn calls(&self) -> Calls {
         self.inner.calls()
+    }
+}
+
+impl ObjectStorage for MutantPlatform {
+    as_they_are! {
+        buckets() -> Result<Vec<String>, CallError>;
+        access_keys() -> Result<Vec<AccessKey>, CallError>;
+        bucket(name: &str) -> Result<BucketOwner, CallError>;
+        create_bucket(name: &str) -> Result<BucketCreation, CallError>;
+        empty_bucket(name: &str) -> Result<Emptied, CallError>;
+        delete_bucket(name: &str) -> Result<BucketDeletion, CallError>;
+        create_access_key(name: &str) -> Result<NewAccessKey, CallError>;
+        delete_access_key(id: &str) -> Result<(), CallError>;
+        policy(name: &str) -> Result<Option<String>, CallError>;
+        put_policy(name: &str, document: &str, key_id: &str) -> Result<(), CallError>;
+        delete_policy(name: &str) -> Result<(), CallError>;
+        attached_policies(key_id: &str) -> Result<Option<Vec<String>>, CallError>;
+    }
+
+    fn has_storage(&self) -> bool {
+        self.inner.has_storage()
     }
 }
 

@@ -7,12 +7,13 @@ use serde_json::Value;
 use ulid::Ulid;
 use vault_controller::edits::MachineVersion;
 use vault_controller::store::{
-    CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent, IntentAnswer,
-    IntentState, Kind, LiveUsage, NewCredential, Settlement, ShownCredential, Store, StoreError,
-    StoredObject, StoredSecret, TenantRow, UsagePage, Verdict,
+    BucketStore, CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent,
+    IntentAnswer, IntentState, Kind, LiveUsage, NewCredential, Settlement, ShownCredential, Store,
+    StoreError, StoredObject, StoredPolicy, StoredSecret, TenantRow, UsagePage, Verdict,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::action::ActionKind;
+use vault_plan::identity::TenantUid;
 use vault_plan::time::UnixMillis;
 use vault_plan::tombstone::Tombstone;
 
@@ -125,6 +126,7 @@ macro_rules! as_they_are {
 impl Store for MutantStore {
     as_they_are! {
         objects(kind: Kind) -> Vec<StoredObject>;
+        objects_version() -> i64;
         object(kind: Kind, name: &str) -> Option<StoredObject>;
         tenant_rows(after: &str, limit: usize) -> Vec<TenantRow>;
         put_object(object: StoredObject, expected: Option<i64>) -> StoredObject;
@@ -216,6 +218,14 @@ impl Store for MutantStore {
             true => Ok(vec![true; doomed.len()]),
             false => self.inner.act_on_tombstones(doomed).await,
         }
+    }
+}
+
+impl BucketStore for MutantStore {
+    as_they_are! {
+        bucket_policies() -> Vec<StoredPolicy>;
+        put_bucket_policies(policies: Vec<StoredPolicy>) -> ();
+        remove_bucket_policy(tenant_uid: TenantUid) -> ();
     }
 }
 

@@ -22,7 +22,9 @@ impl JournalOracle {
     /// What is wrong with a call that leaves while this is on the disk.
     #[must_use]
     pub fn sent(&self, verb: Verb, app: &str, subject: &str, disk: &Database) -> Option<String> {
-        verb.intent()?;
+        if verb.intents().is_empty() {
+            return None;
+        }
         let covers = |intent: &&Intent| covers(intent, verb, app, subject);
         let found: Vec<&Intent> = disk.open_intents().filter(covers).collect();
         if found.iter().any(|intent| intent.state == IntentState::Sent) {
@@ -43,8 +45,9 @@ impl JournalOracle {
         [app, subject]: [&str; 2],
         disk: &Database,
     ) {
-        let is_alone = verb.names_machine() && verb != Verb::SetMetadata
-            || matches!(verb, Verb::CreateMachine | Verb::CreateVolume | Verb::MintToken);
+        let is_alone =
+            verb.names_machine() && verb.intents().len() == 1 && verb != Verb::SetMetadata
+                || matches!(verb, Verb::CreateMachine | Verb::CreateVolume | Verb::MintToken);
         if !is_alone {
             return;
         }
@@ -87,7 +90,7 @@ fn covers(intent: &Intent, verb: Verb, app: &str, subject: &str) -> bool {
     };
     // A token is revoked by its id alone, and buckets are in no app.
     let in_place = verb == Verb::RevokeToken || verb.is_storage() || intent.app == app;
-    verb.intent() == Some(intent.kind) && in_place && named
+    verb.intents().contains(&intent.kind) && in_place && named
 }
 
 #[cfg(test)]

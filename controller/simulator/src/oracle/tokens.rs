@@ -23,7 +23,7 @@ pub struct TokenOracle {
 }
 
 impl TokenOracle {
-    /// What is wrong with a token of that name being minted by a controller. `is_repeated` says that
+    /// What is wrong with a credential of that name being made by a controller. `is_repeated` says that
     /// the platform carries one call out twice; `forgets` that its disk was lost, and with it what it
     /// knew of numbers.
     pub fn minted(
@@ -35,7 +35,7 @@ impl TokenOracle {
     ) -> Option<String> {
         let is_new = self.minted.insert((controller, name.to_owned()));
         (!is_new && !is_repeated && !forgets)
-            .then(|| format!("a second deploy token is called {name}: its number was used before"))
+            .then(|| format!("{name} is made a second time: its number was used before"))
     }
 }
 

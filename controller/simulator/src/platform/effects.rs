@@ -105,12 +105,16 @@ pub(super) fn start_machine(universe: &mut Universe, call: &Call) -> Result<(), 
     universe.world.start_machine(now, &call.app, &call.subject).map(drop)
 }
 
-pub(super) fn stop_machine(universe: &mut Universe, call: &Call) -> Result<(), Refusal> {
+pub(super) fn stop_machine(
+    universe: &mut Universe,
+    call: &Call,
+    lease: Option<&str>,
+) -> Result<(), Refusal> {
     let now = universe.timestamp();
     touches_machine(universe, call)?;
     let before = universe.world.machine(&call.app, &call.subject)?.clone();
     let order = Order::Stop { signal: None, timeout: None };
-    universe.world.order(now, (&call.app, &call.subject), None, order)?;
+    universe.world.order(now, (&call.app, &call.subject), lease, order)?;
     universe.oracles.takes_down(universe.now_ms(), call, &before);
     Ok(())
 }
@@ -150,12 +154,16 @@ pub(super) fn create_snapshot(universe: &mut Universe, call: &Call) -> Result<()
     universe.world.create_snapshot(now, &call.app, &call.subject).map(drop)
 }
 
-pub(super) fn delete_machine(universe: &mut Universe, call: &Call) -> Result<(), Refusal> {
+pub(super) fn delete_machine(
+    universe: &mut Universe,
+    call: &Call,
+    lease: Option<&str>,
+) -> Result<(), Refusal> {
     let now = universe.timestamp();
     touches_machine(universe, call)?;
     let was_going = is_going(universe, call);
     let order = Order::Destroy { force: false };
-    universe.world.order(now, (&call.app, &call.subject), None, order)?;
+    universe.world.order(now, (&call.app, &call.subject), lease, order)?;
     if !was_going {
         universe.oracles.destroyed(call);
     }
@@ -178,7 +186,7 @@ fn is_going(universe: &Universe, call: &Call) -> bool {
     matches!(state, Ok(State::Destroying | State::Destroyed))
 }
 
-fn touches_machine(universe: &mut Universe, call: &Call) -> Result<(), Refusal> {
+pub(super) fn touches_machine(universe: &mut Universe, call: &Call) -> Result<(), Refusal> {
     // What is not there cannot be touched.
     universe.world.machine(&call.app, &call.subject)?;
     touches(universe, call);

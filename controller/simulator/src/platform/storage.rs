@@ -219,7 +219,7 @@ fn create_key(universe: &mut Universe, call: &Call) -> Result<NewAccessKey, Refu
         admin: false,
     };
     universe.world.add_access_key(now, key).expect("keys of these names are taken");
-    universe.oracles.made_token(call, &id);
+    universe.oracles.made_access_key(universe.now_ms(), call, &id);
     Ok(NewAccessKey { id, secret: SecretString::from(secret) })
 }
 

@@ -151,6 +151,7 @@ impl Tenant {
             let deploy = |name: &&str| json!({ "name": name, "ttl": "24h", "rotateBefore": "6h" });
             let deploy: Vec<Value> = self.tokens.iter().map(deploy).collect();
             spec["tokens"] = json!({ "deploy": deploy });
+        }
         if !self.buckets.is_empty() {
             let bucket = |bucket: &Bucket| {
                 json!({
