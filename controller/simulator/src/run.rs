@@ -330,7 +330,10 @@ impl Setting {
         let meddled = self.workload.moves() && self.nature.is_some_and(|nature| nature.people);
         // Tombstones come back from a backup only: without them what they named is kept.
         let forgot = self.workload.is_buried() && oracles.pardons.disk_lost;
-        let comparable = !oracles.pardons.disk_restored && !meddled && !forgot;
+        // A volume that the platform made twice of one request is understood by nobody: it outlives the
+        // one that is buried, keeps its app, and is taken back when the tenant comes again.
+        let muddled = self.workload.is_buried() && !oracles.pardons.doubled.is_empty();
+        let comparable = !oracles.pardons.disk_restored && !meddled && !forgot && !muddled;
         if let Some(reference) = reference.filter(|_| comparable) {
             let wishes = manifest.wishes();
             let found = match oracles.pardons.disk_lost {

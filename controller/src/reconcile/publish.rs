@@ -191,13 +191,7 @@ fn organization<'a>(observed: &'a Observed, slug: &str) -> Option<&'a ObservedOr
 
 /// Reasons for which a tenant will move by itself, soon.
 fn is_passing(reason: NoteReason) -> bool {
-    matches!(
-        reason,
-        NoteReason::Waiting
-            | NoteReason::BudgetExhausted
-            | NoteReason::Unsettled
-            | NoteReason::Relocating
-    )
+    matches!(reason, NoteReason::Waiting | NoteReason::BudgetExhausted | NoteReason::Unsettled)
 }
 
 fn needs_telling(reason: &str) -> bool {

@@ -332,7 +332,7 @@ async fn the_copy_of_a_moved_volume_is_found_though_all_lists_are_empty_when_its
         assert!(passes < 12, "the old machine goes");
         passes += 1;
         stage.platform.world().made_after_ms += 1_000;
-        assert!(stage.pass().await.waiting, "a move goes on at the pace of what is on its way");
+        stage.pass().await;
         stage.platform.world().finish_snapshots();
     }
     let named: Vec<_> =
