@@ -1,7 +1,9 @@
 //! The client against a real HTTP server whose answers are written down per test.
 
 mod diagnosis;
+mod leases;
 mod platform;
+mod storage;
 mod tokens;
 
 use std::sync::Arc;

@@ -125,8 +125,10 @@ async fn answer(
     body: Bytes,
 ) -> Response<Body> {
     let mut script = script.lock().unwrap();
-    let has_type = headers.get("content-type").is_some_and(|value| value == "application/json");
-    assert_eq!(has_type, !body.is_empty(), "a body is JSON and says so, and no body says nothing");
+    let kinds = ["application/json", "application/x-www-form-urlencoded"];
+    let kind = headers.get("content-type").and_then(|value| value.to_str().ok());
+    let has_type = kind.is_some_and(|kind| kinds.contains(&kind));
+    assert_eq!(has_type, !body.is_empty(), "a body says what it is, and no body says nothing");
     script.seen.push((format!("{method} {uri} {}", String::from_utf8_lossy(&body)), headers));
     script.answers.pop_front().unwrap_or_else(|| Answer::text(418, "the script is over")).0
 }
