@@ -173,7 +173,7 @@ fn what_is_not_supported_yet_is_said_to_be_so() {
         ),
         (
             "storage: { buckets: [{ name: a, access: Write }] }",
-            "5:43: expected `ReadWrite` or `ReadOnly`, found `Write`; did you mean `ReadWrite`?",
+            "5:43: expected `ReadWrite` or `ReadOnly`, found `Write`",
         ),
         (
             "storage: { buckets: [{ name: a, deletionPolicy: Snapshot }] }",
