@@ -100,6 +100,7 @@ pub struct TenantSpec {
     /// Buckets at Tigris, and one access key for all of them, which the tenant's machines find in their
     /// environment; merged into the class's by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "StorageSpec")]
     pub storage: Option<StorageSpec>,
     /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,6 +145,7 @@ pub struct TenantClassSpec {
     pub tokens: Option<TokensSpec>,
     /// Buckets at Tigris that each tenant gets of its own, and one access key for all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "StorageSpec")]
     pub storage: Option<StorageSpec>,
     /// How machines with volumes get to another region; refused if absent, for machine groups that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,7 @@ use vault_plan::action::ActionKind;
 use vault_plan::bucket::{ObservedStorage, StorageLook, policy_name};
 use vault_plan::desired::Desired;
 use vault_plan::time::UnixMillis;
-use vault_plan::tombstone::Tombstone;
+use vault_plan::tombstone::{Tombstone, TombstoneKind};
 
 use super::{Objects, Reconciler, Settle};
 use crate::chain::chain;
@@ -47,7 +47,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let mut lists = self.list_storage().await;
         let mut unclear = BTreeMap::new();
         if let Ok(lists) = &mut lists {
-            unclear = self.ask_for_buckets(desired, lists, &policies).await;
+            unclear = self.ask_for_buckets(desired, lists, &policies, tombstones).await;
             if mode == Settle::Write {
                 self.settle_keys(lists, &mut keys).await?;
                 self.look_at_policies(&mut policies).await?;
@@ -91,8 +91,15 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         desired: &Desired,
         lists: &mut Lists,
         policies: &[StoredPolicy],
+        tombstones: &[Tombstone],
     ) -> BTreeMap<String, String> {
-        let missing = storage::missing_buckets(desired, lists, policies);
+        let mut missing = storage::missing_buckets(desired, lists, policies);
+        // One that is to go is gone only by the platform's own word, or it would be kept for ever.
+        let buried = tombstones
+            .iter()
+            .filter(|known| known.kind == TombstoneKind::Bucket && known.is_open());
+        let buried = buried.filter(|known| !lists.buckets.contains(&known.id));
+        missing.extend(buried.map(|known| known.id.clone()));
         let asked = missing
             .iter()
             .take(MISSING_MAX)

@@ -167,18 +167,21 @@ fn what_is_not_supported_yet_is_said_to_be_so() {
         ),
         ("rootfs: { url: x }", "5:3: `rootfs` is not supported yet"),
         ("storage: { bucket: [] }", "5:14: unknown field `bucket`; did you mean `buckets`?"),
-        ("storage: { buckets: [{ name: A }] }", "5:31: the bucket's name `A` must not contain 'A'"),
+        (
+            "storage: { buckets: [{ name: A }] }",
+            "5:32: the bucket's name `A` must not contain 'A': only lower-case letters, digits and dashes are allowed",
+        ),
         (
             "storage: { buckets: [{ name: a, access: Write }] }",
-            "5:42: expected `ReadWrite` or `ReadOnly`, found `Write`; did you mean `ReadWrite`?",
+            "5:43: expected `ReadWrite` or `ReadOnly`, found `Write`",
         ),
         (
             "storage: { buckets: [{ name: a, deletionPolicy: Snapshot }] }",
-            "5:50: a bucket's data cannot be kept in a snapshot: choose `Retain`, or `Delete`",
+            "5:51: a bucket's data cannot be kept in a snapshot: choose `Retain`, or `Delete`",
         ),
         (
             "storage: { buckets: [{ name: a }, { name: a }] }",
-            "5:44: two buckets are named `a`: the first is spec.storage.buckets[0]",
+            "5:45: two buckets are named `a`: the first is spec.storage.buckets[0]",
         ),
         (
             "secrets: [ { name: VAULT_TENANT_SECRET, from: { env: VAULTCTL_SECRET_A } } ]",

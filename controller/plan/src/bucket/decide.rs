@@ -118,11 +118,11 @@ impl Seen<'_> {
                 }
                 None => {
                     decision.is_ready = false;
-                    let message = self.observed.unclear.get(&bucket.bucket).map(String::as_str);
-                    let (reason, why) = self.observed.look.obstacle().unwrap_or((
-                        NoteReason::Unobserved,
-                        message.unwrap_or("whether it is there is not known"),
-                    ));
+                    let unclear = self.observed.unclear.get(&bucket.bucket);
+                    let unclear =
+                        unclear.map_or("whether it is there is not known", String::as_str);
+                    let obstacle = self.observed.look.obstacle();
+                    let (reason, why) = obstacle.unwrap_or((NoteReason::Unobserved, unclear));
                     let message = format!("bucket {}: {why}", bucket.bucket);
                     decision.notes.push(Note::new(reason, message));
                     // One word for all of them is enough.
