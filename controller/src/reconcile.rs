@@ -98,6 +98,9 @@ pub struct Pass {
     pub failures: usize,
     /// Something is on its way: look again soon.
     pub waiting: bool,
+    /// Tenants, deleted ones among them, with a call of which is not known what came of it: nothing
+    /// more is done about them until that is seen, or cannot come any more.
+    pub unsettled: usize,
     /// When the first tenant that is held may be tried again.
     pub held_until: Option<UnixMillis>,
     /// Organizations that could not be read.
@@ -215,6 +218,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let mut pass = self.publish(&objects, &planned, missing).await?;
         let controller = self.config.controller.to_string();
         pass.fleet.add_observed(&planned.observed.organizations, &controller);
+        pass.unsettled = planned.unsettled.len();
         let seen = self.seen_at_rest(&planned, began);
         let Planned { plan, unread, observed, .. } = planned;
         let buried: BTreeSet<String> =

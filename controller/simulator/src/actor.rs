@@ -235,6 +235,7 @@ impl Actor {
             && pass.unread.is_empty()
             && pass.strays.is_empty()
             && !pass.waiting
+            && pass.unsettled == 0
             && pass.held_until.is_none_or(|until| until.since_ms(now) >= HELD_MS_MAX);
         let (left, all_ready): (BTreeSet<String>, bool) = {
             let people = self.people();

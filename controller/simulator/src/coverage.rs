@@ -6,7 +6,7 @@ use crate::boundary::{Boundary, Operation, Place, Write};
 use crate::fate::Fate;
 use crate::verb::{IN_PASSES, NOT_IN_PASSES, Verb};
 
-/// One bit per cell, those of deaths after those of mere crossings.
+/// Two bits per cell: it was reached, and somebody died there.
 const WORDS: usize = (OPERATIONS * PLACES * FATES * 2).div_ceil(64);
 const OPERATIONS: usize = Write::LAST as usize + Verb::LAST as usize + 2;
 const PLACES: usize = 4;
@@ -26,9 +26,15 @@ impl Default for Coverage {
 }
 
 impl Coverage {
-    /// Notes that a boundary was crossed with a fate, or that a process died there.
+    /// Notes that a boundary was reached with a fate, and whether a process died there.
     pub fn note(&mut self, boundary: Boundary, dies: bool) {
-        let bit = bit(boundary, dies);
+        self.set(bit(boundary, false));
+        if dies {
+            self.set(bit(boundary, true));
+        }
+    }
+
+    fn set(&mut self, bit: usize) {
         self.0[bit / 64] |= 1 << (bit % 64);
     }
 

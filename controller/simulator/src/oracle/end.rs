@@ -375,7 +375,8 @@ mod tests {
         assert!(unlike_effects(fewer, effects, 1).is_none(), "somebody's volume keeps it");
         assert!(unlike_effects(effects, fewer, 1).is_some(), "one more was made");
         let mut forgotten = good.clone();
-        let surplus = (String::from("app"), String::from("VAULT_TENANT_SECRET_OF_NOBODY"));
+        let app = good.secrets.keys().next().unwrap().0.clone();
+        let surplus = (app, String::from("VAULT_TENANT_SECRET_OF_NOBODY"));
         forgotten.secrets.insert(surplus, String::new());
         assert!(unlike_reference(&forgotten, &good, &wishes).is_some());
         let known = forgotten.without_forgotten_secrets(&good);
