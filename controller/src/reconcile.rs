@@ -356,7 +356,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         observed.snapshots = snapshots::look(&*self.platform, needed).await;
         let policy = &self.config.policy;
         let mut plan = vault_plan::plan(&desired, &observed, policy, now);
-        if confirm_apps(&*self.platform, &plan.actions, &mut observed, now).await {
+        if confirm_apps(&*self.platform, &plan, &mut observed, now).await {
             plan = vault_plan::plan(&desired, &observed, policy, now);
         }
         if confirm(&*self.platform, &plan.to_confirm, &mut observed.organizations).await {

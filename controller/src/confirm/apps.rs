@@ -1,37 +1,40 @@
-//! A last look before an app is made that was there before.
+//! A last look before an app is made that was there before, or forgotten because it is gone.
 //!
 //! ```text
-//!   plan ─▶ CreateApp of an app that has secrets of ours ─▶ asked by name ─▶ there: added, plan again
-//!                                                             │           └▶ not there: made
-//!                                                             └▶ no answer, or too many: its tenant waits
+//!   plan ─▶ CreateApp of an app that has secrets of ours ──┐
+//!       └─▶ the end of a tombstone whose app is not listed ┴▶ asked by name ─▶ there: added, plan again
+//!                                                              │           └▶ not there: made, or ended
+//!                                                              └▶ no answer, or too many: its tenant waits
 //! ```
 //!
 //! A list of apps that is wrongly empty is all that says so where no machine and no volume is listed
 //! in the app: the tenant has none, or its region is left out. The platform refuses a second app of
 //! one name, but to make an app is to forget the secrets of the one before: they would be set again.
+//! An app whose tombstone ended too soon would stay for ever, and its tenant could not be taken back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use vault_plan::action::{Action, AppPlace, PlannedAction};
+use vault_plan::action::{Action, AppPlace, Plan};
 use vault_plan::observed::{Hold, HoldKind, Observed};
 use vault_plan::time::UnixMillis;
+use vault_plan::tombstone::{Tombstone, TombstoneKind, TombstoneState};
 
 use super::LOOKS_MAX;
 use crate::chain::chain;
 use crate::platform::{AppOwner, Platform};
 
-/// Asks for the apps that these actions would make although we have set secrets in them, and adds
-/// those that are there. What cannot be learned now holds its tenant until the next pass. Whether
+/// Asks for the apps that this plan would make although we have set secrets in them, or takes for
+/// gone, and adds those that are there. What cannot be learned now holds its tenant until the next pass. Whether
 /// there was anything to ask.
 pub(crate) async fn confirm_apps<P: Platform>(
     platform: &P,
-    actions: &[PlannedAction],
+    plan: &Plan,
     observed: &mut Observed,
     now: UnixMillis,
 ) -> bool {
-    let doubted = doubted(actions, observed);
+    let doubted = doubted(plan, observed);
     let looks = doubted.keys().take(LOOKS_MAX).map(|place| async move {
         let owner = platform.app_owner(&place.app).await.map_err(|error| chain(&error));
         (place, owner)
@@ -64,15 +67,29 @@ pub(crate) async fn confirm_apps<P: Platform>(
     !doubted.is_empty()
 }
 
-/// The apps that are to be made and have secrets of ours, with the tenants that would make them.
-fn doubted(actions: &[PlannedAction], observed: &Observed) -> BTreeMap<AppPlace, Arc<str>> {
-    let made = actions.iter().filter(|planned| matches!(planned.action, Action::CreateApp));
+/// The apps that are to be made and have secrets of ours, and those whose tombstones end because they
+/// are not listed, with their tenants.
+fn doubted(plan: &Plan, observed: &Observed) -> BTreeMap<AppPlace, Arc<str>> {
+    let made = plan.actions.iter().filter(|planned| matches!(planned.action, Action::CreateApp));
     let known = made.filter(|planned| observed.secrets.contains_key(&planned.app));
-    known
-        .map(|planned| {
-            let organization = Arc::clone(&planned.organization);
-            let place = AppPlace { organization, app: planned.app.clone() };
-            (place, Arc::clone(&planned.tenant))
-        })
-        .collect()
+    let known = known.map(|planned| {
+        let organization = Arc::clone(&planned.organization);
+        (AppPlace { organization, app: planned.app.clone() }, Arc::clone(&planned.tenant))
+    });
+    let is_listed = |tombstone: &Tombstone| {
+        let lists = observed.organizations.get(&tombstone.organization);
+        lists.is_some_and(|lists| lists.apps.contains(&tombstone.app))
+    };
+    let tombstones = plan.tombstones.written.iter().filter(|tombstone| {
+        tombstone.kind == TombstoneKind::Tenant
+            && tombstone.state == TombstoneState::Ended
+            && !tombstone.app.is_empty()
+            && !is_listed(tombstone)
+    });
+    let ended = tombstones.map(|tombstone| {
+        let organization = tombstone.organization.as_str().into();
+        let place = AppPlace { organization, app: tombstone.app.clone() };
+        (place, tombstone.tenant.as_str().into())
+    });
+    known.chain(ended).collect()
 }

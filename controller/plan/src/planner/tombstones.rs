@@ -269,13 +269,13 @@ impl<'a> Planner<'a> {
         }
         let Some(lists) = self.whole_lists(&tombstone) else { return };
         let Some(index) = self.index.organization(&tombstone.organization) else { return };
+        if self.is_held(&tombstone.tenant) {
+            return;
+        }
         if !index.has_app(&tombstone.app) {
             if is_over && !has_volumes {
                 self.write(tombstone.ended("its app is gone", self.now));
             }
-            return;
-        }
-        if self.is_held(&tombstone.tenant) {
             return;
         }
         tombstone.state = TombstoneState::Standing;

@@ -6,6 +6,7 @@ use vault_plan::tombstone::{TombstoneKind, TombstoneState};
 use super::*;
 use crate::accept::finalizers;
 use crate::audit::AuditRecord;
+use crate::platform::AppOwner;
 use crate::store::Undelete;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -262,6 +263,27 @@ async fn an_empty_list_ends_no_tombstone_and_deletes_nothing() {
     let standing = stage.store.tombstones().await.unwrap();
     assert!(standing.iter().all(|known| known.state == TombstoneState::Standing), "{standing:#?}");
     assert_eq!(stage.volumes(), 1);
+}
+
+#[tokio::test]
+async fn an_app_that_only_a_list_of_apps_leaves_out_is_not_forgotten() {
+    let stage = Stage::with_tenant("Delete").await;
+    stage.delete_tenant().await;
+    stage.until_gone().await;
+    stage.hours(30).await;
+    assert_eq!(stage.volumes(), 0);
+    let apps = {
+        let mut world = stage.platform.world();
+        world.owner = Some(AppOwner::Organization(ORG.to_owned()));
+        std::mem::take(&mut world.apps)
+    };
+    stage.hours(3).await;
+    stage.platform.fail("app_owner", rejected(503, "later"), false);
+    stage.hours(1).await;
+    stage.platform.world().apps = apps;
+    stage.hours(30).await;
+    assert!(stage.platform.world().apps.is_empty(), "it is deleted when it is seen again");
+    assert!(stage.reasons().iter().any(|reason| reason == "DeleteApp"));
 }
 
 #[tokio::test]
