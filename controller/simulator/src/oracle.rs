@@ -21,6 +21,7 @@ use std::fmt;
 
 use serde_json::Value;
 use vault_emulator::world::{Machine, Volume, World};
+use vault_plan::metadata;
 
 pub use budget::{BudgetOracle, WantedMachine, Wishes};
 pub use deletion::DeletionOracle;
@@ -30,6 +31,7 @@ pub use tokens::{TokenOracle, unlike_tokens};
 
 use crate::controller::Controller;
 use crate::platform::Call;
+use crate::store::Database;
 use crate::verb::Verb;
 
 /// Something that must not be.
@@ -249,7 +251,15 @@ impl Oracles {
     }
 
     /// A call takes a machine down that was as `before`.
-    pub(crate) fn takes_down(&mut self, now_ms: i64, call: &Call, before: &Machine) {
-        self.budget.takes_down(now_ms, call.controller, before);
+    pub(crate) fn takes_down(
+        &mut self,
+        call: &Call,
+        before: &Machine,
+        disk: &Database,
+        now_ms: i64,
+    ) {
+        let tenant = before.metadata().find(|(key, _)| *key == metadata::TENANT);
+        let is_ending = tenant.is_some_and(|(_, tenant)| disk.is_ending(tenant));
+        self.budget.takes_down(now_ms, call.controller, before, is_ending);
     }
 }

@@ -6,7 +6,7 @@
 use vault_api::tenant::MachineState;
 
 use super::index::{Index, Map, living};
-use crate::desired::{Desired, DesiredTenant};
+use crate::desired::{Desired, DesiredTenant, group_and_index};
 use crate::machine::age_ms;
 use crate::observed::{HoldKind, Observed, ObservedMachine, PlatformState};
 use crate::policy::Policy;
@@ -155,10 +155,12 @@ fn blank<'a>(desired: &'a Desired, observed: &'a Observed) -> Vec<(&'a str, &'a 
     }
     let mut by_name: Map<(&str, &str, &str), &str> = Map::default();
     let mut by_app: Map<(&str, &str), &str> = Map::default();
+    let mut sharing: Map<(&str, &str), Vec<&str>> = Map::default();
     for tenant in &desired.tenants {
         let place = (&*tenant.organization, tenant.app.as_str());
-        if !tenant.app_is_shared {
-            by_app.insert(place, &tenant.name);
+        match tenant.app_is_shared {
+            true => sharing.entry(place).or_default().push(&tenant.name),
+            false => drop(by_app.insert(place, &tenant.name)),
         }
         for wanted in tenant.machines.as_deref().unwrap_or_default() {
             by_name.insert((place.0, place.1, &wanted.name), &tenant.name);
@@ -167,7 +169,12 @@ fn blank<'a>(desired: &'a Desired, observed: &'a Observed) -> Vec<(&'a str, &'a 
     let whose = |(organization, machine): (&str, &'a ObservedMachine)| {
         let app = machine.app.as_str();
         let named = by_name.get(&(organization, app, machine.name.as_str()));
-        let tenant = named.or_else(|| by_app.get(&(organization, app)))?;
+        // Nobody wants it any more, and its name still says whose it was.
+        let was_of = || {
+            let tenants = sharing.get(&(organization, app))?;
+            tenants.iter().find(|tenant| group_and_index(tenant, &machine.name).is_some())
+        };
+        let tenant = named.or_else(|| by_app.get(&(organization, app))).or_else(was_of)?;
         Some((*tenant, machine))
     };
     rows.into_iter().filter_map(whose).collect()

@@ -77,8 +77,15 @@ impl BudgetOracle {
         self.watched.entry(controller).or_default().forgetful = true;
     }
 
-    /// A call of a controller takes a machine down that was as `before`.
-    pub fn takes_down(&mut self, now_ms: i64, controller: usize, before: &Machine) {
+    /// A call of a controller takes a machine down that was as `before`. `is_ending` says that
+    /// the end of its tenant was asked for and is under way: that cannot be taken back, and may last.
+    pub fn takes_down(
+        &mut self,
+        now_ms: i64,
+        controller: usize,
+        before: &Machine,
+        is_ending: bool,
+    ) {
         if before.state != State::Started {
             return;
         }
@@ -86,7 +93,8 @@ impl BudgetOracle {
         let tenant = before.metadata().find(|(key, _)| *key == metadata::TENANT);
         let tenant = tenant.map_or("", |(_, tenant)| tenant);
         let recent = now_ms - watched.edited_ms < EDIT_GRACE_MS;
-        let asked = watched.wishes.asks_for_its_end(tenant, &before.name)
+        let asked = is_ending
+            || watched.wishes.asks_for_its_end(tenant, &before.name)
             || recent && watched.before.asks_for_its_end(tenant, &before.name);
         if !asked {
             let key = (before.app.clone(), before.name.clone());
@@ -199,7 +207,7 @@ mod tests {
         let before = before.unwrap().clone();
         assert_eq!(before.state, State::Started, "{name} is to be taken down");
         world.stop_machine(now, APP, &before.id, None, None).unwrap();
-        oracle.takes_down(1_000_000, 0, &before);
+        oracle.takes_down(1_000_000, 0, &before, false);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use vault_controller::platform::{MachineUpdate, NewMachine, NewVolume, SecretSet, WrittenMachine};
 use vault_emulator::world::{
-    CopyFrom, NewApp, NewMachine as PlatformMachine, NewVolume as PlatformVolume, Order, Refusal,
-    SecretValue, Update,
+    CopyFrom, Machine, NewApp, NewMachine as PlatformMachine, NewVolume as PlatformVolume, Order,
+    Refusal, SecretValue, Update,
 };
 
 use super::Call;
@@ -95,8 +95,14 @@ pub(super) fn update_machine(
         ..Update::default()
     };
     let written = universe.world.update_machine(now, &call.app, &call.subject, update)?;
-    universe.oracles.takes_down(universe.now_ms(), call, &before);
+    takes_down(universe, call, &before);
     Ok(WrittenMachine { id: written.id, version: Some(written.version) })
+}
+
+fn takes_down(universe: &mut Universe, call: &Call, before: &Machine) {
+    let now_ms = universe.now_ms();
+    let disk = &universe.controllers[call.controller].disk;
+    universe.oracles.takes_down(call, before, disk, now_ms);
 }
 
 pub(super) fn start_machine(universe: &mut Universe, call: &Call) -> Result<(), Refusal> {
@@ -115,7 +121,7 @@ pub(super) fn stop_machine(
     let before = universe.world.machine(&call.app, &call.subject)?.clone();
     let order = Order::Stop { signal: None, timeout: None };
     universe.world.order(now, (&call.app, &call.subject), lease, order)?;
-    universe.oracles.takes_down(universe.now_ms(), call, &before);
+    takes_down(universe, call, &before);
     Ok(())
 }
 

@@ -101,6 +101,12 @@ impl Database {
         }
     }
 
+    /// Whether the end of a tenant was asked for and is under way.
+    #[must_use]
+    pub fn is_ending(&self, tenant: &str) -> bool {
+        self.tenants.get(tenant).is_some_and(|tenant| tenant.object.deleted_at.is_some())
+    }
+
     pub(super) fn version(&self) -> i64 {
         self.counter
     }

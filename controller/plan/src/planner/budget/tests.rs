@@ -57,7 +57,8 @@ fn what_we_took_down_counts_although_its_host_shows_no_marks_any_more() {
     assert_eq!(left(blank("acme-box-1", Stopped, 500), shared), 0, "by its name");
     assert_eq!(left(blank("acme-box-1", Started, 500), alone), 1, "it runs");
     assert_eq!(left(blank("acme-old-0", Stopped, 500), alone), 0, "by its app");
-    assert_eq!(left(blank("acme-old-0", Stopped, 500), shared), 1, "others are in the app too");
+    assert_eq!(left(blank("acme-old-0", Stopped, 500), shared), 0, "its name says whose it was");
+    assert_eq!(left(blank("other-box-0", Stopped, 500), shared), 1, "others are in the app too");
     // One that has rested for long was not taken down for an update, marks or not.
     assert_eq!(left(blank("acme-box-1", Stopped, 900_000), alone), 1);
 }
