@@ -385,7 +385,8 @@ pub const MUTANTS: [Mutant; 32] = [
 pub const INEXPRESSIBLE: [Inexpressible; 2] = [
     Inexpressible {
         failure: "a lease that a dead deployer left blocks for half an hour (flyctl#1728)",
-        why: "the controller takes no leases yet, so none can be left",
+        why: "a lease of ours ends by itself after fifteen seconds; what a longer one does stands in tests of \
+              real processes",
     },
     Inexpressible {
         failure: "a deleted tenant is forgotten at its first absence from the lists",

@@ -129,8 +129,6 @@ impl Platform for MutantPlatform {
     as_they_are! {
         organizations() -> Result<Vec<String>, CallError>;
         machines_since(organization: &str, since: UnixMillis) -> Result<MachineList, CallError>;
-        acquire_lease(app: &str, id: &str, lease: NewLease) -> Result<Lease, CallError>;
-        release_lease(app: &str, id: &str, nonce: &str) -> Result<(), CallError>;
         secrets(app: &str) -> Result<SecretList, CallError>;
         set_secret(app: &str, name: &str, value: &SecretString) -> Result<SecretSet, CallError>;
         create_app(organization: &str, app: &str) -> Result<(), CallError>;
@@ -341,7 +339,7 @@ impl Platform for MutantPlatform {
         lease: Option<&str>,
     ) -> Result<(), CallError> {
         match self.namesake(app, id) {
-            Some((app, id)) => self.inner.stop_machine(&app, &id, None).await,
+            Some((app, id)) => self.inner.stop_machine(&app, &id, lease).await,
             None => self.inner.stop_machine(app, id, lease).await,
         }
     }
@@ -355,9 +353,9 @@ impl Platform for MutantPlatform {
         let held = self.held_volume(app, id);
         if let Some((app, id)) = self.namesake(app, id) {
             // Whatever has the name goes, running or not.
-            self.inner.stop_machine(&app, &id, None).await?;
+            self.inner.stop_machine(&app, &id, lease).await?;
             self.shared.sleep(STOPPING).await;
-            return self.inner.delete_machine(&app, &id, None).await;
+            return self.inner.delete_machine(&app, &id, lease).await;
         }
         let deleted = self.inner.delete_machine(app, id, lease).await;
         if let (Some(volume), Ok(())) = (held, &deleted) {
@@ -370,6 +368,22 @@ impl Platform for MutantPlatform {
             return Ok(());
         }
         deleted
+    }
+
+    async fn acquire_lease(&self, app: &str, id: &str, new: NewLease) -> Result<Lease, CallError> {
+        let Some((app, id)) = self.namesake(app, id) else {
+            return self.inner.acquire_lease(app, id, new).await;
+        };
+        // Who knows machines by their names compares no versions either.
+        let lease = self.inner.acquire_lease(&app, &id, new).await?;
+        Ok(Lease { version: None, ..lease })
+    }
+
+    async fn release_lease(&self, app: &str, id: &str, nonce: &str) -> Result<(), CallError> {
+        match self.namesake(app, id) {
+            Some((app, id)) => self.inner.release_lease(&app, &id, nonce).await,
+            None => self.inner.release_lease(app, id, nonce).await,
+        }
     }
 
     async fn mint_token(&self, app: &str, token: NewDeployToken) -> Result<MintedToken, CallError> {
