@@ -13,7 +13,7 @@ const TENANTS: usize = 1_000;
 const PASSES: u64 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pass_over_1000_tenants_with_nothing_to_do_makes_3_reads() -> anyhow::Result<()> {
+async fn a_pass_over_1000_tenants_with_nothing_to_do_makes_one_read() -> anyhow::Result<()> {
     let options = WorldOptions { interval: SLOW, ..WorldOptions::default() };
     let world = World::start(options).await?;
     world.write_manifest("fleet.yaml", fleet())?;
@@ -25,18 +25,21 @@ async fn a_pass_over_1000_tenants_with_nothing_to_do_makes_3_reads() -> anyhow::
         (1_000, 1_000, 1_000)
     );
 
+    world
+        .status_where("passes ask for changes only", |status| status["lastPass"]["reads"] == 1)
+        .await?;
     let database = world.database()?;
     let before = Moment::right_after_a_pass(&world, &database, 0).await?;
     let after = Moment::right_after_a_pass(&world, &database, before.passes + PASSES).await?;
     let passes = usize::try_from(after.passes - before.passes)?;
-    assert_eq!(after.calls - before.calls, Count { reads: 3 * passes, writes: 0 });
+    let Count { reads, writes } = after.calls - before.calls;
+    // One of twelve passes looks whole, and makes three.
+    assert!((passes..=passes + 2).contains(&reads), "{reads} reads in {passes} passes");
+    assert_eq!(writes, 0);
     assert_eq!(after.resource_version, before.resource_version);
     assert_eq!(after.data_version, before.data_version, "the database was written");
     let pass = &world.status().await?["lastPass"];
-    assert_eq!(
-        (&pass["reads"], &pass["writes"], &pass["actions"]),
-        (&3.into(), &0.into(), &0.into())
-    );
+    assert_eq!((&pass["writes"], &pass["actions"]), (&0.into(), &0.into()));
     world.finish().await
 }
 

@@ -135,7 +135,7 @@ async fn files_that_vanish_while_they_are_read_hurt_nobody() -> anyhow::Result<(
     // A dozen files come and go all the while the folder is read.
     let names: Vec<String> = (0..12).map(|number| format!("flicker-{number}.yaml")).collect();
     let mut rounds = 0_u32;
-    while world.status().await?["passes"].as_u64() < Some(begun + 15) {
+    while rounds <= 10 || world.status().await?["passes"].as_u64() < Some(begun + 15) {
         for name in &names {
             world.write_manifest(name, "# nothing yet\n")?;
         }
@@ -144,7 +144,6 @@ async fn files_that_vanish_while_they_are_read_hurt_nobody() -> anyhow::Result<(
         }
         rounds += 1;
     }
-    assert!(rounds > 10, "{rounds} rounds");
     passes(&world, 2).await?;
     world.all_ready(1).await?;
     assert_eq!(world.lists().await?.machine_ids(), machines);
