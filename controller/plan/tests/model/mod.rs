@@ -388,6 +388,9 @@ impl World {
                 match others.max_by_key(|one| (one.created_at, one.id.clone())) {
                     Some(left) => {
                         let data = self.data.get(&left.id).copied().unwrap_or(0);
+                        // Of several that moves left behind, the youngest need not be the one that
+                        // was in use last; none of them has what was last written.
+                        self.unknowable.insert(slot.clone());
                         self.latest.insert(slot, data);
                     }
                     None => drop(self.latest.remove(&slot)),
