@@ -385,14 +385,11 @@ impl World {
                 let others = self.volumes.values();
                 let others = others.filter(|one| one.app == *app && one.name == delete.name);
                 let slot = (app.clone(), delete.name.clone());
-                match others.max_by_key(|one| (one.created_at, one.id.clone())) {
-                    Some(left) => {
-                        let data = self.data.get(&left.id).copied().unwrap_or(0);
-                        // Of several that moves left behind, the youngest need not be the one that
-                        // was in use last; none of them has what was last written.
-                        self.unknowable.insert(slot.clone());
-                        self.latest.insert(slot, data);
-                    }
+                // Of several the one that was in use last is to be taken; what it holds was written
+                // last of them all.
+                let left = others.map(|one| self.data.get(&one.id).copied().unwrap_or(0)).max();
+                match left {
+                    Some(data) => drop(self.latest.insert(slot, data)),
                     None => drop(self.latest.remove(&slot)),
                 }
                 self.deleted_volumes.push(delete.id.clone());
