@@ -39,6 +39,8 @@ pub(super) struct Memory {
     pub(super) given_up: BTreeSet<String>,
     /// How often the secrets were asked for.
     pub(super) looks_at_secrets: u64,
+    /// How often machines were listed.
+    pub(super) looks_at_machines: u64,
 }
 
 impl Memory {

@@ -87,6 +87,8 @@ pub enum Mutation {
     DrawsTheSameIdsAgain,
     /// Every fifth time nothing is known of secrets.
     ForgetsSecretsNowAndThen,
+    /// Now and then it sees its running machines stopped.
+    SeesItsMachinesStoppedNowAndThen,
     /// Which numbers of credentials were used is not kept.
     ForgetsUsedNumbers,
     /// A credential's acknowledgement is stored without its value.
@@ -154,7 +156,7 @@ const fn mutant(
 }
 
 /// All broken controllers: first those of the field, then the rules of this design.
-pub const MUTANTS: [Mutant; 32] = [
+pub const MUTANTS: [Mutant; 33] = [
     mutant(
         "stuck-after-create",
         "killed during a creation, and stuck on it for ever (crossplane#3037, crossplane-runtime#340)",
@@ -356,6 +358,13 @@ pub const MUTANTS: [Mutant; 32] = [
         "something is found changed now and then that nobody changed",
         Seam::Store,
         Mutation::ForgetsSecretsNowAndThen,
+        Ground::Seeds,
+    ),
+    mutant(
+        "never-rests",
+        "a machine that runs is found stopped now and then, and is started again",
+        Seam::Platform,
+        Mutation::SeesItsMachinesStoppedNowAndThen,
         Ground::Seeds,
     ),
     mutant(

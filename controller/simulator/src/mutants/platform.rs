@@ -17,7 +17,7 @@ use vault_emulator::world::State;
 use vault_emulator::world::query::Filter;
 use vault_plan::identity::is_volume_name;
 use vault_plan::metadata;
-use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume};
+use vault_plan::observed::{ObservedMachine, ObservedSnapshot, ObservedVolume, PlatformState};
 use vault_plan::time::UnixMillis;
 
 use super::{Bent, Mutation};
@@ -27,6 +27,8 @@ use crate::universe::Shared;
 use crate::verb::Verb;
 use crate::workload::ORGANIZATIONS;
 
+/// Every so many times machines that run are shown stopped.
+const STOPPED_EVERY: u64 = 5;
 /// How long a machine takes to stop.
 const STOPPING: Duration = Duration::from_secs(6);
 
@@ -106,6 +108,24 @@ impl MutantPlatform {
         Some((another.app.clone(), another.id.clone()))
     }
 
+    /// Every so many times shows the machines of this controller stopped.
+    fn show_stopped(&self, list: &mut MachineList) {
+        let looks = {
+            let mut memory = self.bent.memory();
+            memory.looks_at_machines += 1;
+            memory.looks_at_machines
+        };
+        if !looks.is_multiple_of(STOPPED_EVERY) {
+            return;
+        }
+        let own = self.own_id();
+        for machine in &mut list.machines {
+            if machine.metadata.get(metadata::CONTROLLER) == Some(&own) {
+                machine.state = PlatformState::Stopped;
+            }
+        }
+    }
+
     fn remember(&self, id: &str) {
         self.bent.memory().in_state.insert(id.to_owned());
     }
@@ -183,6 +203,9 @@ impl Platform for MutantPlatform {
                     owner.clone_from(&own);
                 }
             }
+        }
+        if self.bent.is(Mutation::SeesItsMachinesStoppedNowAndThen) {
+            self.show_stopped(&mut list);
         }
         list.machines.retain(|machine| self.shows_machine(machine));
         if self.believes_lists() {
