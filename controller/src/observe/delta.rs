@@ -32,6 +32,10 @@ const OVERLAP_MS: i64 = 60_000;
 /// How far the platform's clock may be behind ours, in milliseconds: both follow network time.
 const CLOCK_SKEW_MAX_MS: i64 = 60_000;
 
+/// How many machines may have changed lately: more than this are moving, and their rows would be kept
+/// for nothing, because the next list of changes would tell of all of them again.
+const MOVED_MAX: usize = 256;
+
 /// What a whole look showed of the machines of one organization.
 #[derive(Debug)]
 pub struct Seen {
@@ -45,7 +49,7 @@ pub struct Seen {
 impl Seen {
     /// What is remembered of whole lists that were asked for at `asked_at`. `None` if they leave
     /// something out, or show a machine without the time of its last change: of those, lists of
-    /// changes prove nothing.
+    /// changes prove nothing. `None` too if too many changed lately.
     #[must_use]
     pub fn of(lists: &ObservedOrganization, asked_at: UnixMillis) -> Option<Self> {
         if lists.gaps.any().is_some() || !lists.gaps.volumes.is_empty() {
@@ -57,6 +61,9 @@ impl Seen {
         }
         let since = newest.plus_ms(-OVERLAP_MS);
         let moved = lists.machines.iter().filter(|machine| is_after(machine, since));
+        if moved.clone().count() > MOVED_MAX {
+            return None;
+        }
         let moved = moved.map(|machine| (machine.id.clone(), machine.clone())).collect();
         let mut ids: Vec<Box<str>> =
             lists.machines.iter().map(|machine| machine.id.as_str().into()).collect();
