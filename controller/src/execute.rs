@@ -11,9 +11,9 @@
 //! whether it may be used is for the planner to decide, once it is in the lists.
 
 mod apply;
+mod credentials;
 mod order;
 mod storage;
-mod tokens;
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ use crate::store::{
     Verdict,
 };
 use apply::{Applied, Created, Made, MadePolicy, apply};
+use credentials::AboutCredential;
 pub use order::Standing;
-use tokens::AboutToken;
 
 /// How many tenants are served at once. At 150 ms a call this is about four hundred calls a second;
 /// Fly's limits are per app and per machine, which the client keeps to whatever this is. As many
@@ -288,9 +288,11 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         action: PlannedAction,
         made: &mut Made,
     ) -> Result<Acted, StoreError> {
-        match AboutToken::of(&action.action) {
-            Some(AboutToken::Mint(token)) => return self.mint(id, action, token).await,
-            Some(AboutToken::Revoke(token)) => return self.revoke(id, action, token).await,
+        match AboutCredential::of(&action.action) {
+            Some(AboutCredential::Mint(minting)) => return self.mint(id, action, minting).await,
+            Some(AboutCredential::Revoke(revoking)) => {
+                return self.revoke(id, action, revoking).await;
+            }
             None => {}
         }
         made.storage_value = self.storage_value(&action.action).await?;
@@ -349,7 +351,7 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                 let version = machine.version.clone();
                 made.versions.extend(version.map(|version| (machine.id.clone(), version)));
             }
-            Created::App(_) | Created::Token(_) => {}
+            Created::App(_) | Created::Credential(_) => {}
             Created::Policy(MadePolicy::Removed(uid)) => {
                 self.store.remove_bucket_policy(*uid).await?;
             }

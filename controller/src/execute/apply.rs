@@ -16,8 +16,8 @@ use vault_plan::metadata::VOLUME_GB;
 use vault_plan::observed::HoldKind;
 
 use super::Failure;
+use super::credentials::MadeCredential;
 use super::storage::Value;
-use super::tokens::NewToken;
 use crate::chain::chain;
 use crate::edits::MachineVersion;
 use crate::identity::TenantSecrets;
@@ -87,7 +87,7 @@ pub(super) enum Created {
         told: SecretSet,
     },
     /// A deploy token or an access key, with its value.
-    Token(NewToken),
+    Credential(MadeCredential),
     /// The policy of a tenant's access key.
     Policy(MadePolicy),
     /// A secret that is no more.
@@ -118,7 +118,7 @@ impl Created {
         match self {
             Self::App(id) | Self::Volume { id, .. } => Some(id),
             Self::Machine(machine) => Some(machine.id),
-            Self::Token(token) => Some(token.id),
+            Self::Credential(made) => Some(made.id),
             Self::Secret { .. } | Self::NoSecret { .. } | Self::Policy(_) => None,
         }
     }
@@ -223,7 +223,7 @@ async fn mint_token<P: Platform>(platform: &P, app: &str, token: MintToken) -> A
     let new = NewDeployToken { name: token.platform_name, lifetime };
     let minted = platform.mint_token(app, new).await.map(|minted| {
         let (id, value, expires_at) = (minted.id, minted.value, minted.expires_at);
-        Some(Created::Token(NewToken { id, value, expires_at }))
+        Some(Created::Credential(MadeCredential { id, value, expires_at }))
     });
     settle(minted)
 }

@@ -56,7 +56,15 @@ fn urgency(actions: &[PlannedAction], standing: &Standing) -> Urgency {
 
 /// What is done on a schedule of ours, and not because something is wrong.
 fn is_upkeep(action: &Action) -> bool {
-    matches!(action, Action::RevokeToken(_) | Action::DeleteVolume(_) | Action::DeleteApp)
+    matches!(
+        action,
+        Action::RevokeToken(_)
+            | Action::DeleteVolume(_)
+            | Action::DeleteApp
+            | Action::RevokeAccessKey(_)
+            | Action::EmptyBucket(_)
+            | Action::DeleteBucket(_)
+    )
 }
 
 #[cfg(test)]

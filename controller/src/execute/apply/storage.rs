@@ -7,7 +7,7 @@ use vault_plan::bucket::KnownPolicy;
 use vault_plan::identity::TenantUid;
 use vault_plan::observed::HoldKind;
 
-use super::{Applied, Created, Failure, NewToken, settle};
+use super::{Applied, Created, Failure, MadeCredential, settle};
 use crate::platform::{BucketCreation, BucketDeletion, Platform};
 
 /// What became of a tenant's policy.
@@ -37,7 +37,7 @@ pub(super) async fn create_key<P: Platform>(platform: &P, key: &CreateAccessKey)
     let made = platform.create_access_key(&key.platform_name).await;
     settle(made.map(|made| {
         let (id, value) = (made.id, made.secret);
-        Some(Created::Token(NewToken { id, value, expires_at: None }))
+        Some(Created::Credential(MadeCredential { id, value, expires_at: None }))
     }))
 }
 

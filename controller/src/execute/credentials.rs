@@ -2,7 +2,7 @@
 //! is asked for, and its value is sealed and stored with the acknowledgement, or never.
 //!
 //! ```text
-//!   begin: number, intent sent ─▶ call ─┬─ a token ──▶ keep: sealed value, intent acked
+//!   begin: number, intent sent ─▶ call ─┬─ a value ──▶ keep: sealed value, intent acked
 //!                                       ├─ refused ──▶ remove: intent aborted, the number stays used
 //!                                       └─ unknown ──▶ doubt: the list will show it, or never
 //! ```
@@ -26,7 +26,7 @@ use crate::store::{
 };
 
 /// A credential that was made, with its value.
-pub(super) struct NewToken {
+pub(super) struct MadeCredential {
     /// The platform's id.
     pub(super) id: String,
     /// Shown once.
@@ -41,13 +41,13 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         &self,
         intent: Ulid,
         action: PlannedAction,
-        token: Minting,
+        minting: Minting,
     ) -> Result<Acted, StoreError> {
-        let key = token.key;
+        let key = minting.key;
         let new = NewCredential {
             key,
             tenant: action.tenant.to_string(),
-            name: token.name.clone(),
+            name: minting.name.clone(),
             organization: action.organization.to_string(),
             app: action.app.clone(),
         };
@@ -55,11 +55,11 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         let (applied, calls) = self.call(intent, action).await;
         let now = self.clock.now();
         match applied {
-            Applied::Done(Some(Created::Token(made))) => {
+            Applied::Done(Some(Created::Credential(made))) => {
                 let of = SealedFor {
                     tenant: key.tenant_uid,
                     kind: key.kind.word(),
-                    name: &token.name,
+                    name: &minting.name,
                     n: key.n,
                 };
                 let sealed = match self.secrets.sealer().seal(of, &made.value) {
@@ -70,9 +70,9 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
                         return self.doubt(key, (intent, calls), failure(error.to_string())).await;
                     }
                 };
-                // An end that is over already says more about somebody's clock than about the token.
+                // An end that is over already says more about somebody's clock than about it.
                 let told = made.expires_at.filter(|end| *end > now);
-                let expires_at = told.or_else(|| token.ttl_ms.map(|ttl| now.plus_ms(ttl)));
+                let expires_at = told.or_else(|| minting.ttl_ms.map(|ttl| now.plus_ms(ttl)));
                 let id = made.id.clone();
                 let shown = ShownCredential { key, id, live_at: now, expires_at, sealed };
                 let settled = settlement(intent, IntentState::Acked, Some(made.id), None);
@@ -99,21 +99,22 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
         &self,
         intent: Ulid,
         action: PlannedAction,
-        token: Revoking,
+        revoking: Revoking,
     ) -> Result<Acted, StoreError> {
         self.store.send_intent(intent, self.clock.now()).await?;
         let (applied, calls) = self.call(intent, action).await;
         let now = self.clock.now();
         match applied {
             Applied::Done(_) | Applied::WasThere(_) | Applied::Partly(_) => {
-                let settled = settlement(intent, IntentState::Acked, Some(token.id.clone()), None);
-                let stored = self.store.credentials(token.kind).await?;
+                let settled =
+                    settlement(intent, IntentState::Acked, Some(revoking.id.clone()), None);
+                let stored = self.store.credentials(revoking.kind).await?;
                 // One of a live one's name that nobody has the value of leaves the live one alone.
                 let is_it = |key: &CredentialKey| {
                     let row = stored.rows.iter().find(|row| row.of.key == *key);
-                    row.is_some_and(|row| row.may_be(&token.id))
+                    row.is_some_and(|row| row.may_be(&revoking.id))
                 };
-                let keys = token.key.filter(is_it).into_iter().collect();
+                let keys = revoking.key.filter(is_it).into_iter().collect();
                 self.store.remove_credentials(keys, Some(answer(settled, calls)), now).await?;
                 Ok(Acted::Worked)
             }
@@ -177,12 +178,12 @@ pub(super) struct Revoking {
 }
 
 /// What an action is about, if it is about a credential.
-pub(super) enum AboutToken {
+pub(super) enum AboutCredential {
     Mint(Minting),
     Revoke(Revoking),
 }
 
-impl AboutToken {
+impl AboutCredential {
     pub(super) fn of(action: &Action) -> Option<Self> {
         let key = |kind, tenant_uid, n| CredentialKey { kind, tenant_uid, n };
         let (token, access_key) = (CredentialKind::DeployToken, CredentialKind::AccessKey);
