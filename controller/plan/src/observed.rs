@@ -144,7 +144,7 @@ impl Gaps {
 }
 
 /// One machine, as an organization-wide list shows it: the config is not whole there.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObservedMachine {
     /// 14 hexadecimal digits.
     pub id: String,
@@ -213,7 +213,7 @@ pub struct ObservedSnapshot {
 }
 
 /// The state of a machine at Fly.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PlatformState {
     /// Made, not yet launched.
     Created,

@@ -1,7 +1,7 @@
 //! What moved since a whole look: one list of changes, compared with what the whole look showed.
 //!
 //! ```text
-//!   whole look ─▶ Seen: `since`, rows that changed after it, all ids
+//!   whole look ─▶ Seen: `since`, fingerprints of rows that changed after it, all ids
 //!                   │
 //!   list of changes after `since` ─▶ the same rows again, and of no id that was listed the end?
 //!                   │ yes                                     │ no, or it cannot be said
@@ -11,7 +11,8 @@
 //!
 //! `since` lies an overlap before the look, because lists are views of a moment that lag: a change may
 //! turn up late, with its old time. What the overlap contains is told again with each list of changes;
-//! it is news only if it is not what the whole look showed.
+//! it is news only if it is not what the whole look showed. Of that a fingerprint per row is kept: after
+//! a whole fleet was made, all of its rows are in the overlap, and they are the larger part of a fleet.
 //!
 //! Why this is safe: nothing is ever decided on a list of changes. It can say that all is as it was,
 //! and then nothing is done; else the pass looks whole, and concludes from absence what it may conclude
@@ -20,6 +21,7 @@
 //! [`crate::reconcile::ReconcileConfig::sweep_every`] passes away.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use vault_plan::observed::{ObservedMachine, ObservedOrganization, PlatformState};
 use vault_plan::time::UnixMillis;
@@ -32,24 +34,21 @@ const OVERLAP_MS: i64 = 60_000;
 /// How far the platform's clock may be behind ours, in milliseconds: both follow network time.
 const CLOCK_SKEW_MAX_MS: i64 = 60_000;
 
-/// How many machines may have changed lately: more than this are moving, and their rows would be kept
-/// for nothing, because the next list of changes would tell of all of them again.
-const MOVED_MAX: usize = 256;
-
 /// What a whole look showed of the machines of one organization.
 #[derive(Debug)]
 pub struct Seen {
     since: UnixMillis,
-    /// Rows that changed after `since`, by id.
-    moved: HashMap<String, ObservedMachine>,
-    /// All ids, in order.
-    ids: Vec<Box<str>>,
+    /// Makes fingerprints, by a key of its own: 64 bits say of two rows that they are the same, and are
+    /// wrong once in 10¹⁹ rows; then the next whole look shows it.
+    fingerprints: RandomState,
+    /// All ids, each with the fingerprint of its row if that changed after `since`.
+    rows: HashMap<Box<str>, Option<u64>>,
 }
 
 impl Seen {
     /// What is remembered of whole lists that were asked for at `asked_at`. `None` if they leave
     /// something out, or show a machine without the time of its last change: of those, lists of
-    /// changes prove nothing. `None` too if too many changed lately.
+    /// changes prove nothing.
     #[must_use]
     pub fn of(lists: &ObservedOrganization, asked_at: UnixMillis) -> Option<Self> {
         if lists.gaps.any().is_some() || !lists.gaps.volumes.is_empty() {
@@ -60,15 +59,13 @@ impl Seen {
             newest = newest.max(machine.updated_at?);
         }
         let since = newest.plus_ms(-OVERLAP_MS);
-        let moved = lists.machines.iter().filter(|machine| is_after(machine, since));
-        if moved.clone().count() > MOVED_MAX {
-            return None;
-        }
-        let moved = moved.map(|machine| (machine.id.clone(), machine.clone())).collect();
-        let mut ids: Vec<Box<str>> =
-            lists.machines.iter().map(|machine| machine.id.as_str().into()).collect();
-        ids.sort_unstable();
-        Some(Self { since, moved, ids })
+        let fingerprints = RandomState::new();
+        let row = |machine: &ObservedMachine| {
+            let moved = machine.updated_at.is_some_and(|at| at > since);
+            (machine.id.as_str().into(), moved.then(|| fingerprints.hash_one(machine)))
+        };
+        let rows = lists.machines.iter().map(row).collect();
+        Some(Self { since, fingerprints, rows })
     }
 
     /// After which time changes are to be asked for.
@@ -85,25 +82,17 @@ impl Seen {
         }
         let mut confirmed = 0;
         for machine in &changes.machines {
-            match self.moved.get(&machine.id) {
-                Some(seen) if seen == machine => confirmed += 1,
+            match self.rows.get(machine.id.as_str()) {
+                Some(Some(seen)) if *seen == self.fingerprints.hash_one(machine) => confirmed += 1,
                 // The platform's times are finer than ours: a row of the very moment is none after it.
-                None if machine.updated_at == Some(self.since) => {}
+                Some(None) if machine.updated_at == Some(self.since) => {}
                 // It was gone before the whole look.
-                None if machine.state == PlatformState::Destroyed && !self.lists(&machine.id) => {}
+                None if machine.state == PlatformState::Destroyed => {}
                 Some(_) | None => return false,
             }
         }
-        confirmed == self.moved.len()
+        confirmed == self.rows.values().flatten().count()
     }
-
-    fn lists(&self, id: &str) -> bool {
-        self.ids.binary_search_by(|listed| (**listed).cmp(id)).is_ok()
-    }
-}
-
-fn is_after(machine: &ObservedMachine, since: UnixMillis) -> bool {
-    machine.updated_at.is_some_and(|at| at > since)
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@
 //! A plan follows from what is stored, what is observed and the time. A pass that left nothing to do
 //! and nothing to wait for is therefore true for as long as none of these moved: the store's counter
 //! is the same, agents told nothing new, lists of changes show no machine that changed, and no
-//! instant has come that the whole pass named. These are compared as they are, never by a hash. What
-//! no such comparison can see makes every pass a whole one: open intents, gaps, tenants that are not
+//! instant has come that the whole pass named. What no such comparison can see makes every pass a whole one: open intents, gaps, tenants that are not
 //! Ready, secrets that are read from files.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -50,16 +50,6 @@ fn what_the_overlap_contains_is_no_news() {
 }
 
 #[test]
-fn a_fleet_that_moves_is_not_remembered() {
-    let changed = |count: usize| {
-        let machines = (0..count).map(|number| machine(&number.to_string(), 10_000)).collect();
-        Seen::of(&lists(machines), NOW)
-    };
-    assert!(changed(MOVED_MAX).is_some());
-    assert!(changed(MOVED_MAX + 1).is_none());
-}
-
-#[test]
 fn each_kind_of_movement_is_seen() {
     let first = || machine("1", 10_000);
     let stopped = ObservedMachine { state: PlatformState::Stopped, ..first() };
