@@ -90,8 +90,8 @@ pub enum PassError {
 pub struct Pass {
     /// How many tenants there are.
     pub tenants: usize,
-    /// The names of those that are Ready.
-    pub ready: BTreeSet<String>,
+    /// The names of those that are Ready; shared by all who remember the pass.
+    pub ready: Arc<BTreeSet<String>>,
     /// How many actions were carried out.
     pub actions: usize,
     /// How many of them did not work.

@@ -26,7 +26,7 @@ pub struct View {
     /// How many tenants there are.
     pub tenants: usize,
     /// The names of those that are Ready.
-    pub ready: BTreeSet<String>,
+    pub ready: Arc<BTreeSet<String>>,
     /// What cannot be reached or written, as sentences; empty if all is well.
     pub troubles: Vec<String>,
     /// What the watched folder says; `None` until it was taken in once.

@@ -1,6 +1,7 @@
 //! The end of a pass's thinking: what each tenant's status says now, and what is told of its turns.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use vault_api::status::TenantStatus;
 use vault_plan::observed::{Observed, ObservedOrganization};
@@ -87,7 +88,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             self.memory().changes.note(&tenant.name, is_new, ready);
             pass.fleet.add_tenant(&tenant.name, &status, ready);
             if ready {
-                pass.ready.insert(tenant.name.clone());
+                Arc::make_mut(&mut pass.ready).insert(tenant.name.clone());
             }
             if before != Some(&status) {
                 self.tell_turn_of_status(tenant, before, &status, now);

@@ -14,6 +14,7 @@
 //! Ready, secrets that are read from files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use vault_api::tenant::DeletionPolicy;
 use vault_plan::bucket::{ObservedStorage, StorageLook};
@@ -113,7 +114,10 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             return Ok(());
         }
         let (left, pass) = (self.config.sweep_every - 1, pass.again());
-        self.memory().rest = Some(Rest { basis, organizations, began, left, pass });
+        let mut memory = self.memory();
+        memory.rest = Some(Rest { basis, organizations, began, left, pass });
+        // Nobody compares versions before the next whole pass, which reads them from the store.
+        memory.edits.forget_versions();
         Ok(())
     }
 }
@@ -177,7 +181,7 @@ impl Pass {
     fn again(&self) -> Self {
         Self {
             tenants: self.tenants,
-            ready: self.ready.clone(),
+            ready: Arc::clone(&self.ready),
             held_until: self.held_until,
             strays: self.strays.clone(),
             fleet: self.fleet.clone(),
