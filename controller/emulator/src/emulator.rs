@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -78,9 +79,9 @@ pub struct EmulatorConfig {
     pub boot_delay: Duration,
     /// What goes wrong on purpose; other faults can be set while it runs.
     pub faults: Vec<Fault>,
-    /// Called before each answer of `/v1` leaves.
+    /// Called before each answer of an interface leaves.
     pub on_answer: Option<AnswerHook>,
-    /// Called on each request to `/v1` before it acts.
+    /// Called on each request to an interface before it acts.
     pub on_request: Option<RequestHook>,
 }
 
@@ -150,7 +151,10 @@ impl Emulator {
         let faulted = api.faulted();
         let opened =
             storage::open(&engine, faulted.clone(), &data_dir, config.storage_listen, orgs).await?;
-        let routes = api::routes(api, Hooks::new(config.on_request, config.on_answer));
+        let hooks = Hooks::new(config.on_request, config.on_answer);
+        let storage_hooks = from_fn_with_state(hooks.clone(), api::hooks::observe_storage);
+        let (routes, storage_routes) =
+            (api::routes(api, hooks), opened.routes.layer(storage_hooks));
         let mut tasks = JoinSet::new();
         let host = host(&config.machines, data_dir, runner.clone(), &engine, &issuer);
         if runner.is_some() {
@@ -168,7 +172,7 @@ impl Emulator {
             faulted.close();
             faulted.wait().await;
         });
-        serve(&mut tasks, &engine, [(listener, routes), (opened.listener, opened.routes)]);
+        serve(&mut tasks, &engine, [(listener, routes), (opened.listener, storage_routes)]);
         let (storage, effects) = (opened.access, Some(effects));
         Ok(Self { address, engine, tokens, storage, runner, isolation, tasks, effects })
     }

@@ -39,6 +39,6 @@ pub mod process;
 pub mod runner;
 pub mod sandbox;
 
-pub use self::api::hooks::{AnswerHook, AnswerInfo, RequestHook, RequestInfo};
+pub use self::api::hooks::{AnswerHook, AnswerInfo, Interface, RequestHook, RequestInfo};
 pub use self::emulator::{AgentCommand, DEFAULT_ORG, Emulator, EmulatorConfig, MachinesMode};
 pub use self::storage::StorageAccess;

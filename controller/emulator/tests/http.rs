@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use vault_emulator::{AnswerInfo, Emulator, EmulatorConfig, RequestInfo};
+use vault_emulator::{AnswerInfo, Emulator, EmulatorConfig, Interface, RequestInfo};
 
 #[path = "support/platform.rs"]
 mod support;
@@ -400,7 +400,12 @@ async fn hooks_count_what_comes_and_goes() {
     platform.app("web").await;
     platform.get("/livez").await;
     platform.get("/v1/apps/none?x=1").await;
-    let info = |sequence, method: &str, path: &str, status| AnswerInfo {
+    platform.post("/graphql", json!({ "query": "{ viewer { id } }" })).await;
+    let storage = platform.emulator.storage("local").expect("it has storage").endpoint.clone();
+    let refused = reqwest::get(format!("{storage}/bucket/key")).await.expect("an answer");
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let info = |interface, sequence, method: &str, path: &str, status| AnswerInfo {
+        interface,
         sequence,
         method: method.to_owned(),
         path: path.to_owned(),
@@ -408,11 +413,16 @@ async fn hooks_count_what_comes_and_goes() {
     };
     assert_eq!(
         *answers.lock().expect("a lock"),
-        [info(1, "POST", "/v1/apps", 201), info(2, "GET", "/v1/apps/none", 404)]
+        [
+            info(Interface::Machines, 1, "POST", "/v1/apps", 201),
+            info(Interface::Machines, 2, "GET", "/v1/apps/none", 404),
+            info(Interface::GraphQl, 3, "POST", "/graphql", 200),
+            info(Interface::Storage, 4, "GET", "/bucket/key", 403),
+        ]
     );
     let counts: Vec<u64> =
         requests.lock().expect("a lock").iter().map(|info| info.answers).collect();
-    assert_eq!(counts, [0, 1]);
+    assert_eq!(counts, [0, 1, 2, 3]);
     platform.emulator.shutdown().await;
 }
 
