@@ -6,6 +6,7 @@
 
 mod answers;
 mod changes;
+mod credentials;
 mod fleet;
 mod lists;
 mod proxy;

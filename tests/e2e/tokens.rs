@@ -1,7 +1,4 @@
-//! Deploy tokens: minted, fetched, used, and revoked with their tenant; one is left whatever is
-//! killed.
-
-use std::time::Duration;
+//! Deploy tokens: minted, fetched, used, and revoked with their tenant.
 
 use anyhow::Context;
 use reqwest::Method;
@@ -9,7 +6,6 @@ use serde_json::{Value, json};
 use vault_emulator::DEFAULT_ORG;
 use vault_tests::eventually::eventually;
 use vault_tests::manifests;
-use vault_tests::world::controller::{Crash, Moment};
 use vault_tests::world::{World, WorldOptions};
 
 const LIST: &str = "query($slug: String!) { organization(slug: $slug) { \
@@ -21,7 +17,7 @@ fn with_token(name: &str) -> String {
 }
 
 /// The names of the tokens of ours that open something.
-async fn open_tokens(world: &World) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn open_tokens(world: &World) -> anyhow::Result<Vec<String>> {
     let body = json!({ "query": LIST, "variables": { "slug": DEFAULT_ORG } });
     let answer = world.platform_call(Method::POST, "/graphql", Some(&body)).await?.expect(200);
     let nodes = answer["data"]["organization"]["limitedAccessTokens"]["nodes"].as_array();
@@ -42,7 +38,7 @@ async fn one_token(world: &World) -> anyhow::Result<String> {
     .await
 }
 
-async fn fetch(world: &World, tenant: &str) -> anyhow::Result<String> {
+pub(crate) async fn fetch(world: &World, tenant: &str) -> anyhow::Result<String> {
     let output = world.vaultctl(&["token", "get", tenant, "ci"]).await?.expect(0);
     assert_eq!(output.stderr, "", "only the token is printed");
     let token = output.stdout.strip_suffix('\n').context("the token ends its line")?;
@@ -51,7 +47,7 @@ async fn fetch(world: &World, tenant: &str) -> anyhow::Result<String> {
 }
 
 /// The status of a look at an app's machines with a token.
-async fn look(world: &World, app: &str, token: &str) -> anyhow::Result<u16> {
+pub(crate) async fn look(world: &World, app: &str, token: &str) -> anyhow::Result<u16> {
     let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build()?;
     let url = format!("{}/v1/apps/{app}/machines", world.platform()?.url());
     let header = if token.contains(' ') { token.to_owned() } else { format!("Bearer {token}") };
@@ -59,7 +55,8 @@ async fn look(world: &World, app: &str, token: &str) -> anyhow::Result<u16> {
     Ok(answer.status().as_u16())
 }
 
-fn app(tenant: &Value) -> String {
+/// The name of a tenant's app.
+pub(crate) fn app(tenant: &Value) -> String {
     tenant["status"]["app"].as_str().unwrap_or_default().to_owned()
 }
 
@@ -114,28 +111,4 @@ async fn a_lost_database_means_a_new_token_and_the_old_one_goes() -> anyhow::Res
     assert_eq!(look(&world, &app, &after).await?, 200);
     assert_ne!(look(&world, &app, &before).await?, 200, "the old one is revoked");
     world.finish().await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_every_answer_one_token_is_left_and_its_value_is_there() -> anyhow::Result<()> {
-    let options =
-        || WorldOptions { interval: Duration::from_millis(100), ..WorldOptions::default() };
-    // More answers than a first convergence has: the last runs end without a crash.
-    for answers in 1..=16 {
-        for moment in [Moment::Answered, Moment::Requested] {
-            let mut world = World::with_platform(options()).await?;
-            world.write_manifest("acme.yaml", with_token("acme"))?;
-            world.spawn_controller(Some(Crash { answers, moment }))?;
-            world.crashed().await?;
-            world.start_controller().await?;
-            world.all_ready(1).await?;
-            let why = format!("killed after {answers} answers, {moment:?}");
-            one_token(&world).await.context(why.clone())?;
-            let token = fetch(&world, "acme").await.context(why.clone())?;
-            let app = app(&world.tenant("acme").await?);
-            assert_eq!(look(&world, &app, &token).await?, 200, "{why}");
-            world.finish().await?;
-        }
-    }
-    Ok(())
 }

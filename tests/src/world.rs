@@ -5,7 +5,7 @@ pub mod controller;
 pub mod faults;
 pub mod integrity;
 pub mod looks;
-mod storage;
+pub mod storage;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

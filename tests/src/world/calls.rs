@@ -1,12 +1,16 @@
-//! The answers that the platform gave.
+//! The answers that the platform's Machines API gave.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use vault_emulator::AnswerInfo;
+use vault_emulator::{AnswerInfo, Interface};
 
 /// A record of answers, filled by the emulator's hook.
 #[derive(Debug, Default)]
-pub struct Calls(Mutex<Vec<AnswerInfo>>);
+pub struct Calls {
+    record: Mutex<Vec<AnswerInfo>>,
+    answers: AtomicU64,
+}
 
 /// How many answers there were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +50,20 @@ impl Calls {
         Count { reads, writes: record.len() - reads }
     }
 
+    /// How many answers there were so far, of all interfaces of the platform.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::SeqCst)
+    }
+
     pub(super) fn add(&self, answer: &AnswerInfo) {
-        self.record().push(answer.clone());
+        self.answers.store(answer.sequence, Ordering::SeqCst);
+        if answer.interface == Interface::Machines {
+            self.record().push(answer.clone());
+        }
     }
 
     fn record(&self) -> MutexGuard<'_, Vec<AnswerInfo>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
