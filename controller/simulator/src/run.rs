@@ -228,6 +228,9 @@ impl Setting {
         number: usize,
         manifest: &Manifest,
     ) -> StageEnd {
+        if let Some(begins_ms) = self.workload.begins_ms.get(number) {
+            lull(shared, *begins_ms).await;
+        }
         {
             let mut universe = shared.lock();
             let (now_ms, now) = (universe.now_ms(), universe.timestamp());
@@ -270,10 +273,12 @@ impl Setting {
     /// Passes until nothing is left to do.
     async fn converge(&self, shared: &Shared, actor: &Actor) {
         let began = actor.state().passes;
-        // A look at secrets finds what somebody did to them, one at tokens what a lost answer left;
-        // both are made only now and then.
+        // A look at secrets finds what somebody did to them, or what the controller itself set after a
+        // disk that was put back was copied; one at tokens finds what a lost answer left. They are made
+        // only now and then.
         let meddled = self.nature.is_some_and(|nature| nature.people);
-        let look = if meddled || self.workload.has_tokens() { 2 } else { 1 };
+        let restored = shared.lock().oracles.pardons.disk_restored;
+        let look = if meddled || restored || self.workload.has_tokens() { 2 } else { 1 };
         for round in 0..look {
             if round > 0 {
                 shared.sleep(Duration::from_secs(620)).await;
@@ -383,6 +388,18 @@ impl Setting {
             universe.oracles.note(now_ms, "stability", message);
         }
     }
+}
+
+/// Lets time pass until then, in which nothing goes wrong.
+async fn lull(shared: &Shared, until_ms: i64) {
+    let left_ms = {
+        let mut universe = shared.lock();
+        universe.faults.heal();
+        universe.lull = true;
+        until_ms - universe.now_ms()
+    };
+    shared.sleep(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))).await;
+    shared.lock().lull = false;
 }
 
 /// A platform with a stranger's app in it, whose machine is called as ours would be.
