@@ -79,14 +79,19 @@ pub fn unlike_tokens(
     // Without the disk that knew its tenant, one whose tenant is gone is not known to be ours: its name
     // carries an identity that nobody can turn back into a tenant's.
     let forgets = oracles.pardons.disk_lost || oracles.pardons.disk_restored;
-    let uids: BTreeSet<_> =
-        manifest.tenants.keys().map(|name| controller.id.tenant_uid(name)).collect();
-    let is_forgotten = |name: &str| {
-        forgets && read_platform_name(name).is_some_and(|(uid, _)| !uids.contains(&uid))
+    let tenants: BTreeMap<_, _> = manifest
+        .tenants
+        .iter()
+        .map(|(name, tenant)| (controller.id.tenant_uid(name), tenant))
+        .collect();
+    // Nor does anybody touch what a tenant has that is left alone.
+    let is_left_alone = |name: &str| match read_platform_name(name) {
+        Some((uid, _)) => tenants.get(&uid).map_or(forgets, |tenant| tenant.paused),
+        None => false,
     };
     for token in tokens {
         let Some((tenant, name, value)) = kept.get(token.id.as_str()) else {
-            if is_forgotten(&token.name) {
+            if is_left_alone(&token.name) {
                 continue;
             }
             return Some(format!("deploy token {} is live, and nobody keeps it", token.name));
