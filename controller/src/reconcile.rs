@@ -3,6 +3,7 @@
 mod agents;
 mod changes;
 mod edits;
+mod fallback;
 mod objects;
 mod publish;
 mod rest;
@@ -37,7 +38,7 @@ use crate::observe::{ObserveError, observe};
 use crate::platform::{Calls, Platform};
 use crate::secrets::observed as observed_secrets;
 use crate::setback::Setbacks;
-use crate::settle::settle;
+use crate::settle::{TakenDown, settle};
 use crate::snapshots;
 use crate::store::{Kind, LiveUsage, Store, StoreError};
 use crate::tokens::Looks;
@@ -157,6 +158,8 @@ struct Memory {
     storage_setbacks: Setbacks,
     edits: EditLooks,
     rest: Option<Rest>,
+    /// `None` until the journal has been asked.
+    taken_down: Option<TakenDown>,
     changes: Changes,
 }
 
@@ -321,7 +324,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         gone_and_named.extend(look.gone.difference(&only_of_intents).cloned());
         self.remember_gone(&gone_and_named, &usage, look.gone, &look.organizations);
         let now = self.clock.now();
-        let settled = settle(&intents, &look.organizations, self.config.settle_after, now);
+        let mut settled = settle(&intents, &look.organizations, self.config.settle_after, now);
+        let lists = &look.organizations;
+        self.hold_what_fell_back(&intents, &mut settled, lists, now, settle_mode).await?;
         let mut secrets = self.store.secrets().await?;
         let mut is_settled = intents.is_empty();
         if settle_mode == Settle::Write {

@@ -15,6 +15,8 @@
 //! waited for, because doing them again does no harm: the planner does so unless it sees that there
 //! is no need.
 
+mod fallback;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use vault_plan::observed::{
 use vault_plan::time::UnixMillis;
 
 use crate::store::{Intent, IntentState, Settlement};
+pub use fallback::TakenDown;
 
 /// How far the platform's clock may be from ours, in milliseconds. Both follow network time.
 const CLOCK_SKEW_MAX_MS: i64 = 60_000;
@@ -230,9 +233,6 @@ impl<'a> Lists<'a> {
     fn seen(&self, intent: &Intent) -> Option<String> {
         let named = (&*intent.app, &*intent.external_name);
         let machine = self.machines.get(&named).copied();
-        let in_state = |states: [PlatformState; 2]| {
-            machine.filter(|machine| states.contains(&machine.state)).map(|seen| seen.id.clone())
-        };
         match intent.kind {
             ActionKind::SetSecret
             | ActionKind::RemoveSecret
@@ -262,16 +262,12 @@ impl<'a> Lists<'a> {
                 made.next().map(|volume| volume.id.clone())
             }
             ActionKind::CreateMachine => machine.map(|machine| machine.id.clone()),
-            ActionKind::UpdateMachine => machine
-                .filter(|machine| {
-                    machine.metadata.get(metadata::INTENT) == Some(&intent.id.to_string())
-                })
+            ActionKind::UpdateMachine
+            | ActionKind::StartMachine
+            | ActionKind::StopMachine
+            | ActionKind::SuspendMachine => machine
+                .filter(|machine| effect(intent, machine) == Some(true))
                 .map(|machine| machine.id.clone()),
-            ActionKind::StartMachine => in_state([PlatformState::Starting, PlatformState::Started]),
-            ActionKind::StopMachine => in_state([PlatformState::Stopping, PlatformState::Stopped]),
-            ActionKind::SuspendMachine => {
-                in_state([PlatformState::Suspending, PlatformState::Suspended])
-            }
             ActionKind::DeleteMachine => {
                 let id = intent.external_id.as_ref()?;
                 let there = self.machine_ids.contains(&**id);
@@ -288,6 +284,22 @@ impl<'a> Lists<'a> {
                 (!there && self.are_whole()).then(|| intent.app.clone())
             }
         }
+    }
+}
+
+/// Whether a machine shows the effect of an intent to change it; `None` for other intents.
+fn effect(intent: &Intent, machine: &ObservedMachine) -> Option<bool> {
+    let in_state = |states: [PlatformState; 2]| Some(states.contains(&machine.state));
+    match intent.kind {
+        ActionKind::UpdateMachine => {
+            Some(machine.metadata.get(metadata::INTENT) == Some(&intent.id.to_string()))
+        }
+        ActionKind::StartMachine => in_state([PlatformState::Starting, PlatformState::Started]),
+        ActionKind::StopMachine => in_state([PlatformState::Stopping, PlatformState::Stopped]),
+        ActionKind::SuspendMachine => {
+            in_state([PlatformState::Suspending, PlatformState::Suspended])
+        }
+        _ => None,
     }
 }
 

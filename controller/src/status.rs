@@ -286,19 +286,27 @@ fn was_replacing(facts: &Facts<'_>, machine: &str) -> bool {
     before.any(|known| known.name == machine && known.replacing)
 }
 
-/// The known machines of a tenant that is not converged now, as far as they are still there.
+/// The known machines of a tenant that is not converged now, as far as they are still there; and those
+/// that were taken down in order to be made anew, which nothing else remembers until they are.
 fn remaining_machines(facts: &Facts<'_>, before: &TenantStatus) -> Vec<MachineStatus> {
     let listed = facts.organization.map_or(&[][..], |lists| &lists.machines);
-    let known = before.machines.iter().filter(|known| known.id.is_some());
+    let awaited = |known: &MachineStatus| known.replacing && !facts.desired.deleting;
+    let known = before.machines.iter().filter(|known| known.id.is_some() || awaited(known));
     known
         .filter_map(|known| {
+            let known = MachineStatus { ready: false, ..known.clone() };
             let seen = listed.iter().find(|machine| Some(&machine.id) == known.id.as_ref());
-            let state = match seen {
-                Some(seen) => Some(seen.state.word().to_owned()),
-                None if hidden(facts, &known.region) => known.state.clone(),
-                None => return None,
-            };
-            Some(MachineStatus { state, ready: false, ..known.clone() })
+            match seen {
+                Some(seen) => {
+                    Some(MachineStatus { state: Some(seen.state.word().to_owned()), ..known })
+                }
+                None if hidden(facts, &known.region) => Some(known),
+                None if awaited(&known) => {
+                    let (id, state, private_ip, version) = (None, None, None, None);
+                    Some(MachineStatus { id, state, private_ip, version, ..known })
+                }
+                None => None,
+            }
         })
         .collect()
 }

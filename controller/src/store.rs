@@ -262,6 +262,13 @@ pub trait Store: BucketStore + CredentialStore + Clone + Send + Sync + 'static {
     /// Intents that are neither verified nor aborted, oldest first.
     fn open_intents(&self) -> impl Future<Output = Result<Vec<Intent>, StoreError>> + Send;
 
+    /// Intents that were verified at `since` or later and are still kept, oldest first. Asked for once
+    /// per start: it reads all that are closed.
+    fn intents_verified_since(
+        &self,
+        since: UnixMillis,
+    ) -> impl Future<Output = Result<Vec<Intent>, StoreError>> + Send;
+
     /// What is known of all machines' versions, in the order of the machines' ids.
     fn machine_versions(
         &self,

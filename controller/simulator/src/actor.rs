@@ -46,6 +46,9 @@ const RESTART_MS: std::ops::Range<i64> = 100..3_000;
 /// Nothing else than a tombstone waits for so long, in milliseconds, and a story whose graces are
 /// long does not wait for their end.
 const HELD_MS_MAX: i64 = 3_600_000;
+/// How often a pass runs while a stage is waited for that begins much later, if nothing happens: the
+/// passes in between would be the same again and again.
+const LULL_INTERVAL: Duration = Duration::from_secs(600);
 /// How soon people write again what could not be written.
 const AGAIN: Duration = Duration::from_millis(700);
 
@@ -109,9 +112,10 @@ impl Actor {
         self.untold.notify_one();
     }
 
-    /// What earlier passes found does not count any more.
+    /// What earlier passes found does not count any more, and the next pass begins at once.
     pub fn look_anew(&self) {
         self.progress(|progress| progress.quiet = 0);
+        self.edited.notify_one();
     }
 
     /// Ends when the next pass does.
@@ -153,7 +157,8 @@ impl Actor {
             let pause = match &outcome {
                 Ok(pass) => {
                     self.note(pass, is_believed);
-                    pause_after(pass, INTERVAL, clock.now())
+                    let interval = if self.shared.lock().lull { LULL_INTERVAL } else { INTERVAL };
+                    pause_after(pass, interval, clock.now())
                 }
                 Err(error) => {
                     let mut universe = self.shared.lock();

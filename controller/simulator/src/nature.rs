@@ -97,6 +97,7 @@ fn kill_all(universe: &mut Universe, when: &str) {
 
 fn lose_disk(universe: &mut Universe) {
     kill_all(universe, "with its disk");
+    universe.trace.line(universe.now_ms(), || "controller 0's disk is lost".to_owned());
     let now_ms = universe.now_ms();
     universe.controllers[0].lose_disk(now_ms);
     universe.oracles.pardons.disk_lost = true;
@@ -109,6 +110,7 @@ fn restore_disk(universe: &mut Universe) {
         return;
     }
     kill_all(universe, "and an older disk is put back");
+    universe.trace.line(universe.now_ms(), || "controller 0 has an older disk now".to_owned());
     universe.controllers[0].restore(pick);
     universe.oracles.pardons.disk_restored = true;
     universe.oracles.budget.forgets(0);

@@ -42,6 +42,9 @@ const PASSES_MAX: u64 = 600;
 const QUIET_PASSES: u64 = 2;
 /// How many passes after that must write nothing.
 const STILL_PASSES: u64 = 3;
+/// After how long, in milliseconds, everything that is only looked at now and then is looked at again:
+/// what the controller calls `LOOK_VALID_MS`, and a pass more.
+const LOOK_MS: i64 = 620_000;
 /// From `starting` to `started`.
 const BOOT: Duration = Duration::from_millis(900);
 
@@ -228,6 +231,9 @@ impl Setting {
         number: usize,
         manifest: &Manifest,
     ) -> StageEnd {
+        if let Some(begins_ms) = self.workload.begins_ms.get(number) {
+            lull(shared, *begins_ms).await;
+        }
         {
             let mut universe = shared.lock();
             let (now_ms, now) = (universe.now_ms(), universe.timestamp());
@@ -270,13 +276,17 @@ impl Setting {
     /// Passes until nothing is left to do.
     async fn converge(&self, shared: &Shared, actor: &Actor) {
         let began = actor.state().passes;
-        // A look at secrets finds what somebody did to them, one at tokens what a lost answer left;
-        // both are made only now and then.
+        // A look at secrets finds what somebody did to them, or what the controller itself set after a
+        // disk that was put back was copied; one at tokens finds what a lost answer left. They are made
+        // only now and then.
         let meddled = self.nature.is_some_and(|nature| nature.people);
-        let look = if meddled || self.workload.has_tokens() { 2 } else { 1 };
+        let restored = shared.lock().oracles.pardons.disk_restored;
+        let look = if meddled || restored || self.workload.has_tokens() { 2 } else { 1 };
         for round in 0..look {
             if round > 0 {
-                shared.sleep(Duration::from_secs(620)).await;
+                let now_ms = shared.lock().now_ms();
+                lull(shared, now_ms + LOOK_MS).await;
+                actor.look_anew();
             }
             loop {
                 actor.passed().await;
@@ -317,10 +327,14 @@ impl Setting {
         };
         note("inventory", unlike_wishes(&end.inventory, &manifest.wishes()));
         let crate::universe::Universe { world, oracles, controllers, .. } = &*universe;
-        let tokens = unlike_tokens(world, &oracles.foreign, 0, &controllers[0], manifest, now_ms);
+        let tokens = unlike_tokens(world, oracles, 0, &controllers[0], manifest, now_ms);
         note("tokens", tokens);
-        let names = self.workload.stages.iter().flat_map(|stage| stage.tenants.keys().cloned());
-        let names = names.collect();
+        let pardons = &oracles.pardons;
+        // A key, a policy and a token carry an identity that nobody can turn back into a tenant's name.
+        // Without the disk that knew the tenant, one that is not wanted any more is not known to be ours.
+        let forgets = pardons.disk_lost || pardons.disk_restored;
+        let names = self.workload.stages.iter().filter(|_| !forgets);
+        let names = names.flat_map(|stage| stage.tenants.keys().cloned()).collect();
         let wishes = manifest.wishes();
         note("storage", storage::unlike_wishes(world, &controllers[0].id, &wishes, &names));
         let may_go = |id: &str| oracles.deletion.is_gone(id);
@@ -383,6 +397,18 @@ impl Setting {
             universe.oracles.note(now_ms, "stability", message);
         }
     }
+}
+
+/// Lets time pass until then, in which nothing goes wrong.
+async fn lull(shared: &Shared, until_ms: i64) {
+    let left_ms = {
+        let mut universe = shared.lock();
+        universe.faults.heal();
+        universe.lull = true;
+        until_ms - universe.now_ms()
+    };
+    shared.sleep(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))).await;
+    shared.lock().lull = false;
 }
 
 /// A platform with a stranger's app in it, whose machine is called as ours would be.

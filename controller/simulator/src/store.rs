@@ -167,12 +167,12 @@ impl Store for SimStore {
     async fn settle_intents(
         &self,
         settlements: Vec<Settlement>,
-        _: UnixMillis,
+        now: UnixMillis,
     ) -> Result<(), StoreError> {
         if settlements.is_empty() {
             return Ok(());
         }
-        self.write(Write::SettleIntents, move |disk| disk.settle_intents(settlements)).await
+        self.write(Write::SettleIntents, move |disk| disk.settle_intents(settlements, now)).await
     }
 
     async fn machine_versions(&self) -> Result<Vec<MachineVersion>, StoreError> {
@@ -203,6 +203,10 @@ impl Store for SimStore {
 
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
         self.read(|disk| disk.open_intents().cloned().collect()).await
+    }
+
+    async fn intents_verified_since(&self, since: UnixMillis) -> Result<Vec<Intent>, StoreError> {
+        self.read(|disk| disk.intents_verified_since(since)).await
     }
 
     async fn secrets(&self) -> Result<Vec<StoredSecret>, StoreError> {

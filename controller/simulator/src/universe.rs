@@ -65,6 +65,8 @@ pub struct Universe {
     pub processes: Processes,
     /// Who stands still.
     pub pause: Pause,
+    /// The next stage is waited for: controllers look rarely.
+    pub lull: bool,
     /// What must hold.
     pub oracles: Oracles,
     /// What happened.
@@ -202,6 +204,7 @@ impl Shared {
             controllers: Vec::new(),
             processes: Processes::default(),
             pause: Pause::default(),
+            lull: false,
             oracles,
             trace,
         })))

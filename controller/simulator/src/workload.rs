@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use vault_controller::policy::Policy;
 
 pub use apart::apart;
-pub use manifest::{AppChoice, Bucket, Group, Manifest, Tenant};
+pub use manifest::{AppChoice, Bucket, Group, Manifest, Tenant, Token};
 pub use named::named;
 pub use random::random;
 
@@ -34,6 +34,9 @@ pub struct Workload {
     pub returns: bool,
     /// How long a tombstone stands before what it names may go, in milliseconds.
     pub grace_ms: i64,
+    /// When each stage begins at the earliest, in milliseconds since the run began; those that are
+    /// missing here begin when the one before is over. Nothing goes wrong while one is waited for.
+    pub begins_ms: Vec<i64>,
 }
 
 impl Workload {
@@ -41,7 +44,7 @@ impl Workload {
     #[must_use]
     pub fn new(name: &str, stages: Vec<Manifest>) -> Self {
         let grace_ms = Policy::default().deletion_grace_ms;
-        Self { name: name.to_owned(), stages, returns: false, grace_ms }
+        Self { name: name.to_owned(), stages, returns: false, grace_ms, begins_ms: Vec::new() }
     }
 
     /// One in which what is deleted is gone before the next stage, and not only marked.
@@ -50,7 +53,13 @@ impl Workload {
         Self { grace_ms: GRACE_MS, ..self }
     }
 
-    /// Whether it is one of these.
+    /// One whose stages do not begin before these times, in milliseconds.
+    #[must_use]
+    pub fn begins(self, begins_ms: &[i64]) -> Self {
+        Self { begins_ms: begins_ms.to_vec(), ..self }
+    }
+
+    /// Whether it is one in which what is deleted is gone before the next stage.
     #[must_use]
     pub fn is_buried(&self) -> bool {
         self.grace_ms == GRACE_MS

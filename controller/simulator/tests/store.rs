@@ -174,6 +174,10 @@ async fn journal<S: Store>(store: &S) {
     assert_eq!((open.len(), open[0].external_id.as_deref()), (1, Some("id")));
     store.settle_intents(vec![settlement(1, IntentState::Verified, None)], NOW).await.unwrap();
     assert_eq!(store.open_intents().await.unwrap(), []);
+    let verified = store.intents_verified_since(NOW).await.unwrap();
+    let verified: Vec<_> = verified.iter().map(|intent| (intent.id, intent.state)).collect();
+    assert_eq!(verified, [(first, IntentState::Verified)], "and not the one that was aborted");
+    assert_eq!(store.intents_verified_since(NOW.plus_ms(1)).await.unwrap(), []);
     let closed = store.settle_intents(vec![settlement(1, IntentState::Aborted, None)], NOW).await;
     assert!(matches!(closed, Err(StoreError::IllegalTransition { .. })), "{closed:?}");
     let unknown = store.send_intent(intent(9).id, NOW).await;

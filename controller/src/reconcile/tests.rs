@@ -375,6 +375,21 @@ async fn a_machine_that_is_made_anew_is_remembered_until_it_is_ready() {
         assert!(stage.status("acme").await.machines[0].replacing);
         stage.clock.advance(400_000);
     }
+    // Nor is it forgotten while its tenant waits for something else.
+    change(&stage, |spec| spec["storage"] = json!({ "buckets": [{ "name": "state" }] })).await;
+    stage.platform.fail("create_bucket", rejected(422, "no"), false);
+    for _ in 0..3 {
+        stage.pass().await;
+        let [machine] = &*stage.status("acme").await.machines else { panic!("it is forgotten") };
+        assert!(machine.replacing && machine.id.is_none(), "{machine:?}");
+    }
+    stage.clock.advance(400_000);
+    let mut passes = 0;
+    while stage.platform.world().machines.is_empty() {
+        assert!(passes < 12, "it is made anew: {:?}", stage.status("acme").await);
+        passes += 1;
+        stage.pass().await;
+    }
     stage.pass().await;
     assert!(stage.pass().await.ready.contains("acme"));
     assert!(!stage.status("acme").await.machines[0].replacing);

@@ -1,6 +1,6 @@
 //! The intent journal.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Params, Row, Statement, params};
 use ulid::Ulid;
 use vault_plan::action::ActionKind;
 use vault_plan::time::UnixMillis;
@@ -93,7 +93,21 @@ pub(super) fn open(connection: &Connection) -> Result<Vec<Intent>, StoreError> {
         "SELECT {COLUMNS} FROM intent WHERE state IN ('planned', 'sent', 'acked') ORDER BY id"
     );
     let mut statement = connection.prepare_cached(&select)?;
-    let mut rows = statement.query([])?;
+    intents(&mut statement, [])
+}
+
+pub(super) fn verified_since(
+    connection: &Connection,
+    since: UnixMillis,
+) -> Result<Vec<Intent>, StoreError> {
+    let select = format!(
+        "SELECT {COLUMNS} FROM intent WHERE state = 'verified' AND closed_at >= ?1 ORDER BY id"
+    );
+    intents(&mut connection.prepare(&select)?, [since.0])
+}
+
+fn intents(statement: &mut Statement<'_>, values: impl Params) -> Result<Vec<Intent>, StoreError> {
+    let mut rows = statement.query(values)?;
     let mut intents = Vec::new();
     while let Some(row) = rows.next()? {
         intents.push(decode(row)?);

@@ -172,6 +172,10 @@ impl Store for SqliteStore {
         self.read(journal::open).await
     }
 
+    async fn intents_verified_since(&self, since: UnixMillis) -> Result<Vec<Intent>, StoreError> {
+        self.read(move |connection| journal::verified_since(connection, since)).await
+    }
+
     async fn machine_versions(&self) -> Result<Vec<MachineVersion>, StoreError> {
         self.read(versions::list).await
     }

@@ -189,6 +189,15 @@ impl Store for MutantStore {
         self.inner.settle_intents(settlements, now).await
     }
 
+    async fn intents_verified_since(&self, since: UnixMillis) -> Result<Vec<Intent>, StoreError> {
+        let forgets = self.bent.is(Mutation::NeverReadsItsJournal)
+            || self.bent.is(Mutation::ForgetsItsJournalAtARestart);
+        if forgets {
+            return Ok(Vec::new());
+        }
+        self.inner.intents_verified_since(since).await
+    }
+
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
         let mut open = self.inner.open_intents().await?;
         if self.bent.is(Mutation::NeverReadsItsJournal) {

@@ -12,7 +12,8 @@ use vault_plan::token::read_platform_name;
 use super::Wishes;
 use crate::platform::storage::ACCOUNT;
 
-/// What is wrong with the storage of a controller, given what people want.
+/// What is wrong with the storage of a controller, given what people want. `names` are all tenants that
+/// there ever were and that it can know of: those whose keys and policies must be gone with them.
 #[must_use]
 pub fn unlike_wishes(
     world: &World,

@@ -6,14 +6,16 @@ use secrecy::ExposeSecret as _;
 use vault_controller::identity::SealedFor;
 use vault_controller::store::{CredentialKind, CredentialState};
 use vault_emulator::world::World;
+use vault_plan::token::read_platform_name;
 
-use super::ForeignOracle;
+use super::Oracles;
 use crate::controller::Controller;
 use crate::universe::BEGIN_MS;
-use crate::workload::{Manifest, ORGANIZATIONS};
+use crate::workload::{Manifest, ORGANIZATIONS, Token};
 
-/// Most live tokens of one name: the newest, and the one before it for the overlap.
-const LIVE_MAX: usize = 2;
+/// How long after its overlap a token may still be live, in milliseconds: until the next pass that
+/// looks whole, and its call.
+const REVOKED_WITHIN_MS: i64 = 60_000;
 
 /// Watches what is minted.
 #[derive(Debug, Default)]
@@ -43,7 +45,7 @@ impl TokenOracle {
 #[must_use]
 pub fn unlike_tokens(
     world: &World,
-    owners: &ForeignOracle,
+    oracles: &Oracles,
     place: usize,
     controller: &Controller,
     manifest: &Manifest,
@@ -66,36 +68,66 @@ pub fn unlike_tokens(
             Some((id.as_str(), (row.of.tenant.clone(), row.of.name.as_str(), value)))
         })
         .collect();
-    let mut live: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    let mut live: BTreeMap<(String, &str), Vec<i64>> = BTreeMap::new();
     let tokens = ORGANIZATIONS.iter().flat_map(|organization| {
         world.limited_tokens(organization, None).filter(|token| {
-            owners.owner(&token.id) == Some(place)
+            oracles.foreign.owner(&token.id) == Some(place)
                 && token.revoked_at.is_none()
                 && token.expires_at.as_millisecond() > BEGIN_MS + now_ms
         })
     });
+    // Without the disk that knew its tenant, one whose tenant is gone is not known to be ours: its name
+    // carries an identity that nobody can turn back into a tenant's.
+    let forgets = oracles.pardons.disk_lost || oracles.pardons.disk_restored;
+    let tenants: BTreeMap<_, _> = manifest
+        .tenants
+        .iter()
+        .map(|(name, tenant)| (controller.id.tenant_uid(name), tenant))
+        .collect();
+    // Nor does anybody touch what a tenant has that is left alone.
+    let is_left_alone = |name: &str| match read_platform_name(name) {
+        Some((uid, _)) => tenants.get(&uid).map_or(forgets, |tenant| tenant.paused),
+        None => false,
+    };
     for token in tokens {
         let Some((tenant, name, value)) = kept.get(token.id.as_str()) else {
+            if is_left_alone(&token.name) {
+                continue;
+            }
             return Some(format!("deploy token {} is live, and nobody keeps it", token.name));
         };
         // The platform of a run takes the value itself for its digest.
         if value.as_deref() != Some(token.digest.as_str()) {
             return Some(format!("deploy token {} is live, and its value is lost", token.name));
         }
-        *live.entry((tenant.clone(), name)).or_default() += 1;
+        let made_ms = token.created_at.as_millisecond() - BEGIN_MS;
+        live.entry((tenant.clone(), name)).or_default().push(made_ms);
     }
-    let wanted: BTreeSet<(String, &str)> = manifest
-        .tenants
-        .iter()
-        .filter(|(_, tenant)| !tenant.paused)
-        .flat_map(|(name, tenant)| tenant.tokens.iter().map(|token| (name.clone(), *token)))
+    let cared_for = manifest.tenants.iter().filter(|(_, tenant)| !tenant.paused);
+    let wanted: BTreeMap<(String, &str), &Token> = cared_for
+        .flat_map(|(name, tenant)| {
+            tenant.tokens.iter().map(|token| ((name.clone(), token.name), token))
+        })
         .collect();
-    if let Some((tenant, name)) = wanted.iter().find(|wanted| !live.contains_key(wanted)) {
+    if let Some((tenant, name)) = wanted.keys().find(|wanted| !live.contains_key(wanted)) {
         return Some(format!("tenant {tenant} has no live deploy token {name}"));
     }
-    let mut surplus = live.iter().filter(|(of, count)| !wanted.contains(of) || **count > LIVE_MAX);
-    let ((tenant, name), count) = surplus.next()?;
-    Some(format!("{count} deploy tokens {name} of tenant {tenant} are live"))
+    let is_paused =
+        |tenant: &String| manifest.tenants.get(tenant).is_some_and(|tenant| tenant.paused);
+    live.into_iter().filter(|((tenant, _), _)| !is_paused(tenant)).find_map(|(of, mut made_ms)| {
+        let (tenant, name) = of;
+        let (count, token) = (made_ms.len(), wanted.get(&(tenant.clone(), name)));
+        made_ms.sort_unstable();
+        // The newest, and the one before it for the overlap.
+        let allowed = match (token, made_ms.pop()) {
+            (Some(token), Some(newest)) => {
+                1 + usize::from(now_ms - newest < token.overlap_ms() + REVOKED_WITHIN_MS)
+            }
+            _ => 0,
+        };
+        let message = || format!("{count} deploy tokens {name} of tenant {tenant} are live");
+        (count > allowed).then(message)
+    })
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ use super::credentials::Shelf;
 use super::tombstones::Graveyard;
 use crate::universe::BEGIN_MS;
 
+/// How long an intent that was verified is kept, in milliseconds: nobody asks for older ones.
+const VERIFIED_KEPT_MS: i64 = 60_000;
+
 /// A disk.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -27,6 +30,8 @@ pub struct Database {
     open: BTreeMap<Ulid, Intent>,
     /// How the others ended.
     closed: BTreeMap<Ulid, IntentState>,
+    /// Those that were verified lately, and when.
+    verified: Vec<(Intent, UnixMillis)>,
     /// In which order intents were marked as being sent.
     sending: BTreeMap<Ulid, u64>,
     secrets: BTreeMap<(String, String), StoredSecret>,
@@ -70,6 +75,7 @@ impl Database {
             counter: (BEGIN_MS + now_ms) << 16,
             open: BTreeMap::new(),
             closed: BTreeMap::new(),
+            verified: Vec::new(),
             sending: BTreeMap::new(),
             secrets: BTreeMap::new(),
             usage: BTreeMap::new(),
@@ -189,7 +195,7 @@ impl Database {
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         match answer.verdict {
-            Verdict::Settled(settlement) => self.settle_intents(vec![settlement])?,
+            Verdict::Settled(settlement) => self.settle_intents(vec![settlement], now)?,
             Verdict::Doubted { id, outcome } => self.doubt_intent(id, now, outcome),
         }
         self.put_versions(answer.written);
@@ -205,13 +211,18 @@ impl Database {
     }
 
     /// All or none, as a transaction is.
-    pub(super) fn settle_intents(&mut self, all: Vec<Settlement>) -> Result<(), StoreError> {
-        let before = self.open.clone();
+    pub(super) fn settle_intents(
+        &mut self,
+        all: Vec<Settlement>,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.verified.retain(|(_, at)| now.since_ms(*at) < VERIFIED_KEPT_MS);
+        let before = (self.open.clone(), self.verified.clone());
         let mut done = Vec::with_capacity(all.len());
         for settlement in all {
             let id = settlement.id;
-            if let Err(error) = self.settle(settlement) {
-                self.open = before;
+            if let Err(error) = self.settle(settlement, now) {
+                (self.open, self.verified) = before;
                 self.closed.retain(|id, _| !done.contains(id));
                 return Err(error);
             }
@@ -220,13 +231,14 @@ impl Database {
         Ok(())
     }
 
-    fn settle(&mut self, settlement: Settlement) -> Result<(), StoreError> {
+    fn settle(&mut self, settlement: Settlement, now: UnixMillis) -> Result<(), StoreError> {
         let Settlement { id, state, external_id, outcome } = settlement;
         let intent = self.transition(id, state)?;
         intent.external_id = external_id.or_else(|| intent.external_id.take());
         intent.outcome = outcome.or_else(|| intent.outcome.take());
         if matches!(state, IntentState::Verified | IntentState::Aborted) {
-            self.open.remove(&id);
+            let intent = self.open.remove(&id).filter(|_| state == IntentState::Verified);
+            self.verified.extend(intent.map(|intent| (intent, now)));
             self.closed.insert(id, state);
         }
         Ok(())
@@ -243,6 +255,13 @@ impl Database {
         }
         intent.state = to;
         Ok(intent)
+    }
+
+    pub(super) fn intents_verified_since(&self, since: UnixMillis) -> Vec<Intent> {
+        let since = self.verified.iter().filter(|(_, at)| *at >= since);
+        let mut intents: Vec<Intent> = since.map(|(intent, _)| intent.clone()).collect();
+        intents.sort_unstable_by_key(|intent| intent.id);
+        intents
     }
 
     /// The intents that are neither verified nor aborted, the oldest first.

@@ -1,16 +1,19 @@
 //! Stories that are told only if somebody asks for them by name: seeds do not draw from them, so that
 //! a new one changes no seed.
 
-use super::{Group, Manifest, Tenant, Workload};
+use super::{Group, Manifest, Tenant, Token, Workload};
 
 /// All of them, in a fixed order.
 #[must_use]
 pub fn apart() -> Vec<Workload> {
     let acme = |tokens: &[&'static str]| {
-        let tokens = tokens.to_vec();
+        let tokens = tokens.iter().map(|name| Token::new(name)).collect();
         ("acme", Tenant { tokens, ..Tenant::new(vec![Group::new("box")]) })
     };
-    let bob = || ("bob", Tenant { tokens: vec!["ci"], ..Tenant::new(vec![Group::new("box")]) });
+    let bob = || {
+        let tokens = vec![Token::new("ci")];
+        ("bob", Tenant { tokens, ..Tenant::new(vec![Group::new("box")]) })
+    };
     let in_regions = |mode| {
         let tenant = |region| {
             Tenant::new(vec![Group { mode, region, volume_gb: Some(1), ..Group::new("box") }])

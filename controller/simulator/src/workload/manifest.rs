@@ -35,8 +35,35 @@ pub struct Tenant {
     pub buckets: Vec<Bucket>,
     /// Its machines.
     pub groups: Vec<Group>,
-    /// Its deploy tokens, by name.
-    pub tokens: Vec<&'static str>,
+    /// Its deploy tokens.
+    pub tokens: Vec<Token>,
+}
+
+/// A deploy token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its name.
+    pub name: &'static str,
+    /// How long each one is good, in minutes.
+    pub ttl_min: u32,
+    /// How long before its end the next one is minted, in minutes.
+    pub rotate_before_min: u32,
+}
+
+impl Token {
+    /// One that outlives its story.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self { name, ttl_min: 24 * 60, rotate_before_min: 6 * 60 }
+    }
+
+    /// How long the one before stays good once the next one exists, in milliseconds: half of
+    /// `rotateBefore`, as manifests promise, and less where the next but one would come before.
+    #[must_use]
+    pub fn overlap_ms(&self) -> i64 {
+        let minutes = (self.rotate_before_min / 2).min(self.ttl_min - self.rotate_before_min);
+        i64::from(minutes) * 60_000
+    }
 }
 
 /// A bucket.
@@ -148,7 +175,11 @@ impl Tenant {
             spec["secrets"] = json!([{ "name": "DATABASE_URL", "from": { "env": variable } }]);
         }
         if !self.tokens.is_empty() {
-            let deploy = |name: &&str| json!({ "name": name, "ttl": "24h", "rotateBefore": "6h" });
+            let deploy = |token: &Token| {
+                let Token { name, ttl_min, rotate_before_min } = token;
+                let (ttl, before) = (format!("{ttl_min}m"), format!("{rotate_before_min}m"));
+                json!({ "name": name, "ttl": ttl, "rotateBefore": before })
+            };
             let deploy: Vec<Value> = self.tokens.iter().map(deploy).collect();
             spec["tokens"] = json!({ "deploy": deploy });
         }

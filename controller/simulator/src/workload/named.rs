@@ -3,7 +3,7 @@
 use vault_api::storage::BucketAccess;
 use vault_api::tenant::{DeletionPolicy, MachineState};
 
-use super::{AppChoice, Bucket, Group, Manifest, Tenant, Workload};
+use super::{AppChoice, Bucket, Group, Manifest, Tenant, Token, Workload};
 
 /// All of them, in a fixed order.
 #[must_use]
@@ -14,6 +14,7 @@ pub fn named() -> Vec<Workload> {
     all.extend(ends());
     all.extend(graves());
     all.extend(buckets());
+    all.push(rotation());
     all
 }
 
@@ -207,4 +208,25 @@ fn buckets() -> Vec<Workload> {
             vec![Manifest::of(&[("acme", shared(&[state])), ("bob", shared(&[logs]))])],
         ),
     ]
+}
+
+/// A deploy token is good for four hours, and the next one is minted after three; the one before stays
+/// for half an hour. Its tenant has a bucket, and all of it goes in the end.
+///
+/// ```text
+///   minted ──▶ 2:59:30 stage 2: the next one is minted ──▶ 3:29:30 stage 3: the first is revoked ──▶ gone
+/// ```
+fn rotation() -> Workload {
+    const MINUTE_MS: i64 = 60_000;
+    const AHEAD_MS: i64 = 30_000;
+    let token = Token { name: "ci", ttl_min: 240, rotate_before_min: 60 };
+    let access = BucketAccess::ReadWrite;
+    let bucket = Bucket { name: "state", access, deletion: DeletionPolicy::Delete };
+    let acme = Tenant { tokens: vec![token], buckets: vec![bucket], ..Tenant::new(vec![group()]) };
+    let acme = || Manifest::of(&[("acme", acme.clone())]);
+    let rotates_ms = 180 * MINUTE_MS;
+    let begins = [0, rotates_ms - AHEAD_MS, rotates_ms + token.overlap_ms() - AHEAD_MS];
+    Workload::new("rotation", vec![acme(), acme(), acme(), Manifest::default()])
+        .begins(&begins)
+        .buries()
 }

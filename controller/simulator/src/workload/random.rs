@@ -4,7 +4,7 @@ use fastrand::Rng;
 use vault_api::storage::BucketAccess;
 use vault_api::tenant::{DeletionPolicy, MachineState};
 
-use super::{AppChoice, Bucket, Group, Manifest, REGIONS, Tenant, Workload};
+use super::{AppChoice, Bucket, Group, Manifest, REGIONS, Tenant, Token, Workload};
 
 /// Tenants of a story at most: enough to be served side by side, and few enough that a run is short.
 const TENANTS: [&str; 4] = ["acme", "bob", "globex", "hooli"];
@@ -23,7 +23,9 @@ pub fn random(chance: &mut Rng) -> Workload {
         let next = edited(&stages[stages.len() - 1], chance);
         stages.push(next);
     }
-    add_buckets(&mut stages, &mut Rng::with_seed(chance.clone().u64(..)));
+    let mut apart = Rng::with_seed(chance.clone().u64(..));
+    add_buckets(&mut stages, &mut apart);
+    add_tokens(&mut stages, &mut apart);
     Workload::new("random", stages)
 }
 
@@ -41,6 +43,20 @@ fn add_buckets(stages: &mut [Manifest], chance: &mut Rng) {
                 tenant.buckets.push(Bucket { name, access, deletion: DeletionPolicy::Retain });
             }
         }
+    }
+}
+
+/// Deploy tokens for one story of eight, of which each stage has other ones: their list is read every
+/// few minutes only, which takes time that other stories need not take.
+fn add_tokens(stages: &mut [Manifest], chance: &mut Rng) {
+    if chance.u8(0..8) > 0 {
+        return;
+    }
+    let tenants = stages.iter_mut().flat_map(|stage| stage.tenants.values_mut());
+    // A token opens its app: there is none for one that tenants share.
+    for tenant in tenants.filter(|tenant| !matches!(tenant.app, AppChoice::Shared(_))) {
+        let drawn = ["ci", "deploy"].into_iter().filter(|_| chance.u8(0..3) == 0);
+        tenant.tokens.extend(drawn.map(Token::new));
     }
 }
 

@@ -1,0 +1,163 @@
+//! Lists that fall back: what one showed, the next one may not show yet.
+//!
+//! ```text
+//!   a list shows a machine taken down by us ─▶ for `settle_after`: does the next list still show it?
+//!        ├─ yes, or somebody has changed it since, or it is gone ─▶ nothing
+//!        └─ no, its row is older than the call ───────────────────▶ its tenant is held, as before
+//! ```
+//!
+//! Without this, a machine that went down would count as running once more, and the disruption budget
+//! would be spent a second time.
+
+use super::*;
+
+/// How far the platform's clock may be from ours for a row to be taken for older than a call, in
+/// milliseconds. Where it is further away, such a list is believed, or a tenant waits, for no longer
+/// than `settle_after`.
+const ROW_SKEW_MS: i64 = 2_000;
+
+/// Calls that took machines down, and whose effect a list has shown lately. All of it may be lost: the
+/// journal has it too.
+#[derive(Clone, Debug, Default)]
+pub struct TakenDown(Vec<(Intent, UnixMillis)>);
+
+impl TakenDown {
+    /// What the journal tells: these were verified within `settle_after` before `now`.
+    #[must_use]
+    pub fn of(verified: Vec<Intent>, settle_after: Duration, now: UnixMillis) -> Self {
+        let until = now.plus_ms(milliseconds(settle_after));
+        let verified = verified.into_iter().filter(|intent| takes_down(intent.kind));
+        Self(verified.map(|intent| (intent, until)).collect())
+    }
+
+    /// Takes in what was settled at `now` of the open intents, and forgets what is too old to matter,
+    /// or was followed by another call about the same machine.
+    pub fn follow(
+        &mut self,
+        open: &[Intent],
+        settlements: &[Settlement],
+        settle_after: Duration,
+        now: UnixMillis,
+    ) {
+        let until = now.plus_ms(milliseconds(settle_after));
+        let of = |settlement: &Settlement| {
+            let mut its = open.iter().filter(|intent| intent.id == settlement.id);
+            its.next().filter(|intent| takes_down(intent.kind))
+        };
+        let verified = settlements.iter().filter(|one| one.state == IntentState::Verified);
+        self.0.extend(verified.filter_map(of).map(|intent| (intent.clone(), until)));
+        let is_followed = |intent: &Intent| {
+            open.iter().any(|later| {
+                later.id > intent.id
+                    && (&later.app, &later.external_name) == (&intent.app, &intent.external_name)
+            })
+        };
+        self.0.retain(|(intent, until)| now < *until && !is_followed(intent));
+    }
+
+    /// Holds the tenants whose machines these lists show as they were before.
+    pub fn hold(
+        &self,
+        settled: &mut Settled,
+        organizations: &BTreeMap<String, ObservedOrganization>,
+    ) {
+        for (intent, until) in &self.0 {
+            let Some(organization) = organizations.get(&intent.organization) else { continue };
+            let its = |machine: &&ObservedMachine| {
+                (&machine.app, &machine.name) == (&intent.app, &intent.external_name)
+            };
+            let Some(machine) = organization.machines.iter().find(its) else { continue };
+            let sent_at = intent.sent_at.unwrap_or(intent.planned_at);
+            let is_older = machine.updated_at.is_some_and(|at| at < sent_at.plus_ms(ROW_SKEW_MS));
+            if is_older && effect(intent, machine) == Some(false) {
+                hold(settled, intent, *until, "a list shows its machine as it was before");
+            }
+        }
+    }
+}
+
+/// Whether an intent's effect is that a machine which runs is down, for a moment at least.
+fn takes_down(kind: ActionKind) -> bool {
+    matches!(kind, ActionKind::UpdateMachine | ActionKind::StopMachine | ActionKind::SuspendMachine)
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use ulid::Ulid;
+
+    use super::*;
+    use crate::testing::{NOW, ORG, machine};
+
+    const WAIT: Duration = Duration::from_secs(10);
+
+    fn stop() -> Intent {
+        Intent {
+            id: Ulid::from_parts(5, 1),
+            tenant: "acme".to_owned(),
+            organization: ORG.to_owned(),
+            app: "acme-app".to_owned(),
+            kind: ActionKind::StopMachine,
+            external_name: "acme-box-0".to_owned(),
+            external_id: Some("m1".to_owned()),
+            state: IntentState::Sent,
+            planned_at: NOW,
+            sent_at: Some(NOW),
+            outcome: None,
+            spec_hash: None,
+        }
+    }
+
+    fn verified(intent: &Intent) -> TakenDown {
+        let mut known = TakenDown::default();
+        let settlement = Settlement {
+            id: intent.id,
+            state: IntentState::Verified,
+            external_id: None,
+            outcome: None,
+        };
+        known.follow(std::slice::from_ref(intent), &[settlement], WAIT, NOW.plus_ms(4_000));
+        known
+    }
+
+    /// Until when acme is held if its machine is in that state since then.
+    fn held(known: &TakenDown, state: PlatformState, updated_ms: i64) -> Option<i64> {
+        let mut seen = machine("m1", "acme-box-0", "acme-app");
+        (seen.state, seen.updated_at) = (state, Some(NOW.plus_ms(updated_ms)));
+        let lists = ObservedOrganization { machines: vec![seen], ..Default::default() };
+        let mut settled = Settled::default();
+        known.hold(&mut settled, &BTreeMap::from([(ORG.to_owned(), lists)]));
+        let hold = settled.holds.get("acme")?;
+        assert!(hold.kind == HoldKind::Unsettled && settled.open.contains("acme"));
+        Some(hold.until.since_ms(NOW))
+    }
+
+    #[test]
+    fn a_list_that_falls_back_behind_a_stop_holds_the_tenant_for_a_while() {
+        let known = verified(&stop());
+        assert_eq!(held(&known, PlatformState::Started, -60_000), Some(14_000));
+        assert_eq!(held(&known, PlatformState::Stopped, 1_000), None, "it shows");
+        assert_eq!(held(&known, PlatformState::Started, 3_000), None, "started by somebody since");
+        let mut later = known.clone();
+        later.follow(&[], &[], WAIT, NOW.plus_ms(14_000));
+        assert_eq!(held(&later, PlatformState::Started, -60_000), None, "too long ago");
+        let mut followed = known;
+        let next = Intent { id: Ulid::from_parts(6, 1), kind: ActionKind::StartMachine, ..stop() };
+        followed.follow(&[next], &[], WAIT, NOW.plus_ms(5_000));
+        assert_eq!(held(&followed, PlatformState::Started, -60_000), None, "started by us");
+    }
+
+    #[test]
+    fn the_journal_tells_it_after_a_restart_and_what_takes_nothing_down_does_not_count() {
+        let start = Intent { kind: ActionKind::StartMachine, ..stop() };
+        let known = TakenDown::of(vec![start, stop()], WAIT, NOW);
+        assert_eq!(held(&known, PlatformState::Started, -60_000), Some(10_000));
+        let start = Intent { kind: ActionKind::StartMachine, ..stop() };
+        assert_eq!(held(&verified(&start), PlatformState::Stopped, -60_000), None);
+        let aborted = TakenDown::of(Vec::new(), WAIT, NOW);
+        assert_eq!(held(&aborted, PlatformState::Started, -60_000), None);
+    }
+}
