@@ -219,7 +219,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let controller = self.config.controller.to_string();
         pass.fleet.add_observed(&planned.observed.organizations, &controller);
         pass.unsettled = planned.unsettled.len();
-        let seen = self.seen_at_rest(&planned, began);
+        let still = self.seen_at_rest(&mut objects, &planned, began);
         let Planned { plan, unread, observed, .. } = planned;
         let buried: BTreeSet<String> =
             observed.tombstones.into_iter().map(|tombstone| tombstone.tenant).collect();
@@ -234,7 +234,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         pass.edit_looks = self.memory().edits.made - edit_looks_before;
         pass.calls = self.calls_since(calls_before, pass.edit_looks);
         pass.swept = true;
-        self.rest_after(basis, began, seen, &pass).await?;
+        self.rest_after(basis, began, still, &pass).await?;
         Ok(pass)
     }
 
