@@ -39,10 +39,11 @@ use apply::{Applied, Created, Made, MadePolicy, apply};
 use credentials::AboutCredential;
 pub use order::Standing;
 
-/// How many tenants are served at once. At 150 ms a call this is about four hundred calls a second;
-/// Fly's limits are per app and per machine, which the client keeps to whatever this is. As many
-/// requests share one commit of the journal, so that more would wait for the disk instead.
-const TENANTS_IN_FLIGHT_MAX: usize = 64;
+/// How many tenants are served at once. At 100 ms a call this is about a thousand calls a second;
+/// Fly's limits are per app and per machine, which the client keeps to whatever this is. With half as
+/// many a thousand new tenants wait for the network most of the time; with more they would wait for
+/// the journal, and each costs a connection.
+const TENANTS_IN_FLIGHT_MAX: usize = 128;
 
 /// What came of a tenant's turn.
 #[derive(Debug)]
