@@ -68,8 +68,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             let before = before.as_ref();
             let hold = planned.observed.holds.get(&tenant.name);
             let mut notes = report.notes.iter().filter(|note| !is_leased(note, hold));
-            pass.waiting |=
-                report.gone && !tenant.torn_down || notes.any(|note| is_passing(note.reason));
+            // Looking more often does not end a call sooner; its end is told.
+            pass.waiting |= !planned.under_way.contains(&tenant.name)
+                && (report.gone && !tenant.torn_down || notes.any(|note| is_passing(note.reason)));
             let facts = Facts {
                 desired,
                 report,
