@@ -14,12 +14,10 @@ mod apply;
 mod credentials;
 mod order;
 mod storage;
+mod turns;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tracing::Instrument;
 use ulid::Ulid;
 use vault_plan::action::{Action, ActionKind, CreateVolume, Plan, PlannedAction};
 use vault_plan::observed::{HoldKind, SecretState};
@@ -28,7 +26,6 @@ use vault_plan::time::UnixMillis;
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::identity::TenantSecrets;
-use crate::metrics::WorkQueue;
 use crate::platform::Platform;
 use crate::record::recorded;
 use crate::store::{
@@ -38,11 +35,13 @@ use crate::store::{
 use apply::{Applied, Created, Made, MadePolicy, apply};
 use credentials::AboutCredential;
 pub use order::Standing;
+pub use turns::{Seams, Turns};
 
-/// How many tenants are served at once. At 150 ms a call this is about four hundred calls a second;
-/// Fly's limits are per app and per machine, which the client keeps to whatever this is. As many
-/// requests share one commit of the journal, so that more would wait for the disk instead.
-const TENANTS_IN_FLIGHT_MAX: usize = 64;
+/// How many tenants are served at once. At 100 ms a call this is about a thousand calls a second;
+/// Fly's limits are per app and per machine, which the client keeps to whatever this is. With half as
+/// many a thousand new tenants wait for the network most of the time; with more they would wait for
+/// the journal, and each costs a connection.
+const TENANTS_IN_FLIGHT_MAX: usize = 128;
 
 /// What came of a tenant's turn.
 #[derive(Debug)]
@@ -99,83 +98,6 @@ impl Failure {
     const fn is_waiting(&self) -> bool {
         matches!(self.hold, HoldKind::Leased { .. })
     }
-}
-
-/// Carries out all actions of a plan and says what came of each tenant's turn. Events go to the
-/// store as they happen, through `tell`.
-///
-/// # Errors
-/// If the journal cannot be written: then nothing more may be sent.
-pub async fn execute<P, S, C>(
-    platform: &Arc<P>,
-    store: &S,
-    clock: &C,
-    secrets: &Arc<TenantSecrets>,
-    work: Work,
-    tell: &Arc<dyn Fn(Event) + Send + Sync>,
-    queue: &Arc<WorkQueue>,
-) -> Result<Vec<Turn>, StoreError>
-where
-    P: Platform,
-    S: Store,
-    C: Clock,
-{
-    let in_flight = Arc::new(Semaphore::new(TENANTS_IN_FLIGHT_MAX));
-    let mut tasks = JoinSet::new();
-    let now = clock.now();
-    let turns = order::in_order(by_tenant(work.plan.actions), &work.standing);
-    let turns: Vec<_> = turns.into_iter().map(|actions| (actions, queue.add(now))).collect();
-    for (actions, mut item) in turns {
-        // Taken here, and not in the task, so that places are given in this order. The semaphore is
-        // never closed, so this only ever waits.
-        let permit = Arc::clone(&in_flight).acquire_owned().await;
-        let executor = Executor {
-            platform: Arc::clone(platform),
-            store: store.clone(),
-            clock: clock.clone(),
-            secrets: Arc::clone(secrets),
-            tell: Arc::clone(tell),
-        };
-        let span = tracing::info_span!("turn", tenant = %actions[0].tenant);
-        tasks.spawn(
-            async move {
-                let _permit = permit;
-                item.begin(executor.clock.now());
-                let turn = executor.turn(actions).await;
-                let failed = turn.as_ref().map_or(true, Turn::has_failed);
-                item.end(failed, executor.clock.now());
-                turn
-            }
-            .instrument(span),
-        );
-    }
-    let mut turns = Vec::new();
-    let mut refusal = None;
-    // All are waited for, also when the journal refused one: a call that was sent has an answer
-    // worth keeping, and whoever cannot journal sends nothing more by itself.
-    while let Some(ended) = tasks.join_next().await {
-        match ended {
-            Ok(Ok(turn)) => turns.push(turn),
-            Ok(Err(error)) => refusal = Some(error),
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
-    }
-    if let Some(error) = refusal {
-        return Err(error);
-    }
-    turns.sort_by(|one, other| one.tenant.cmp(&other.tenant));
-    Ok(turns)
-}
-
-fn by_tenant(actions: Vec<PlannedAction>) -> Vec<Vec<PlannedAction>> {
-    let mut groups: Vec<Vec<PlannedAction>> = Vec::new();
-    for action in actions {
-        match groups.last_mut() {
-            Some(group) if group[0].tenant == action.tenant => group.push(action),
-            _ => groups.push(vec![action]),
-        }
-    }
-    groups
 }
 
 /// What came of one action, for the rest of its turn.

@@ -11,6 +11,7 @@
 //! that it made. Who loses it has a new controller, to which the old machines are foreign.
 
 mod seal;
+mod secret_files;
 mod secret_sources;
 mod tenant_secrets;
 
@@ -28,6 +29,7 @@ use vault_plan::identity::ControllerId;
 use zeroize::Zeroizing;
 
 pub use seal::{SealError, SealedFor, Sealer};
+pub use secret_files::SecretFiles;
 pub use secret_sources::{SecretError, SecretSources, VALUE_BYTES_MAX};
 pub use tenant_secrets::{TENANT_SECRET, TenantSecrets};
 

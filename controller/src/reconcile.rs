@@ -11,6 +11,7 @@ mod secrets;
 mod storage;
 mod tokens;
 mod tombstones;
+mod under_way;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -30,7 +31,7 @@ use crate::agents::Agents;
 use crate::clock::Clock;
 use crate::confirm::{confirm, confirm_apps};
 use crate::events::Event;
-use crate::execute::{Standing, Turn, Work, execute};
+use crate::execute::{Seams, Standing, Turn, Turns, Work};
 use crate::fleet::Fleet;
 use crate::identity::TenantSecrets;
 use crate::metrics::{Metrics, PassResult};
@@ -76,6 +77,8 @@ pub struct ReconcileConfig {
     /// One pass of so many looks at the platform whole, if nothing seems to move in between; with 1
     /// each does.
     pub sweep_every: u32,
+    /// A pass waits for its turns until none has ended for so long; without it, for all of them.
+    pub turn_patience: Option<Duration>,
 }
 
 /// Why a pass did not come to its end.
@@ -99,6 +102,8 @@ pub struct Pass {
     pub failures: usize,
     /// Something is on its way: look again soon.
     pub waiting: bool,
+    /// Tenants whose turns are under way: nothing else is done for them.
+    pub under_way: BTreeSet<String>,
     /// Tenants, deleted ones among them, with a call of which is not known what came of it: nothing
     /// more is done about them until that is seen, or cannot come any more.
     pub unsettled: usize,
@@ -140,6 +145,7 @@ pub struct Reconciler<P, S, C> {
     config: ReconcileConfig,
     tell: Arc<dyn Fn(Event) + Send + Sync>,
     memory: Mutex<Memory>,
+    turns: tokio::sync::Mutex<Turns>,
 }
 
 /// What a pass remembers for the next one. All of it may be lost.
@@ -161,6 +167,8 @@ struct Memory {
     /// `None` until the journal has been asked.
     taken_down: Option<TakenDown>,
     changes: Changes,
+    /// The tenants whose turns were under way when the last pass began.
+    under_way: BTreeSet<String>,
 }
 
 /// A plan, and all that it was made from.
@@ -175,6 +183,8 @@ pub struct Planned {
     pub unread: Vec<ObserveError>,
     /// Tenants with a call whose effect may still appear.
     pub unsettled: BTreeSet<String>,
+    /// Tenants whose turns are under way, and for whom nothing is planned.
+    pub under_way: BTreeSet<String>,
     /// No intent was open, and no machine's life took a turn.
     is_settled: bool,
 }
@@ -188,7 +198,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         config: ReconcileConfig,
         tell: Arc<dyn Fn(Event) + Send + Sync>,
     ) -> Self {
-        Self { platform, store, clock, config, tell, memory: Mutex::new(Memory::default()) }
+        let (memory, turns) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { platform, store, clock, config, tell, memory, turns }
     }
 
     /// The platform, to look at.
@@ -206,6 +217,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// # Errors
     /// If the store refuses. A platform that cannot be reached is no error: it stands in the pass.
     pub async fn pass(&self, missing: &BTreeSet<(Kind, String)>) -> Result<Pass, PassError> {
+        let mut turns = self.turns.lock().await;
         let calls_before = self.platform.calls();
         let began = self.clock.now();
         let basis = self.basis(missing).await?;
@@ -215,6 +227,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         }
         let edit_looks_before = self.memory().edits.made;
         let mut objects = Objects::load(&self.store).await?;
+        let failed_late = self.take_in(&objects, &mut turns)?;
         let mut planned = self.look_and_plan(&mut objects, Settle::Write).await?;
         self.keep_tombstones(&objects, &mut planned).await?;
         let look_again_at = planned.plan.tombstones.look_again_at;
@@ -222,7 +235,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let controller = self.config.controller.to_string();
         pass.fleet.add_observed(&planned.observed.organizations, &controller);
         pass.unsettled = planned.unsettled.len();
-        let seen = self.seen_at_rest(&planned, began);
+        let still = self.seen_at_rest(&mut objects, &planned, began);
         let Planned { plan, unread, observed, .. } = planned;
         let buried: BTreeSet<String> =
             observed.tombstones.into_iter().map(|tombstone| tombstone.tenant).collect();
@@ -230,14 +243,15 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         pass.actions = plan.actions.len();
         self.tell_strays(&plan.report.strays);
         pass.strays.clone_from(&plan.report.strays);
-        let turns = self.execute(plan).await?;
-        pass.failures = self.remember(&objects, &turns);
+        let ended = self.execute(plan, &mut turns).await?;
+        pass.failures = failed_late + self.remember(&objects, &ended);
+        pass.under_way = turns.tenants();
         pass.held_until =
             self.forget_setbacks(&objects, &buried).into_iter().chain(look_again_at).min();
         pass.edit_looks = self.memory().edits.made - edit_looks_before;
         pass.calls = self.calls_since(calls_before, pass.edit_looks);
         pass.swept = true;
-        self.rest_after(basis, began, seen, &pass).await?;
+        self.rest_after(basis, began, still, &pass).await?;
         Ok(pass)
     }
 
@@ -271,11 +285,17 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         }
     }
 
-    async fn execute(&self, plan: Plan) -> Result<Vec<Turn>, StoreError> {
-        let secrets = &self.config.secrets;
-        let queue = self.config.metrics.queue();
+    async fn execute(&self, plan: Plan, turns: &mut Turns) -> Result<Vec<Turn>, StoreError> {
+        let seams = Seams {
+            platform: &self.platform,
+            store: &self.store,
+            clock: &self.clock,
+            secrets: &self.config.secrets,
+            tell: &self.tell,
+            queue: self.config.metrics.queue(),
+        };
         let work = Work { standing: self.standing(&plan), plan };
-        execute(&self.platform, &self.store, &self.clock, secrets, work, &self.tell, queue).await
+        turns.carry_out(seams, work, self.config.turn_patience).await
     }
 
     /// What is known of the tenants that are to be acted for.
@@ -305,11 +325,14 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         settle_mode: Settle,
     ) -> Result<Planned, PassError> {
         let mut desired = objects.desired(&self.config);
-        let intents = self.store.open_intents().await?;
+        let under_way = self.memory().under_way.clone();
+        let mut intents = self.store.open_intents().await?;
+        let mut is_settled = intents.is_empty();
         let mut organizations: BTreeSet<String> =
             desired.tenants.iter().map(|tenant| tenant.organization.to_string()).collect();
         organizations.insert(self.config.organization.clone());
         organizations.extend(intents.iter().map(|intent| intent.organization.clone()));
+        intents.retain(|intent| !under_way.contains(&intent.tenant));
         let tombstones = self.store.tombstones().await?;
         organizations.extend(tombstones::organizations(&tombstones));
         let storage = self.look_at_storage(&mut desired, objects, &tombstones, settle_mode).await?;
@@ -328,7 +351,6 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let lists = &look.organizations;
         self.hold_what_fell_back(&intents, &mut settled, lists, now, settle_mode).await?;
         let mut secrets = self.store.secrets().await?;
-        let mut is_settled = intents.is_empty();
         if settle_mode == Settle::Write {
             self.store.settle_intents(settled.settlements, now).await?;
             is_settled &= !self.keep_usage(usage, &look.organizations, now).await?;
@@ -341,6 +363,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let revisions = revisions.chain(tombstones::revisions(&tombstones, objects));
         let mut holds = self.memory().setbacks.holds(revisions, now);
         merge_holds(&mut holds, settled.holds);
+        under_way::hold(&mut holds, &under_way, now);
         let tokens = self.look_at_tokens(&desired, objects, settle_mode).await?;
         let mut observed = Observed {
             organizations: look.organizations,
@@ -367,8 +390,10 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         if confirm(&*self.platform, &plan.to_confirm, &mut observed.organizations).await {
             plan = vault_plan::plan(&desired, &observed, policy, now);
         }
-        let (unread, unsettled) = (look.failures, settled.open);
-        Ok(Planned { desired, observed, plan, unread, unsettled, is_settled })
+        under_way::leave_out(&mut plan, &under_way);
+        let (unread, mut unsettled) = (look.failures, settled.open);
+        unsettled.extend(under_way.iter().cloned());
+        Ok(Planned { desired, observed, plan, unread, unsettled, under_way, is_settled })
     }
 
     /// Keeps the ids that the platform called gone, for as long as a status or a usage fact names

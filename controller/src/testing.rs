@@ -204,6 +204,8 @@ pub(crate) struct World {
     pub(crate) storage: FakeStorage,
     /// The next write of this verb never ends; whether it acts all the same.
     pub(crate) hang: Option<(&'static str, bool)>,
+    /// Writes of this verb wait for a permit each before they act.
+    pub(crate) gate: Option<(&'static str, Arc<tokio::sync::Semaphore>)>,
     /// Errors that the next calls of a verb meet; the bool says whether the call acts all the same.
     failures: HashMap<&'static str, VecDeque<(CallError, bool)>>,
     /// Every call, as `verb name`.
@@ -318,6 +320,10 @@ impl FakePlatform {
             self.hung.notify_one();
             std::future::pending::<()>().await;
             unreachable!("what is pending never ends");
+        }
+        let gate = self.world().gate.clone().filter(|(gated, _)| *gated == verb);
+        if let Some((_, gate)) = gate {
+            gate.acquire().await.unwrap().forget();
         }
         let mut world = self.world();
         world.journal.push(open.iter().map(|intent| (intent.kind, intent.state)).collect());

@@ -106,6 +106,9 @@ pub fn fold(
             }
             present.insert(machine.id.as_str());
             let attached = volumes.get(machine.id.as_str()).map_or(&[][..], Vec::as_slice);
+            if before.is_some_and(|before| is_as_before(before, slug, machine, attached)) {
+                continue;
+            }
             let fact = follow(before, slug, machine, attached, whole, now);
             if before != Some(&fact) {
                 changes.push(fact);
@@ -122,6 +125,31 @@ pub fn fold(
         }
     }
     changes
+}
+
+/// Whether a machine is listed just as its fact has it, so that nothing follows from it: of nearly all
+/// machines that is said without a copy of what is known.
+fn is_as_before(
+    before: &UsageFact,
+    organization: &str,
+    machine: &ObservedMachine,
+    attached: &[&ObservedVolume],
+) -> bool {
+    let is_same_volume = |(known, seen): (&UsageVolume, &&ObservedVolume)| {
+        known.volume_id == seen.id && known.size_gib == seen.size_gb
+    };
+    before.deleted_at.is_none()
+        && before.absent_since.is_none()
+        && before.organization == organization
+        && before.app == machine.app
+        && before.region == machine.region
+        && before.state == machine.state.word()
+        && runs(&machine.state).is_none_or(|runs| runs == before.runs())
+        && before.instance_id == machine.version
+        && before.metadata == machine.metadata
+        && Marks::read(&machine.metadata).tenant.is_none_or(|tenant| tenant == before.tenant)
+        && before.volumes.len() == attached.len()
+        && before.volumes.iter().zip(attached).all(is_same_volume)
 }
 
 /// The fact of a machine that is listed.

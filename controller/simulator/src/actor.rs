@@ -41,6 +41,9 @@ pub const SETTLE_AFTER: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(10);
 /// One pass of so many looks whole: few, so that whole ones and others alternate in every story.
 const SWEEP_EVERY: u32 = 3;
+/// Shorter than a slow call, and than the wait for an answer that was lost: passes often go on without
+/// turns that hang.
+const TURN_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a killed controller takes to be there again.
 const RESTART_MS: std::ops::Range<i64> = 100..3_000;
 /// Nothing else than a tombstone waits for so long, in milliseconds, and a story whose graces are
@@ -170,7 +173,9 @@ impl Actor {
             };
             self.passed.notify_one();
             let sleep = pin!(self.shared.sleep(pause));
-            match select(sleep, pin!(self.edited.notified())).await {
+            let (edited, late) = (pin!(self.edited.notified()), pin!(reconciler.late_turn()));
+            let news = select(edited, late);
+            match select(sleep, news).await {
                 Either::Left(_) | Either::Right(_) => {}
             }
         }
@@ -207,6 +212,7 @@ impl Actor {
             usage_retention: Duration::from_secs(90 * 86_400),
             metrics: Arc::clone(&self.metrics),
             sweep_every: SWEEP_EVERY,
+            turn_patience: Some(TURN_PATIENCE),
         };
         let told = shared.clone();
         let tell = move |event: vault_controller::events::Event| {
@@ -241,6 +247,7 @@ impl Actor {
             && pass.strays.is_empty()
             && !pass.waiting
             && pass.unsettled == 0
+            && pass.under_way.is_empty()
             && pass.held_until.is_none_or(|until| until.since_ms(now) >= HELD_MS_MAX);
         let (left, all_ready): (BTreeSet<String>, bool) = {
             let people = self.people();
@@ -260,7 +267,8 @@ impl Actor {
         let mut universe = self.shared.lock();
         let universe = &mut *universe;
         let (now_ms, place) = (universe.now_ms(), self.controller);
-        universe.oracles.pass_ended(now_ms, place, &universe.controllers[place]);
+        let controller = &universe.controllers[place];
+        universe.oracles.pass_ended(now_ms, place, controller, &pass.under_way);
         universe.trace.counts.passes += 1;
         let progress = &mut universe.controllers[self.controller].progress;
         if !pass.swept {

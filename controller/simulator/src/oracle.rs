@@ -158,8 +158,14 @@ impl Oracles {
     }
 
     /// A pass of a controller has come to its end.
-    pub(crate) fn pass_ended(&mut self, now_ms: i64, place: usize, controller: &Controller) {
-        if let Some(message) = self.journal.pass_ended(place, &controller.disk) {
+    pub(crate) fn pass_ended(
+        &mut self,
+        now_ms: i64,
+        place: usize,
+        controller: &Controller,
+        under_way: &BTreeSet<String>,
+    ) {
+        if let Some(message) = self.journal.pass_ended(place, &controller.disk, under_way) {
             self.note(now_ms, "journal", message);
         }
     }

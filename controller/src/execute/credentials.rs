@@ -22,7 +22,7 @@ use crate::record::{CallRecord, recorded};
 use crate::storage::KEY_NAME;
 use crate::store::{
     CredentialKey, CredentialKind, IntentAnswer, IntentState, NewCredential, Settlement,
-    ShownCredential, Store, StoreError, Verdict,
+    ShownCredential, Store, StoreError, StoredCredential, Verdict,
 };
 
 /// A credential that was made, with its value.
@@ -108,13 +108,15 @@ impl<P: Platform, S: Store, C: Clock> Executor<P, S, C> {
             Applied::Done(_) | Applied::WasThere(_) | Applied::Partly(_) => {
                 let settled =
                     settlement(intent, IntentState::Acked, Some(revoking.id.clone()), None);
-                let stored = self.store.credentials(revoking.kind).await?;
-                // One of a live one's name that nobody has the value of leaves the live one alone.
-                let is_it = |key: &CredentialKey| {
-                    let row = stored.rows.iter().find(|row| row.of.key == *key);
-                    row.is_some_and(|row| row.may_be(&revoking.id))
+                let stored = match revoking.key {
+                    Some(key) => self.store.credentials_of(key.kind, key.tenant_uid).await?,
+                    None => Vec::new(),
                 };
-                let keys = revoking.key.filter(is_it).into_iter().collect();
+                // One of a live one's name that nobody has the value of leaves the live one alone.
+                let is_it = |row: &&StoredCredential| {
+                    revoking.key == Some(row.of.key) && row.may_be(&revoking.id)
+                };
+                let keys = stored.iter().filter(is_it).map(|row| row.of.key).collect();
                 self.store.remove_credentials(keys, Some(answer(settled, calls)), now).await?;
                 Ok(Acted::Worked)
             }
@@ -172,7 +174,6 @@ pub(super) struct Minting {
 pub(super) struct Revoking {
     /// The platform's id.
     id: String,
-    kind: CredentialKind,
     /// Which it is, if its name tells.
     key: Option<CredentialKey>,
 }
@@ -195,7 +196,6 @@ impl AboutCredential {
             }),
             Action::RevokeToken(revoke) => Self::Revoke(Revoking {
                 id: revoke.id.clone(),
-                kind: token,
                 key: revoke.n.map(|n| key(token, revoke.tenant_uid, n)),
             }),
             Action::CreateAccessKey(create) => Self::Mint(Minting {
@@ -205,7 +205,6 @@ impl AboutCredential {
             }),
             Action::RevokeAccessKey(revoke) => Self::Revoke(Revoking {
                 id: revoke.id.clone(),
-                kind: access_key,
                 key: revoke.n.map(|n| key(access_key, revoke.tenant_uid, n)),
             }),
             _ => return None,

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use tempfile::TempDir;
@@ -5,11 +6,11 @@ use vault_plan::action::{ExtendVolume, MachineRef, SetSecret};
 
 use super::*;
 use crate::identity::TENANT_SECRET;
-use crate::platform::AppOwner;
+use crate::platform::{AppOwner, Platform};
 use crate::store::SqliteStore;
 use crate::testing::{
-    FakePlatform, ManualClock, NOW, ORG, controller, not_sent, open, rejected, tenant_secrets,
-    unknown,
+    FakePlatform, ManualClock, NOW, ORG, SteppedClock, controller, not_sent, open, rejected,
+    tenant_secrets, unknown,
 };
 
 struct Stage {
@@ -40,17 +41,17 @@ impl Stage {
         let tell: Arc<dyn Fn(Event) + Send + Sync> =
             Arc::new(move |event| told.lock().unwrap().push(event));
         let clock = ManualClock::new();
-        let turns = execute(
-            &self.platform,
-            &self.store,
-            &clock,
-            &tenant_secrets(),
-            Work { plan, standing: Standing::default() },
-            &tell,
-            crate::metrics::Metrics::default().queue(),
-        )
-        .await;
-        let mut turns = turns.unwrap();
+        let (secrets, metrics) = (tenant_secrets(), crate::metrics::Metrics::default());
+        let seams = Seams {
+            platform: &self.platform,
+            store: &self.store,
+            clock: &clock,
+            secrets: &secrets,
+            tell: &tell,
+            queue: metrics.queue(),
+        };
+        let work = Work { plan, standing: Standing::default() };
+        let mut turns = Turns::default().carry_out(seams, work, None).await.unwrap();
         assert_eq!(turns.len(), 1);
         turns.remove(0)
     }
@@ -373,36 +374,131 @@ async fn a_secret_whose_answer_was_lost_or_that_nobody_knows_ends_the_turn_and_i
     }
 }
 
-#[tokio::test]
-async fn a_tenant_whose_call_hangs_costs_the_others_one_place_and_no_more() {
-    let stage = Stage::new();
-    stage.platform.world().hang = Some(("start_machine", false));
-    // Twice as many as there are places: those that wait for one must get it while the call hangs.
-    let tenants = 2 * TENANTS_IN_FLIGHT_MAX;
-    let planned = |number: usize| PlannedAction {
+/// How long nothing has to end before a pass goes on without what is under way.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+/// Longer than anything here takes.
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
+
+fn started(number: usize) -> PlannedAction {
+    PlannedAction {
         tenant: format!("t{number:03}").into(),
         organization: ORG.into(),
         app: format!("t{number:03}-app"),
         action: start(&number.to_string()),
         reason: "a test wants it".to_owned(),
-    };
-    let plan = Plan { actions: (0..tenants).map(planned).collect(), ..Plan::default() };
-    let tell: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(|_| {});
-    let (clock, secrets, metrics) =
-        (ManualClock::new(), tenant_secrets(), crate::metrics::Metrics::default());
-    let work = Work { plan, standing: Standing::default() };
-    let (platform, store) = (&stage.platform, &stage.store);
-    let all = execute(platform, store, &clock, &secrets, work, &tell, metrics.queue());
-    let others = async {
-        stage.platform.hung.notified().await;
-        while stage.platform.world().calls.len() < tenants - 1 {
-            tokio::task::yield_now().await;
-        }
-    };
-    let deadline = std::time::Duration::from_secs(60);
-    // Both arms are cancel-safe: the test ends with either.
-    tokio::select! {
-        turns = all => panic!("the call hangs, and all turns ended: {turns:?}"),
-        served = tokio::time::timeout(deadline, others) => served.unwrap(),
     }
+}
+
+impl Stage {
+    /// Carries out what starts these tenants' machines, and moves the clock on as soon as `is_time`
+    /// says so of the places that are free.
+    async fn start(
+        &self,
+        turns: &mut Turns,
+        tenants: std::ops::Range<usize>,
+        is_time: impl Fn(&Self, usize) -> bool,
+    ) -> Vec<String> {
+        let places = turns.places();
+        let tell: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(|_| {});
+        let (clock, secrets, metrics) =
+            (SteppedClock::new(), tenant_secrets(), crate::metrics::Metrics::default());
+        let seams = Seams {
+            platform: &self.platform,
+            store: &self.store,
+            clock: &clock,
+            secrets: &secrets,
+            tell: &tell,
+            queue: metrics.queue(),
+        };
+        let plan = Plan { actions: tenants.map(started).collect(), ..Plan::default() };
+        let work = Work { plan, standing: Standing::default() };
+        let all = turns.carry_out(seams, work, Some(PATIENCE));
+        let time = async {
+            while !is_time(self, places.available_permits()) {
+                tokio::task::yield_now().await;
+            }
+            loop {
+                clock.advance(PATIENCE);
+                tokio::task::yield_now().await;
+            }
+        };
+        let both = async {
+            // Both arms are cancel-safe: time alone never ends.
+            tokio::select! {
+                ended = all => ended.unwrap(),
+                () = time => unreachable!("time never ends"),
+            }
+        };
+        let ended = tokio::time::timeout(DEADLINE, both).await.unwrap();
+        ended.into_iter().map(|turn| turn.tenant).collect()
+    }
+
+    fn calls(&self) -> usize {
+        self.platform.world().calls.len()
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_hangs_costs_the_others_one_place_and_not_the_next_pass() {
+    let stage = Stage::new();
+    stage.platform.world().hang = Some(("start_machine", false));
+    let mut turns = Turns::default();
+    // More than twice as many as there are places: who waits for one gets it while the call hangs.
+    let tenants = 2 * TENANTS_IN_FLIGHT_MAX + 1;
+    let others_have_ended = |stage: &Stage, free: usize| {
+        stage.calls() == tenants - 1 && free == TENANTS_IN_FLIGHT_MAX - 1
+    };
+    let ended = stage.start(&mut turns, 0..tenants, others_have_ended).await;
+    assert_eq!(ended.len(), tenants - 1);
+    let left = turns.tenants();
+    assert_eq!(left.len(), 1, "one of them hangs");
+    assert!(!ended.contains(left.first().unwrap()));
+    // The next pass serves others, and does not wait for it.
+    let ended = stage.start(&mut turns, tenants..tenants + 3, |_, _| false).await;
+    assert_eq!(ended, [257, 258, 259].map(|number| format!("t{number:03}")));
+    assert_eq!(turns.tenants(), left);
+    assert!(turns.take_ended().unwrap().is_empty());
+    let open = stage.store.open_intents().await.unwrap();
+    let sent: Vec<&str> = open
+        .iter()
+        .filter(|intent| intent.state == IntentState::Sent)
+        .map(|intent| intent.tenant.as_str())
+        .collect();
+    assert_eq!(sent, Vec::from_iter(&left), "its intent stays as it is");
+}
+
+#[tokio::test]
+async fn what_comes_of_a_turn_after_its_pass_is_told_once() {
+    let stage = Stage::new();
+    let answer = Arc::new(tokio::sync::Semaphore::new(0));
+    stage.platform.world().gate = Some(("start_machine", Arc::clone(&answer)));
+    let mut turns = Turns::default();
+    assert!(turns.take_ended().unwrap().is_empty());
+    let is_hanging = |stage: &Stage, _| stage.platform.calls().writes == 1;
+    assert!(stage.start(&mut turns, 0..1, is_hanging).await.is_empty());
+    assert_eq!(turns.tenants(), BTreeSet::from(["t000".to_owned()]));
+    answer.add_permits(1);
+    tokio::time::timeout(DEADLINE, turns.one_ended()).await.unwrap();
+    assert!(turns.tenants().is_empty());
+    let ended = turns.take_ended().unwrap();
+    assert_eq!(ended.len(), 1);
+    assert_eq!((ended[0].tenant.as_str(), ended[0].done.len()), ("t000", 1));
+    assert!(turns.take_ended().unwrap().is_empty(), "it was told");
+    assert_eq!(stage.open().await, [(ActionKind::StartMachine, IntentState::Acked)]);
+}
+
+#[tokio::test]
+async fn while_all_places_are_taken_by_what_hangs_nothing_more_is_begun_and_the_pass_ends() {
+    let stage = Stage::new();
+    let answer = Arc::new(tokio::sync::Semaphore::new(0));
+    stage.platform.world().gate = Some(("start_machine", Arc::clone(&answer)));
+    let mut turns = Turns::default();
+    let tenants = TENANTS_IN_FLIGHT_MAX + 1;
+    let all_hang = |stage: &Stage, _| stage.platform.calls().writes == TENANTS_IN_FLIGHT_MAX as u64;
+    assert!(stage.start(&mut turns, 0..tenants, all_hang).await.is_empty());
+    assert_eq!(turns.tenants().len(), TENANTS_IN_FLIGHT_MAX);
+    assert_eq!(stage.open().await.len(), TENANTS_IN_FLIGHT_MAX, "nothing is written of the last");
+    answer.add_permits(TENANTS_IN_FLIGHT_MAX);
+    tokio::time::timeout(DEADLINE, turns.finish()).await.unwrap();
+    assert_eq!(turns.take_ended().unwrap().len(), TENANTS_IN_FLIGHT_MAX);
 }

@@ -23,7 +23,7 @@ use super::error::ApiError;
 use crate::clock::{Clock, rfc3339};
 use crate::identity::SealedFor;
 use crate::platform::Platform;
-use crate::store::{CredentialKind, CredentialState, Credentials, Kind, Store, StoredCredential};
+use crate::store::{CredentialKind, CredentialState, Kind, Store, StoredCredential};
 
 /// How soon it is worth to ask again, in seconds: passes that have something to do follow each other
 /// within one.
@@ -43,7 +43,7 @@ pub(super) async fn fetch<P: Platform, S: Store, C: Clock>(
     })?;
     let (tenant, status) = app.desired_tenant(&name).await?;
     let config = app.reconciler()?.config();
-    let stored = app.store.credentials(CredentialKind::DeployToken).await?;
+    let stored = app.store.credentials_of(CredentialKind::DeployToken, tenant.uid).await?;
     let now = app.clock.now();
     let Some((row, expires_at)) = newest(&stored, &tenant, &wanted.name, now) else {
         return Err(none(&tenant, status.as_ref(), &wanted.name));
@@ -71,13 +71,13 @@ pub(super) async fn fetch<P: Platform, S: Store, C: Clock>(
 
 /// The newest token of that name that opens the tenant's app, and when it ends.
 fn newest<'a>(
-    stored: &'a Credentials,
+    stored: &'a [StoredCredential],
     tenant: &DesiredTenant,
     name: &str,
     now: UnixMillis,
 ) -> Option<(&'a StoredCredential, UnixMillis)> {
     let is_wanted = tenant.tokens.iter().any(|token| *token.name == *name) && !tenant.deleting;
-    let of_name = stored.rows.iter().filter(|row| {
+    let of_name = stored.iter().filter(|row| {
         let of = &row.of;
         is_wanted && of.key.tenant_uid == tenant.uid && of.name == name && of.app == tenant.app
     });

@@ -27,7 +27,7 @@ use vault_plan::identity::TenantUid;
 use vault_protocol::key::TenantSecret;
 use zeroize::Zeroizing;
 
-use super::{KEY_BYTES, Sealer, SecretSources};
+use super::{KEY_BYTES, Sealer, SecretFiles, SecretSources};
 use crate::chain::chain;
 
 /// The app secret, and so the environment variable in the machines, that holds a tenant's secret.
@@ -114,6 +114,16 @@ impl TenantSecrets {
         PassSecrets { secrets: self, read: RefCell::default() }
     }
 
+    /// Whether files that a pass read hold what they held then.
+    #[must_use]
+    pub fn are_same(&self, files: &SecretFiles) -> bool {
+        files.are_same(|from| self.read(from))
+    }
+
+    fn read(&self, from: &SecretFrom) -> Result<SecretString, String> {
+        self.sources.read(from).map_err(|error| chain(&error))
+    }
+
     /// What an action asks to be set, read again at the moment of the call.
     ///
     /// # Errors
@@ -125,7 +135,7 @@ impl TenantSecrets {
                 .value(set.tenant_uid, &set.variable)
                 .ok_or_else(|| format!("nobody knows what secret {} should be", set.name));
         };
-        let value = self.sources.read(from).map_err(|error| chain(&error))?;
+        let value = self.read(from)?;
         if self.hash(app, &set.name, value.expose_secret()) != set.hash {
             return Err(format!("the value of secret {} has just changed", set.name));
         }
@@ -173,7 +183,7 @@ impl DesiredSecrets for TenantSecrets {
     }
 
     fn of_manifest(&self, app: &str, name: &str, secret: &SecretEntry) -> Result<String, String> {
-        let value = self.sources.read(&secret.from).map_err(|error| chain(&error))?;
+        let value = self.read(&secret.from)?;
         Ok(self.hash(app, name, value.expose_secret()))
     }
 }
@@ -182,6 +192,14 @@ impl DesiredSecrets for TenantSecrets {
 pub struct PassSecrets<'a> {
     secrets: &'a TenantSecrets,
     read: RefCell<BTreeMap<SecretFrom, Result<SecretString, String>>>,
+}
+
+impl PassSecrets<'_> {
+    /// What was found in files.
+    #[must_use]
+    pub fn files(&self) -> SecretFiles {
+        SecretFiles::of(&*self.read.borrow())
+    }
 }
 
 impl DesiredSecrets for PassSecrets<'_> {
@@ -194,8 +212,7 @@ impl DesiredSecrets for PassSecrets<'_> {
         let value = match read.get(&secret.from) {
             Some(value) => value,
             None => {
-                let value = self.secrets.sources.read(&secret.from);
-                let value = value.map_err(|error| chain(&error));
+                let value = self.secrets.read(&secret.from);
                 read.entry(secret.from.clone()).or_insert(value)
             }
         };

@@ -10,6 +10,7 @@ use vault_plan::desired::{Desired, TenantInput};
 
 use super::ReconcileConfig;
 use crate::accept::finalizers;
+use crate::identity::SecretFiles;
 use crate::observe::{Known, KnownMachine};
 use crate::source::Source;
 use crate::store::{Intent, IntentState, Kind, Store, StoreError, StoredObject, TenantRow};
@@ -33,6 +34,9 @@ pub struct Objects {
     pub(super) replacing: BTreeSet<(String, String)>,
     /// The buckets that statuses name, by tenant.
     pub(super) buckets: BTreeMap<String, Vec<DesiredBucket>>,
+    /// What was found in the files that their secrets come from; known once [`Objects::desired`] was
+    /// asked.
+    pub(super) files: SecretFiles,
     /// The revisions at which tenants were Ready whose drift is only reported.
     reached: HashMap<String, i64>,
 }
@@ -193,7 +197,10 @@ impl Objects {
             deleting: tenant.deleting,
         });
         let (controller, secrets) = (config.controller, config.secrets.pass());
-        Desired::resolve(controller, &config.organization, &self.classes, &secrets, inputs)
+        let desired =
+            Desired::resolve(controller, &config.organization, &self.classes, &secrets, inputs);
+        self.files = secrets.files();
+        desired
     }
 
     /// Takes out what earlier passes and open intents know, by organization, without the ids that

@@ -9,6 +9,7 @@ use vault_plan::report::NoteReason;
 use vault_plan::time::UnixMillis;
 
 use super::objects::Rows;
+use super::rest::is_leased;
 use super::{Objects, Pass, PassError, Planned, Reconciler, TenantObject};
 use crate::accept::finalizers;
 use crate::clock::Clock;
@@ -20,7 +21,7 @@ use crate::store::{Kind, Store, StoreError};
 
 /// How many passes must have found nothing of a deleted tenant before it is forgotten: one list
 /// may lie.
-const ABSENT_PASSES: u32 = 2;
+pub(super) const ABSENT_PASSES: u32 = 2;
 
 /// How many statuses are written at once: enough that commits do not count, and few enough that
 /// their memory does not while all of them change.
@@ -66,8 +67,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             };
             let before = row.status()?;
             let before = before.as_ref();
-            pass.waiting |= report.gone && !tenant.torn_down
-                || report.notes.iter().any(|note| is_passing(note.reason));
+            let hold = planned.observed.holds.get(&tenant.name);
+            let mut notes = report.notes.iter().filter(|note| !is_leased(note, hold));
+            // Looking more often does not end a call sooner; its end is told.
+            pass.waiting |= !planned.under_way.contains(&tenant.name)
+                && (report.gone && !tenant.torn_down || notes.any(|note| is_passing(note.reason)));
             let facts = Facts {
                 desired,
                 report,
@@ -155,6 +159,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let passes = memory.absent.entry(tenant.to_owned()).or_default();
         *passes += 1;
         *passes
+    }
+
+    /// Whether so many passes in a row found nothing of a deleted tenant.
+    pub(super) fn has_been_absent(&self, tenant: &str, passes: u32) -> bool {
+        self.memory().absent.get(tenant).is_some_and(|found| *found >= passes)
     }
 
     fn tell_turn_of_status(

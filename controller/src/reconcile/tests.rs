@@ -85,6 +85,7 @@ impl Stage {
             usage_retention: Duration::from_secs(90 * 86_400),
             metrics: Arc::default(),
             sweep_every,
+            turn_patience: None,
         };
         let reconciler = Reconciler::new(
             Arc::clone(&platform),

@@ -34,10 +34,15 @@ pub(super) fn add_known(
     let asked = |id: &String| gone.contains(id);
     for fact in usage.facts.iter().filter(|fact| fact.absent_since.is_none()) {
         if !asked(&fact.machine_id) {
-            let known = known.entry(fact.organization.clone()).or_default();
-            let (app, region) = (fact.app.clone(), Some(fact.region.clone()));
-            let machine = KnownMachine { app, region };
-            known.machines.entry(fact.machine_id.clone()).or_insert(machine);
+            let is_named = known
+                .get(&fact.organization)
+                .is_some_and(|known| known.machines.contains_key(&fact.machine_id));
+            // Nearly all are, so that nothing has to be copied for them.
+            if !is_named {
+                let known = known.entry(fact.organization.clone()).or_default();
+                let (app, region) = (fact.app.clone(), Some(fact.region.clone()));
+                known.machines.insert(fact.machine_id.clone(), KnownMachine { app, region });
+            }
         }
     }
 }

@@ -34,6 +34,11 @@ const TROUBLE_INTERVAL: Duration = Duration::from_secs(2);
 /// of an app or of a volume; and the other passes cost next to nothing.
 const SWEEP_EVERY: u32 = 12;
 
+/// A pass waits for its turns until none has ended for so long, and then goes on without those that
+/// hang. Creating a machine takes some seconds; a call that waits for longer is one place less, and
+/// the next pass serves whoever else has something to be done.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What clients need to know, once the first read of the folder was accepted.
 pub(super) struct Clients {
     pub(super) url: String,
@@ -102,6 +107,9 @@ impl MainLoop {
             memory::pass_ended();
             self.wait(pause).await;
         }
+        if let Some(reconciler) = self.reconciler.get() {
+            reconciler.finish().await;
+        }
         Ok(())
     }
 
@@ -153,6 +161,7 @@ impl MainLoop {
             usage_retention: self.config.usage_retention,
             metrics: Arc::clone(&self.metrics),
             sweep_every: SWEEP_EVERY,
+            turn_patience: Some(TURN_PATIENCE),
         };
         let make = || async {
             let (platform, store) = (Arc::clone(&self.platform), self.store.clone());
@@ -211,9 +220,16 @@ impl MainLoop {
     }
 
     async fn wait(&self, pause: Duration) {
+        let late_turn = async {
+            match self.reconciler.get() {
+                Some(reconciler) => reconciler.late_turn().await,
+                None => std::future::pending().await,
+            }
+        };
         // All arms are cancel-safe: a wake-up that comes while another arm wins is kept by Notify.
         tokio::select! {
             () = self.clock.sleep(pause) => {}
+            () = late_turn => {}
             () = self.wake.notified() => {}
             () = self.stop.cancelled() => {}
         }

@@ -124,6 +124,14 @@ pub trait CredentialStore {
         kind: CredentialKind,
     ) -> impl Future<Output = Result<Credentials, StoreError>> + Send;
 
+    /// The credentials of one kind that one tenant has, in the order of their numbers, without their
+    /// values.
+    fn credentials_of(
+        &self,
+        kind: CredentialKind,
+        tenant_uid: TenantUid,
+    ) -> impl Future<Output = Result<Vec<StoredCredential>, StoreError>> + Send;
+
     /// The sealed value of a live credential; `None` if there is none.
     fn sealed_credential(
         &self,
@@ -190,6 +198,24 @@ pub(super) fn list(
         credentials.rows.push(decode(kind, row)?);
     }
     Ok(credentials)
+}
+
+/// The credentials of one tenant.
+pub(super) fn of_tenant(
+    connection: &Connection,
+    kind: CredentialKind,
+    tenant_uid: TenantUid,
+) -> Result<Vec<StoredCredential>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT tenant_uid, n, tenant, name, organization, app, state, external_id, sent_at, \
+         live_at, expires_at FROM credential WHERE kind = ?1 AND tenant_uid = ?2 ORDER BY n",
+    )?;
+    let mut rows = statement.query(params![kind.word(), tenant_uid.to_string()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(decode(kind, row)?);
+    }
+    Ok(found)
 }
 
 /// The sealed value of a live credential.

@@ -20,8 +20,8 @@ use super::writer::Writer;
 use super::{
     BucketStore, CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent,
     IntentAnswer, Kind, LiveUsage, NewCredential, Settlement, ShownCredential, Store, StoreError,
-    StoredObject, StoredPolicy, StoredSecret, TenantRow, UsagePage, buckets, credentials, journal,
-    migrations, objects, rows, secrets, tombstones, trace, usage, versions,
+    StoredCredential, StoredObject, StoredPolicy, StoredSecret, TenantRow, UsagePage, buckets,
+    credentials, journal, migrations, objects, rows, secrets, tombstones, trace, usage, versions,
 };
 use crate::edits::MachineVersion;
 use crate::usage::UsageFact;
@@ -278,6 +278,14 @@ impl BucketStore for SqliteStore {
 impl CredentialStore for SqliteStore {
     async fn credentials(&self, kind: CredentialKind) -> Result<Credentials, StoreError> {
         self.read(move |connection| credentials::list(connection, kind)).await
+    }
+
+    async fn credentials_of(
+        &self,
+        kind: CredentialKind,
+        tenant_uid: TenantUid,
+    ) -> Result<Vec<StoredCredential>, StoreError> {
+        self.read(move |connection| credentials::of_tenant(connection, kind, tenant_uid)).await
     }
 
     async fn sealed_credential(&self, key: CredentialKey) -> Result<Option<Vec<u8>>, StoreError> {

@@ -14,8 +14,9 @@ use super::StoreError;
 /// How many requests may wait for the writer. Each waiting request is a task that holds its own
 /// data already, so the cap only has to be above the number of tasks that run at once.
 const QUEUE_LENGTH_MAX: usize = 256;
-/// How many requests share one commit at most: enough that the fsync no longer matters.
-const GROUP_MAX: usize = 64;
+/// How many requests share one commit at most: as many as tenants are served at once, so that nobody
+/// waits for two commits.
+const GROUP_MAX: usize = 128;
 
 /// A request: runs inside the transaction, and is told afterwards whether that was committed.
 trait Job: Send {

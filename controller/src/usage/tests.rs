@@ -24,6 +24,8 @@ struct Ledger {
     facts: BTreeMap<String, UsageFact>,
     volumes: Vec<ObservedVolume>,
     gaps: Gaps,
+    /// How often a machine was listed just as its fact had it.
+    same: usize,
 }
 
 impl Ledger {
@@ -35,6 +37,20 @@ impl Ledger {
             gaps: self.gaps.clone(),
             ..ObservedOrganization::default()
         };
+        // What is taken for as it was before must be so: nothing would follow from it.
+        let attached = by_machine(&organization.volumes);
+        for machine in &organization.machines {
+            let Some(before) = self.facts.get(&machine.id) else { continue };
+            let attached = attached.get(machine.id.as_str()).map_or(&[][..], Vec::as_slice);
+            if is_as_before(before, ORG, machine, attached) {
+                let now = NOW.plus_ms(now_ms);
+                for whole in [true, false] {
+                    let fact = follow(Some(before), ORG, machine, attached, whole, now);
+                    assert_eq!(fact, *before);
+                }
+                self.same += 1;
+            }
+        }
         let organizations = BTreeMap::from([(ORG.to_owned(), organization)]);
         let changes = fold(&self.facts, &organizations, OURS, NOW.plus_ms(now_ms));
         let count = changes.len();
@@ -119,6 +135,7 @@ fn a_look_with_nothing_new_changes_nothing() {
     assert_eq!(ledger.look(vec![box_0], 20), 0);
     // Gone, and gone for good: nothing more is written.
     assert_eq!([30, 40, 50, 60].map(|now_ms| ledger.look(vec![], now_ms)), [1, 1, 0, 0]);
+    assert!(ledger.same > 0, "nothing was taken for as it was");
 }
 
 #[test]

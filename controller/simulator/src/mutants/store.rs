@@ -9,7 +9,8 @@ use vault_controller::edits::MachineVersion;
 use vault_controller::store::{
     BucketStore, CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent,
     IntentAnswer, IntentState, Kind, LiveUsage, NewCredential, Settlement, ShownCredential, Store,
-    StoreError, StoredObject, StoredPolicy, StoredSecret, TenantRow, UsagePage, Verdict,
+    StoreError, StoredCredential, StoredObject, StoredPolicy, StoredSecret, TenantRow, UsagePage,
+    Verdict,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::action::ActionKind;
@@ -245,6 +246,14 @@ impl CredentialStore for MutantStore {
             credentials.last_n.clear();
         }
         Ok(credentials)
+    }
+
+    async fn credentials_of(
+        &self,
+        kind: CredentialKind,
+        tenant_uid: TenantUid,
+    ) -> Result<Vec<StoredCredential>, StoreError> {
+        self.inner.credentials_of(kind, tenant_uid).await
     }
 
     async fn sealed_credential(&self, key: CredentialKey) -> Result<Option<Vec<u8>>, StoreError> {

@@ -59,13 +59,25 @@ impl JournalOracle {
         }
     }
 
-    /// What is wrong with a disk at the end of its controller's pass.
+    /// What is wrong with a disk at the end of its controller's pass. What was answered to turns that
+    /// go on, those of the tenants `under_way`, may still be written: that is looked at when a later
+    /// pass ends.
     #[must_use]
-    pub fn pass_ended(&mut self, controller: usize, disk: &Database) -> Option<String> {
+    pub fn pass_ended(
+        &mut self,
+        controller: usize,
+        disk: &Database,
+        under_way: &BTreeSet<String>,
+    ) -> Option<String> {
         let answered = self.take(controller);
-        let mut open = disk.open_intents();
-        let forgotten =
-            open.find(|intent| intent.state == IntentState::Sent && answered.contains(&intent.id))?;
+        let open = disk.open_intents();
+        let unwritten: Vec<&Intent> = open
+            .filter(|intent| intent.state == IntentState::Sent && answered.contains(&intent.id))
+            .collect();
+        let (going_on, forgotten): (Vec<&Intent>, Vec<&Intent>) =
+            unwritten.into_iter().partition(|intent| under_way.contains(&intent.tenant));
+        self.answered.extend(going_on.iter().map(|intent| (controller, intent.id)));
+        let forgotten = forgotten.first()?;
         let Intent { kind, external_name, app, .. } = forgotten;
         Some(format!(
             "{kind} of {external_name} in app {app} was answered in the pass that ends, and the \
@@ -140,7 +152,7 @@ mod tests {
             let mut oracle = JournalOracle::default();
             let named = ["app", "acme-box-0"];
             oracle.answered(0, Verb::CreateMachine, named, &disk(IntentState::Sent));
-            oracle.pass_ended(0, &disk(state))
+            oracle.pass_ended(0, &disk(state), &BTreeSet::new())
         };
         assert_eq!(told(IntentState::Acked), None);
         let message = told(IntentState::Sent).unwrap();
@@ -149,8 +161,23 @@ mod tests {
         let mut oracle = JournalOracle::default();
         let named = ["app", "acme-box-0"];
         oracle.answered(0, Verb::CreateMachine, named, &disk(IntentState::Sent));
-        assert_eq!(oracle.pass_ended(1, &disk(IntentState::Sent)), None, "another's");
+        assert_eq!(
+            oracle.pass_ended(1, &disk(IntentState::Sent), &BTreeSet::new()),
+            None,
+            "another's"
+        );
+        let acme = BTreeSet::from(["acme".to_owned()]);
+        for _ in 0..2 {
+            let goes_on = oracle.pass_ended(0, &disk(IntentState::Sent), &acme);
+            assert_eq!(goes_on, None, "its turn goes on");
+        }
+        assert!(oracle.pass_ended(0, &disk(IntentState::Sent), &BTreeSet::new()).is_some());
+        oracle.answered(0, Verb::CreateMachine, named, &disk(IntentState::Sent));
         oracle.take(0);
-        assert_eq!(oracle.pass_ended(0, &disk(IntentState::Sent)), None, "its process has ended");
+        assert_eq!(
+            oracle.pass_ended(0, &disk(IntentState::Sent), &BTreeSet::new()),
+            None,
+            "its process has ended"
+        );
     }
 }

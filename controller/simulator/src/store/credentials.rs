@@ -62,6 +62,19 @@ impl CredentialStore for SimStore {
         self.read(|disk| disk.credentials.list(kind)).await
     }
 
+    async fn credentials_of(
+        &self,
+        kind: CredentialKind,
+        tenant_uid: TenantUid,
+    ) -> Result<Vec<StoredCredential>, StoreError> {
+        self.read(|disk| {
+            let rows = disk.credentials.rows.iter();
+            let its = rows.filter(|(key, _)| key.kind == kind && key.tenant_uid == tenant_uid);
+            its.map(|(_, (row, _))| row.clone()).collect()
+        })
+        .await
+    }
+
     async fn sealed_credential(&self, key: CredentialKey) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|disk| {
             let found = disk.credentials.rows.get(&key);

@@ -124,13 +124,13 @@ async fn a_volume_that_is_gone_is_found_by_the_next_whole_pass() {
     let pass = stage.pass().await;
     assert!(pass.swept);
     assert!(!pass.ready.contains("acme"), "{pass:?}");
-    assert!(stage.pass().await.swept, "who is not Ready is looked at whole");
 }
 
 #[tokio::test]
-async fn secrets_from_files_are_read_by_every_pass() {
+async fn a_secret_from_a_file_is_read_in_between_and_set_by_the_very_next_pass() {
     let files = tempfile::tempdir().unwrap();
-    std::fs::write(files.path().join("db"), "first").unwrap();
+    let file = files.path().join("db");
+    std::fs::write(&file, "first").unwrap();
     let sources = SecretSources::new(Some(files.path().to_owned()), []);
     let secrets = MasterKey::from_bytes([7; 32]).tenant_secrets().with_sources(sources);
     let folder = tempfile::tempdir().unwrap();
@@ -140,11 +140,90 @@ async fn secrets_from_files_are_read_by_every_pass() {
     let mut wanted = tenant("acme", "nginx:1");
     wanted["spec"]["secrets"] = json!([{ "name": "DATABASE_URL", "from": { "file": "db" } }]);
     put(&stage.store, &wanted, Source::Folder { file: "acme.yaml".to_owned() }).await;
+    stage.rests().await;
+    // As many bytes as before, and written within the same moment.
+    std::fs::write(&file, "other").unwrap();
+    let pass = stage.pass().await;
+    assert!(pass.swept && pass.actions > 0, "{pass:?}");
+    stage.rests().await;
+    std::fs::remove_file(&file).unwrap();
+    let pass = stage.pass().await;
+    assert!(pass.swept && pass.ready.is_empty(), "{pass:?}");
+    // What cannot be read is no reason to look whole either, for as long as it cannot.
+    stage.rests().await;
+    std::fs::write(&file, "other").unwrap();
+    let pass = stage.pass().await;
+    assert!(pass.swept && pass.ready.contains("acme"), "{pass:?}");
+}
+
+#[tokio::test]
+async fn a_paused_tenant_is_no_reason_to_look_at_all_the_others_whole() {
+    let stage = Stage::at_rest().await;
+    let mut paused = tenant("paused", "nginx:1");
+    paused["spec"]["reconcile"] = json!("Paused");
+    put(&stage.store, &paused, Source::Api).await;
+    stage.rests().await;
+    let pass = stage.pass().await;
+    assert_eq!((pass.calls, pass.swept), (CHANGES, false));
+    assert_eq!((pass.tenants, pass.ready.len()), (2, 1));
+    assert!(!pass.ready.contains("paused"));
+}
+
+#[tokio::test]
+async fn a_tenant_that_fails_is_tried_again_when_its_time_has_come_and_costs_nothing_before() {
+    let stage = Stage::at_rest().await;
     for _ in 0..PASSES_MAX {
-        assert!(stage.pass().await.swept);
+        stage.platform.fail("create_app", rejected(500, "not now"), false);
     }
-    std::fs::write(files.path().join("db"), "second").unwrap();
-    assert!(stage.pass().await.actions > 0);
+    put(&stage.store, &tenant("poisoned", "nginx:1"), Source::Api).await;
+    let (mut tries, mut whole, mut between) = (0, 0, 0);
+    for _ in 0..600 {
+        let pass = stage.pass().await;
+        tries += pass.failures;
+        match pass.swept {
+            true => whole += 1,
+            false => between += 1,
+        }
+        if !pass.swept {
+            let due = pass.held_until.unwrap();
+            assert!(stage.clock.now() < due, "it is overdue since {due:?}");
+        }
+    }
+    // A pass a second for ten minutes: the pauses between attempts double, to five minutes.
+    assert!((8..=11).contains(&tries), "{tries}");
+    // Each attempt costs itself, the pass that tells of it, and the one that sees that this is all;
+    // the others are those that look whole once in a while.
+    assert!(whole <= 3 * tries + 600 / SWEEP_EVERY as usize + 1, "{whole} whole, {tries} tries");
+    assert!(between > 500, "{between} of 600 passes were no whole ones");
+    // What moves elsewhere is found all the same.
+    let machine = stage.machine();
+    stage.rests().await;
+    let now = stage.clock.now();
+    {
+        let mut world = stage.platform.world();
+        world.made_after_ms = now.since_ms(NOW);
+        world.destroy(&machine);
+    }
+    let pass = stage.pass().await;
+    assert!(pass.swept && pass.actions > 0);
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_gone_but_for_finalizers_of_others_is_no_reason_either() {
+    let stage = Stage::at_rest().await;
+    let mut stored = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
+    let finalizers = json!(["example.com/theirs", "vaultctl.dev/teardown"]);
+    stored.metadata.insert("finalizers".to_owned(), finalizers);
+    stored.deleted_at = Some(stage.clock.now());
+    let version = Some(stored.resource_version);
+    stage.store.put_object(stored, version).await.unwrap();
+    stage.rests().await;
+    assert_eq!(stage.pass().await.tenants, 1);
+    let mut stored = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
+    stored.metadata.remove("finalizers");
+    let version = Some(stored.resource_version);
+    stage.store.put_object(stored, version).await.unwrap();
+    assert_eq!(stage.pass().await.tenants, 0, "the very next pass lets it go");
 }
 
 /// Numbers that look drawn; the same ones for the same beginning.

@@ -168,3 +168,30 @@ async fn credentials_outlive_the_process() {
     let store = open(folder.path());
     assert_eq!(store.sealed_credential(key(1)).await.unwrap(), Some(vec![1, 2, 3]));
 }
+
+#[tokio::test]
+async fn the_credentials_of_one_tenant_are_told_alone_and_in_the_order_of_their_numbers() {
+    let (_folder, store) = store();
+    let bob = controller().tenant_uid("bob");
+    let (token, access) = (CredentialKind::DeployToken, CredentialKind::AccessKey);
+    let acme = key(1).tenant_uid;
+    let keys = [(token, acme, 1), (token, acme, 2), (token, bob, 7), (access, acme, 3)];
+    for (place, (kind, tenant_uid, n)) in (1_u128..).zip(keys) {
+        let intent = planned(&store, place).await;
+        let new = NewCredential { key: CredentialKey { kind, tenant_uid, n }, ..new(n) };
+        store.begin_credential(new, intent, NOW).await.unwrap();
+    }
+    for (kind, tenant_uid, expected) in [
+        (token, acme, vec![1, 2]),
+        (token, bob, vec![7]),
+        (access, acme, vec![3]),
+        (access, bob, vec![]),
+    ] {
+        let found = store.credentials_of(kind, tenant_uid).await.unwrap();
+        let numbers: Vec<u64> = found.iter().map(|row| row.of.key.n).collect();
+        assert_eq!(numbers, expected, "{kind:?}");
+        let all = store.credentials(kind).await.unwrap();
+        let its = all.rows.into_iter().filter(|row| row.of.key.tenant_uid == tenant_uid);
+        assert_eq!(found, its.collect::<Vec<_>>());
+    }
+}
