@@ -72,6 +72,13 @@ impl Workload {
         tenants.any(|tenant| !tenant.tokens.is_empty())
     }
 
+    /// Whether somebody wants buckets.
+    #[must_use]
+    pub fn has_buckets(&self) -> bool {
+        let mut tenants = self.stages.iter().flat_map(|stage| stage.tenants.values());
+        tenants.any(|tenant| !tenant.buckets.is_empty())
+    }
+
     /// Whether machines go from one region to another: each time a volume is left behind, and two
     /// of one name can come to be in one region.
     #[must_use]
