@@ -81,6 +81,7 @@ mod tests {
             (set("other"), true, &marked, true),
             (Some(SecretState::Changed), true, &marked, true),
             (Some(SecretState::Missing), true, &marked, true),
+            (Some(SecretState::Unsure), true, &marked, true),
             (None, true, &marked, false),
             (None, true, &several, false),
             (None, true, &unmarked, true),
@@ -93,6 +94,10 @@ mod tests {
             assert_eq!(reason.is_some(), expected, "{known:?}, {app_exists}, {machine:?}");
         }
         assert!(need(wanted, None, true, []).is_some());
+        let key = Some(crate::desired::StorageValue::KeyId("tid_1".to_owned()));
+        let of_key = DesiredSecret { storage: key, ..wanted.clone() };
+        assert!(need(&of_key, None, true, [&marked]).is_some(), "a mark may be older than a key");
+        assert!(need(&of_key, set(SECRET_HASH).as_ref(), true, [&marked]).is_none());
         let rotated = need(wanted, set("ffeeddccbbaa99").as_ref(), true, []).unwrap();
         let shown = "*** (digest ffeeddccbbaa) → *** (digest 001122334455)";
         assert_eq!(rotated, format!("its value is another now: {shown}"));

@@ -71,6 +71,8 @@ pub struct Setting {
     pub pause: Option<(u64, i64)>,
     /// Whether one stage follows the other before that is finished.
     pub storm: bool,
+    /// Whether a few more passes, which must write nothing, follow the end of each stage.
+    pub still: bool,
     /// Whether lines are kept.
     pub readable: bool,
     /// How the first controller is broken; not at all if absent.
@@ -110,6 +112,7 @@ impl Setting {
             second: None,
             pause: None,
             storm: false,
+            still: true,
             readable: false,
             mutation: None,
         }
@@ -180,7 +183,7 @@ impl Setting {
                 let expected = reference.and_then(|stages| stages.get(number));
                 if !self.storm || number + 1 == self.workload.stages.len() {
                     self.compare(shared, number, manifest, &end, expected, before.as_ref());
-                    if shared.lock().oracles.violations().is_empty() {
+                    if self.still && shared.lock().oracles.violations().is_empty() {
                         self.stay_still(shared, &first).await;
                     }
                 }

@@ -12,7 +12,7 @@ use vault_controller::policy::Policy;
 pub use apart::apart;
 pub use manifest::{AppChoice, Bucket, Group, Manifest, Tenant, Token};
 pub use named::named;
-pub use random::random;
+pub use random::{RANDOM, random};
 
 /// The organizations that exist.
 pub const ORGANIZATIONS: [&str; 2] = ["local", "other-org"];
