@@ -2,6 +2,7 @@
 
 mod agents;
 mod changes;
+mod doubts;
 mod edits;
 mod fallback;
 mod objects;
@@ -335,6 +336,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         intents.retain(|intent| !under_way.contains(&intent.tenant));
         let tombstones = self.store.tombstones().await?;
         organizations.extend(tombstones::organizations(&tombstones));
+        if settle_mode == Settle::Write {
+            self.doubt_what_was_sent(&intents, self.clock.now()).await?;
+        }
         let storage = self.look_at_storage(&mut desired, objects, &tombstones, settle_mode).await?;
         let usage = self.store.live_usage().await?;
         let gone = self.memory().gone.clone();

@@ -188,6 +188,10 @@ pub fn compare(
     for wanted in &tenant.secrets {
         let known =
             stored.iter().find(|known| known.app == tenant.app && *known.name == *wanted.name);
+        if known.is_none() && wanted.storage.is_some() {
+            // It is set anyway: see the planner.
+            continue;
+        }
         let expected = known.and_then(|known| known.digest.as_deref());
         let digest = seen.digests.get(&*wanted.name);
         let (state, what) = match (digest, expected) {

@@ -70,6 +70,8 @@ pub enum SecretState {
     Changed,
     /// Somebody else has removed it.
     Missing,
+    /// We set or removed it, and no answer came: it may be what it was before, or not.
+    Unsure,
 }
 
 /// The apps, machines and volumes of one organization.

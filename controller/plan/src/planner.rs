@@ -281,7 +281,8 @@ impl<'a> Planner<'a> {
             let is_wanted = tenant.secrets.iter().any(|wanted| *wanted.name == **name);
             // In a shared app the others' secrets are none of this tenant's business.
             let is_ours = !tenant.app_is_shared || tenant.uid.owns_secret(name);
-            if matches!(state, SecretState::Set { .. }) && is_ours && !is_wanted {
+            let may_be = matches!(state, SecretState::Set { .. } | SecretState::Unsure);
+            if may_be && is_ours && !is_wanted {
                 let remove = RemoveSecret { name: name.as_str().into() };
                 draft.act(Action::RemoveSecret(remove), "the manifest no longer names it");
                 draft.secrets_version = None;

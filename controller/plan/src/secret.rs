@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   no app, or missing, changed, of another hash ─▶ set it
+//!   no answer came to the last call about it ─────▶ set it
 //!   set, with the wanted hash ────────────────────▶ leave it
 //!   nothing known ─▶ a machine in the app carries the wanted hash? yes ─▶ leave it   no ─▶ set it
 //! ```
@@ -36,10 +37,13 @@ pub(crate) fn need<'a>(
         }
         Some(SecretState::Changed) => Some("somebody else changed it".into()),
         Some(SecretState::Missing) => Some("somebody else removed it".into()),
-        // A mark is written only after the secret was set, and outlives our memory.
-        None if machines
-            .into_iter()
-            .any(|machine| Marks::read(&machine.metadata).knows_secret(&wanted.hash)) =>
+        Some(SecretState::Unsure) => Some("no answer came when it was last set or removed".into()),
+        // A mark is written only after the secret was set, and outlives our memory. That of an access
+        // key may be older than the key that its app holds: an older database has another one.
+        None if wanted.storage.is_none()
+            && machines
+                .into_iter()
+                .any(|machine| Marks::read(&machine.metadata).knows_secret(&wanted.hash)) =>
         {
             None
         }
@@ -77,6 +81,7 @@ mod tests {
             (set("other"), true, &marked, true),
             (Some(SecretState::Changed), true, &marked, true),
             (Some(SecretState::Missing), true, &marked, true),
+            (Some(SecretState::Unsure), true, &marked, true),
             (None, true, &marked, false),
             (None, true, &several, false),
             (None, true, &unmarked, true),
@@ -89,6 +94,10 @@ mod tests {
             assert_eq!(reason.is_some(), expected, "{known:?}, {app_exists}, {machine:?}");
         }
         assert!(need(wanted, None, true, []).is_some());
+        let key = Some(crate::desired::StorageValue::KeyId("tid_1".to_owned()));
+        let of_key = DesiredSecret { storage: key, ..wanted.clone() };
+        assert!(need(&of_key, None, true, [&marked]).is_some(), "a mark may be older than a key");
+        assert!(need(&of_key, set(SECRET_HASH).as_ref(), true, [&marked]).is_none());
         let rotated = need(wanted, set("ffeeddccbbaa99").as_ref(), true, []).unwrap();
         let shown = "*** (digest ffeeddccbbaa) → *** (digest 001122334455)";
         assert_eq!(rotated, format!("its value is another now: {shown}"));

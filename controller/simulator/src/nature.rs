@@ -147,7 +147,7 @@ fn destroy(universe: &mut Universe) {
     }
     if universe.world.destroy_machine(now, &machine.app, &machine.id, true).is_ok() {
         told(universe, || format!("somebody destroys {}", machine.name));
-        universe.oracles.taken(0);
+        universe.oracles.taken(0, &machine);
         universe.platform_changed();
     }
 }

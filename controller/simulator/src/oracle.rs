@@ -125,8 +125,9 @@ impl Oracles {
     }
 
     /// Somebody else destroyed a machine of a controller's.
-    pub fn taken(&mut self, controller: usize) {
+    pub fn taken(&mut self, controller: usize, machine: &Machine) {
         self.of(controller).taken += 1;
+        self.budget.taken(controller, machine);
     }
 
     fn of(&mut self, controller: usize) -> &mut Effects {

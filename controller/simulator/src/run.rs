@@ -71,6 +71,8 @@ pub struct Setting {
     pub pause: Option<(u64, i64)>,
     /// Whether one stage follows the other before that is finished.
     pub storm: bool,
+    /// Whether a few more passes, which must write nothing, follow the end of each stage.
+    pub still: bool,
     /// Whether lines are kept.
     pub readable: bool,
     /// How the first controller is broken; not at all if absent.
@@ -110,6 +112,7 @@ impl Setting {
             second: None,
             pause: None,
             storm: false,
+            still: true,
             readable: false,
             mutation: None,
         }
@@ -180,7 +183,7 @@ impl Setting {
                 let expected = reference.and_then(|stages| stages.get(number));
                 if !self.storm || number + 1 == self.workload.stages.len() {
                     self.compare(shared, number, manifest, &end, expected, before.as_ref());
-                    if shared.lock().oracles.violations().is_empty() {
+                    if self.still && shared.lock().oracles.violations().is_empty() {
                         self.stay_still(shared, &first).await;
                     }
                 }
@@ -336,7 +339,10 @@ impl Setting {
         let names = self.workload.stages.iter().filter(|_| !forgets);
         let names = names.flat_map(|stage| stage.tenants.keys().cloned()).collect();
         let wishes = manifest.wishes();
-        note("storage", storage::unlike_wishes(world, &controllers[0].id, &wishes, &names));
+        note(
+            "storage",
+            storage::unlike_wishes(world, &controllers[0].id, &wishes, &names, forgets),
+        );
         let may_go = |id: &str| oracles.deletion.is_gone(id);
         note("volumes", lost_volumes(world, &oracles.foreign, 0, may_go));
         // What people wanted once may have been made again in the meantime; and a move begins anew,
@@ -347,7 +353,12 @@ impl Setting {
         // A volume that the platform made twice of one request is understood by nobody: it outlives the
         // one that is buried, keeps its app, and is taken back when the tenant comes again.
         let muddled = self.workload.is_buried() && !oracles.pardons.doubled.is_empty();
-        let comparable = !oracles.pardons.disk_restored && !meddled && !forgot && !muddled;
+        // What an app holds of a key that was forgotten with a disk, while nobody wants one, stays.
+        let keyless = forgets
+            && self.workload.has_buckets()
+            && manifest.tenants.values().all(|tenant| tenant.buckets.is_empty());
+        let comparable =
+            !oracles.pardons.disk_restored && !meddled && !forgot && !muddled && !keyless;
         if let Some(reference) = reference.filter(|_| comparable) {
             let wishes = manifest.wishes();
             let found = match oracles.pardons.disk_lost {

@@ -11,7 +11,7 @@ use crate::faults::{Plan, Rates};
 use crate::nature::Nature;
 use crate::oracle::end::StageEnd;
 use crate::run::{Outcome, Setting};
-use crate::workload::{Group, Manifest, Tenant, Workload, apart, named, random};
+use crate::workload::{Group, Manifest, RANDOM, Tenant, Workload, apart, named, random};
 
 /// How long faults are on in each stage, in milliseconds.
 const WINDOW_MS: std::ops::Range<i64> = 40_000..120_000;
@@ -69,19 +69,24 @@ impl Seeds {
             second: (chance.u8(0..8) == 0).then(second),
             pause: None,
             storm,
+            still: true,
             readable,
             mutation: None,
             workload,
         })
     }
 
-    /// Runs a setting against how its story ends without faults; a storm is compared with nothing.
+    /// Runs a setting against how its story ends without faults; a storm is compared with nothing. If
+    /// the story does not end well without faults, that run is the outcome: its trace is not kept.
     pub fn run_setting(&mut self, setting: &Setting) -> Outcome {
         let reference = match setting.storm {
-            true => None,
-            false => Some(self.reference(&setting.workload)),
+            true => Ok(None),
+            false => self.tell(&setting.workload).map(Some),
         };
-        setting.run(reference.as_deref(), &self.metrics)
+        match reference {
+            Ok(reference) => setting.run(reference.as_deref(), &self.metrics),
+            Err(unwell) => *unwell,
+        }
     }
 
     /// How a story ends without faults.
@@ -89,17 +94,30 @@ impl Seeds {
     /// # Panics
     /// If it does not end well: then every comparison with it would be worthless.
     pub fn reference(&mut self, workload: &Workload) -> Arc<[StageEnd]> {
-        if let Some(known) = self.references.get(&workload.name) {
-            return Arc::clone(known);
+        match self.tell(workload) {
+            Ok(stages) => stages,
+            Err(unwell) => {
+                panic!("{} without faults: {:#?}", workload.name, unwell.violations);
+            }
         }
-        let outcome = Setting::calm(workload.clone()).run(None, &self.metrics);
-        let Outcome { violations, stages, .. } = outcome;
-        assert!(violations.is_empty(), "{} without faults: {violations:#?}", workload.name);
-        let stages: Arc<[StageEnd]> = stages.into();
-        if workload.name != "random" {
+    }
+
+    /// How a story ends without faults, or the run in which it did not end well.
+    fn tell(&mut self, workload: &Workload) -> Result<Arc<[StageEnd]>, Box<Outcome>> {
+        if let Some(known) = self.references.get(&workload.name) {
+            return Ok(Arc::clone(known));
+        }
+        // That nothing is written after the end is seen in the run that is compared with this one.
+        let calm = Setting { still: workload.name != RANDOM, ..Setting::calm(workload.clone()) };
+        let outcome = calm.run(None, &self.metrics);
+        if !outcome.violations.is_empty() {
+            return Err(Box::new(outcome));
+        }
+        let stages: Arc<[StageEnd]> = outcome.stages.into();
+        if workload.name != RANDOM {
             self.references.insert(workload.name.clone(), Arc::clone(&stages));
         }
-        stages
+        Ok(stages)
     }
 
     /// What counts for nobody.

@@ -12,7 +12,7 @@ use vault_controller::policy::Policy;
 pub use apart::apart;
 pub use manifest::{AppChoice, Bucket, Group, Manifest, Tenant, Token};
 pub use named::named;
-pub use random::random;
+pub use random::{RANDOM, random};
 
 /// The organizations that exist.
 pub const ORGANIZATIONS: [&str; 2] = ["local", "other-org"];
@@ -70,6 +70,13 @@ impl Workload {
     pub fn has_tokens(&self) -> bool {
         let mut tenants = self.stages.iter().flat_map(|stage| stage.tenants.values());
         tenants.any(|tenant| !tenant.tokens.is_empty())
+    }
+
+    /// Whether somebody wants buckets.
+    #[must_use]
+    pub fn has_buckets(&self) -> bool {
+        let mut tenants = self.stages.iter().flat_map(|stage| stage.tenants.values());
+        tenants.any(|tenant| !tenant.buckets.is_empty())
     }
 
     /// Whether machines go from one region to another: each time a volume is left behind, and two

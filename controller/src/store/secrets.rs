@@ -28,6 +28,7 @@ pub(super) fn put(connection: &Connection, secrets: &[StoredSecret]) -> Result<(
             SecretState::Set { hash } => ("set", Some(hash)),
             SecretState::Changed => ("changed", None),
             SecretState::Missing => ("missing", None),
+            SecretState::Unsure => ("unsure", None),
         };
         insert.execute(params![
             secret.app,
@@ -65,6 +66,7 @@ fn decode(row: &Row<'_>) -> Result<StoredSecret, StoreError> {
         "set" => SecretState::Set { hash: row.get(3)? },
         "changed" => SecretState::Changed,
         "missing" => SecretState::Missing,
+        "unsure" => SecretState::Unsure,
         other => return Err(unreadable(2, other)),
     };
     Ok(StoredSecret {

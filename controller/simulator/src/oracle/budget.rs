@@ -102,6 +102,12 @@ impl BudgetOracle {
         }
     }
 
+    /// Somebody else destroyed a machine of a controller's: from now on it is down by their doing.
+    pub fn taken(&mut self, controller: usize, machine: &Machine) {
+        let watched = self.watched.entry(controller).or_default();
+        watched.down.remove(&(machine.app.clone(), machine.name.clone()));
+    }
+
     /// What is wrong with the platform as it is now.
     #[must_use]
     pub fn look(&mut self, world: &World) -> Option<String> {

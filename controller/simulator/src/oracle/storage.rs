@@ -14,13 +14,17 @@ use crate::platform::storage::ACCOUNT;
 
 /// What is wrong with the storage of a controller, given what people want. `names` are all tenants that
 /// there ever were and that it can know of: those whose keys and policies must be gone with them.
+/// `forgets` says that its disk was lost, or is an older one.
 #[must_use]
 pub fn unlike_wishes(
     world: &World,
     id: &ControllerId,
     wishes: &Wishes,
     names: &BTreeSet<String>,
+    forgets: bool,
 ) -> Option<String> {
+    // A disk that is lost says nothing of keys, and who wants no bucket pays for no list of them.
+    let looks = !forgets || wishes.buckets.values().any(|wanted| !wanted.is_empty());
     let cared_for = |name: &&String| !wishes.left_alone.contains(*name);
     let tenants: BTreeMap<_, _> =
         wishes.tenants.iter().filter(cared_for).map(|name| (id.tenant_uid(name), name)).collect();
@@ -44,6 +48,9 @@ pub fn unlike_wishes(
                 _ => return Some(format!("tenant {name} has {count} access keys")),
             }
         };
+        if wanted.is_empty() && !looks {
+            continue;
+        }
         if wanted.is_empty() {
             return Some(format!("tenant {name} has an access key and wants no bucket"));
         }

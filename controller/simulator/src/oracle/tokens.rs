@@ -84,9 +84,11 @@ pub fn unlike_tokens(
         .iter()
         .map(|(name, tenant)| (controller.id.tenant_uid(name), tenant))
         .collect();
+    // Who wants no token pays for no list of them, so that nothing says what the lost disk did.
+    let looks = !forgets || tenants.values().any(|tenant| !tenant.tokens.is_empty());
     // Nor does anybody touch what a tenant has that is left alone.
     let is_left_alone = |name: &str| match read_platform_name(name) {
-        Some((uid, _)) => tenants.get(&uid).map_or(forgets, |tenant| tenant.paused),
+        Some((uid, _)) => tenants.get(&uid).map_or(forgets, |tenant| tenant.paused || !looks),
         None => false,
     };
     for token in tokens {

@@ -8,6 +8,8 @@ use super::{AppChoice, Bucket, Group, Manifest, REGIONS, Tenant, Token, Workload
 
 /// Tenants of a story at most: enough to be served side by side, and few enough that a run is short.
 const TENANTS: [&str; 4] = ["acme", "bob", "globex", "hooli"];
+/// What all of these stories are called.
+pub const RANDOM: &str = "random";
 /// Stages at most.
 const STAGES_MAX: usize = 4;
 
@@ -26,7 +28,7 @@ pub fn random(chance: &mut Rng) -> Workload {
     let mut apart = Rng::with_seed(chance.clone().u64(..));
     add_buckets(&mut stages, &mut apart);
     add_tokens(&mut stages, &mut apart);
-    Workload::new("random", stages)
+    Workload::new(RANDOM, stages)
 }
 
 /// Buckets for one story of four: two at most, of which each stage has other ones. They are drawn

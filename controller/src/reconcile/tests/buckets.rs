@@ -118,6 +118,24 @@ async fn a_tenant_is_ready_with_its_bucket_and_a_quiet_pass_costs_two_lists() {
 }
 
 #[tokio::test]
+async fn a_policy_whose_deletion_got_no_answer_is_put_again_if_its_buckets_are_wanted_again() {
+    let stage = Stage::with_buckets(state()).await;
+    stage.settle_down().await;
+    stage.assert_one_key("at first").await;
+    stage.edited(json!([])).await;
+    stage.platform.fail("delete_policy", unknown(), true);
+    while stage.storage_calls("delete_policy") == 0 {
+        assert!(stage.platform.world().calls.len() < 1_000, "its policy goes");
+        stage.after(500).await;
+    }
+    stage.edited(state()).await;
+    for _ in 0..3 {
+        stage.settle_down().await;
+    }
+    stage.assert_one_key("wanted again").await;
+}
+
+#[tokio::test]
 async fn who_wants_no_bucket_costs_no_call_to_storage() {
     let stage = Stage::converged().await;
     stage.pass().await;

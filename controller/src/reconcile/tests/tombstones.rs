@@ -403,3 +403,20 @@ async fn an_app_with_a_certificate_or_anything_else_in_it_is_kept() {
     stage.hours(3).await;
     assert!(stage.platform.world().apps.is_empty());
 }
+
+#[tokio::test]
+async fn a_secret_that_was_set_without_an_answer_goes_with_its_tenant() {
+    for acts in [true, false] {
+        let stage = Stage::new();
+        let mut sharing = tenant("acme", "nginx:1");
+        sharing["spec"]["app"] = json!({ "name": "together", "shared": true });
+        put(&stage.store, &sharing, Source::Api).await;
+        stage.platform.fail("set_secret", unknown(), acts);
+        stage.pass().await;
+        assert_eq!(stage.platform.world().secrets.len(), usize::from(acts));
+        stage.delete_tenant().await;
+        stage.until_gone().await;
+        let left = stage.platform.world().secrets.clone();
+        assert!(left.is_empty(), "acts: {acts}, {left:?}");
+    }
+}
