@@ -78,6 +78,9 @@ pub struct ReconcileConfig {
     /// One pass of so many looks at the platform whole, if nothing seems to move in between; with 1
     /// each does.
     pub sweep_every: u32,
+    /// One of so many whole looks in a row plans, although they show what the last plan was made for;
+    /// with 1 each does.
+    pub plan_every: u32,
     /// A pass waits for its turns until none has ended for so long; without it, for all of them.
     pub turn_patience: Option<Duration>,
 }
@@ -122,6 +125,8 @@ pub struct Pass {
     pub fleet: Fleet,
     /// It looked at the platform whole; else it saw that nothing moved since the one that did.
     pub swept: bool,
+    /// It planned; else all was as it was for the last plan.
+    pub planned: bool,
 }
 
 impl Pass {
@@ -251,7 +256,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             self.forget_setbacks(&objects, &buried).into_iter().chain(look_again_at).min();
         pass.edit_looks = self.memory().edits.made - edit_looks_before;
         pass.calls = self.calls_since(calls_before, pass.edit_looks);
-        pass.swept = true;
+        (pass.swept, pass.planned) = (true, true);
         self.rest_after(basis, began, still, &pass).await?;
         Ok(pass)
     }

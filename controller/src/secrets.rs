@@ -27,8 +27,10 @@ use crate::store::StoredSecret;
 /// take no longer than one call; at this a thousand apps are seen in twenty minutes.
 pub const SLICE_APPS_MAX: usize = 8;
 /// How many of these intervals one slice makes up for at most: as many as lie between two passes that
-/// look at the platform whole, so that secrets are looked at as often whether these are rare or not.
-pub const SLICES_MAX: usize = 12;
+/// plan, so that secrets are looked at as often whether these are rare or not.
+pub const SLICES_MAX: usize = 48;
+/// How many apps are looked at side by side: few enough that the rest of the pass has connections left.
+const LOOKS_AT_ONCE: usize = 96;
 /// The least time between two slices, in milliseconds: the pace of passes when nothing happens. The
 /// fast passes while something is on its way look at no more secrets than the slow ones.
 pub const SLICE_INTERVAL_MS: i64 = 10_000;
@@ -156,15 +158,18 @@ impl<'a> Index<'a> {
     }
 }
 
-/// Looks at the secrets of these tenants' apps, side by side.
+/// Looks at the secrets of these tenants' apps, a number of them side by side.
 pub async fn look<'a, P: Platform>(
     platform: &P,
     tenants: Vec<&'a DesiredTenant>,
 ) -> Vec<(&'a DesiredTenant, Result<SecretList, CallError>)> {
-    let looks = tenants
-        .into_iter()
-        .map(|tenant| async move { (tenant, platform.secrets(&tenant.app).await) });
-    join_all(looks).await
+    let mut looked = Vec::with_capacity(tenants.len());
+    for some in tenants.chunks(LOOKS_AT_ONCE) {
+        let looks =
+            some.iter().map(|tenant| async { (*tenant, platform.secrets(&tenant.app).await) });
+        looked.extend(join_all(looks).await);
+    }
+    looked
 }
 
 /// What a look taught.

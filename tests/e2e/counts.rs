@@ -3,12 +3,19 @@
 use std::fmt::Write;
 
 use rusqlite::Connection;
+use serde_json::json;
 use vault_tests::world::calls::Count;
 use vault_tests::world::{World, WorldOptions};
 
 use crate::support::SLOW;
 
 const TENANTS: usize = 1_000;
+/// A tenant that has nothing and is to have nothing done for it.
+const PAUSED: &str = "apiVersion: vaultctl.dev/v1
+kind: Tenant
+metadata: { name: paused }
+spec: { class: small, reconcile: Paused }
+";
 /// Passes that are counted.
 const PASSES: u64 = 3;
 
@@ -25,6 +32,13 @@ async fn a_pass_over_1000_tenants_with_nothing_to_do_makes_one_read() -> anyhow:
         (1_000, 1_000, 1_000)
     );
 
+    // One that never becomes Ready costs the others nothing.
+    world.write_manifest("paused.yaml", PAUSED)?;
+    world
+        .status_where("the paused tenant is known", |status| {
+            status["tenants"] == json!({ "total": TENANTS + 1, "ready": TENANTS })
+        })
+        .await?;
     world
         .status_where("passes ask for changes only", |status| status["lastPass"]["reads"] == 1)
         .await?;

@@ -183,7 +183,7 @@ impl ObservedMachine {
 }
 
 /// One volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObservedVolume {
     /// `vol_…`.
     pub id: String,

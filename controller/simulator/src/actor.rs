@@ -41,6 +41,8 @@ pub const SETTLE_AFTER: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(10);
 /// One pass of so many looks whole: few, so that whole ones and others alternate in every story.
 const SWEEP_EVERY: u32 = 3;
+/// One of so many whole looks that differ in nothing plans.
+const PLAN_EVERY: u32 = 2;
 /// Shorter than a slow call, and than the wait for an answer that was lost: passes often go on without
 /// turns that hang.
 const TURN_PATIENCE: Duration = Duration::from_millis(300);
@@ -212,6 +214,7 @@ impl Actor {
             usage_retention: Duration::from_secs(90 * 86_400),
             metrics: Arc::clone(&self.metrics),
             sweep_every: SWEEP_EVERY,
+            plan_every: PLAN_EVERY,
             turn_patience: Some(TURN_PATIENCE),
         };
         let told = shared.clone();
@@ -271,9 +274,9 @@ impl Actor {
         universe.oracles.pass_ended(now_ms, place, controller, &pass.under_way);
         universe.trace.counts.passes += 1;
         let progress = &mut universe.controllers[self.controller].progress;
-        if !pass.swept {
-            // It only says that what the last whole one found still holds, which may be wrong about
-            // what no list of changes shows.
+        if !pass.planned {
+            // It only says that what the last plan found still holds, which may be wrong about what no
+            // list shows.
             return;
         }
         progress.passes += 1;

@@ -65,6 +65,7 @@ impl Stage {
             usage_retention: std::time::Duration::from_secs(90 * 86_400),
             metrics: Arc::clone(&metrics),
             sweep_every: 1,
+            plan_every: 1,
             turn_patience: None,
         };
         let platform = Arc::new(FakePlatform::default());

@@ -41,6 +41,8 @@ pub struct Seen {
     /// Makes fingerprints, by a key of its own: 64 bits say of two rows that they are the same, and are
     /// wrong once in 10¹⁹ rows; then the next whole look shows it.
     fingerprints: RandomState,
+    /// Of all rows of all lists, whatever their order.
+    whole: u64,
     /// All ids, each with the fingerprint of its row if that changed after `since`.
     rows: HashMap<Box<str>, Option<u64>>,
 }
@@ -65,7 +67,16 @@ impl Seen {
             (machine.id.as_str().into(), moved.then(|| fingerprints.hash_one(machine)))
         };
         let rows = lists.machines.iter().map(row).collect();
-        Some(Self { since, fingerprints, rows })
+        let whole = whole(&fingerprints, lists);
+        Some(Self { since, fingerprints, whole, rows })
+    }
+
+    /// Whether whole lists show what these did, and leave nothing out.
+    #[must_use]
+    pub fn is_shown_by(&self, lists: &ObservedOrganization) -> bool {
+        lists.gaps.any().is_none()
+            && lists.gaps.volumes.is_empty()
+            && whole(&self.fingerprints, lists) == self.whole
     }
 
     /// After which time changes are to be asked for.
@@ -93,6 +104,19 @@ impl Seen {
         }
         confirmed == self.rows.values().flatten().count()
     }
+}
+
+/// A sum, because rows come in any order: 64 bits of a key that nobody knows, as for each row.
+fn whole(by: &RandomState, lists: &ObservedOrganization) -> u64 {
+    let ObservedOrganization { id, apps, app_ids, machines, volumes, gaps: _ } = lists;
+    // What they are is part of it: an app's name is no volume.
+    let organization = by.hash_one(("organization", id));
+    let apps = apps.iter().map(|app| by.hash_one(("app", app)));
+    let app_ids = app_ids.iter().map(|named| by.hash_one(("id", named)));
+    let machines = machines.iter().map(|machine| by.hash_one(("machine", machine)));
+    let volumes = volumes.iter().map(|volume| by.hash_one(("volume", volume)));
+    let rows = apps.chain(app_ids).chain(machines).chain(volumes);
+    rows.fold(organization, u64::wrapping_add)
 }
 
 #[cfg(test)]

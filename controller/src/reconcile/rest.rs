@@ -2,9 +2,10 @@
 //! planned.
 //!
 //! ```text
-//!   pass ─▶ Rest of the last whole pass?
-//!             │ none, or it is used up, or something moved ─▶ whole: load, lists, settle, plan, execute
-//!             └ all is as it was ─────────────────────────▶ what the whole pass found, once more
+//!   pass ─▶ Rest of the last plan?
+//!             │ none, or it is used up, or something moved ─▶ load, lists, settle, plan, execute
+//!             ├ a list of changes shows nothing new ────────▶ what the plan's pass found, once more
+//!             └ time for whole lists, and they are the same ▶ the same
 //! ```
 //!
 //! A plan follows from what is stored, what is observed and the time. A pass that left nothing to do
@@ -24,9 +25,12 @@
 //! | it waits, moves, or is held back by the budget or by an outcome | anything, soon: each pass is whole |
 //! | its lists leave something out | nothing that a list of changes shows: each pass is whole |
 //!
-//! What a list of changes cannot show (apps, volumes, snapshots, buckets) is found by the next whole
-//! look, as it is for tenants that are Ready. Being late is all that can go wrong here: a pass in between
-//! decides nothing.
+//! What a list of changes cannot show (apps, volumes) is found by the next whole look, as it is for
+//! tenants that are Ready. Whole lists that show what the plan was made for need no plan either: the same
+//! would come of it. Now and then there is one all the same, for what no list shows (secrets, snapshots,
+//! agents) and for facts that grow old; where there are deploy tokens or buckets, each whole look plans,
+//! because those have times and lists of their own. Being late is all that can go wrong here: a pass in
+//! between decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,7 +47,7 @@ use super::publish::ABSENT_PASSES;
 use super::{Objects, Pass, Planned, Reconciler, StoreError};
 use crate::clock::Clock;
 use crate::identity::SecretFiles;
-use crate::observe::Seen;
+use crate::observe::{Seen, observe};
 use crate::platform::Platform;
 use crate::store::{Kind, Store};
 
@@ -58,8 +62,10 @@ pub(super) struct Rest {
     still: Still,
     /// When the whole pass began.
     began: UnixMillis,
-    /// How many passes in between are left.
+    /// How many passes are left before whole lists are read.
     left: u32,
+    /// How many whole looks may be left without a plan.
+    looks_left: u32,
     pass: Pass,
 }
 
@@ -71,6 +77,8 @@ pub(super) struct Still {
     files: SecretFiles,
     /// When the first tenant that is held is to be looked at again.
     until: Option<UnixMillis>,
+    /// There are deploy tokens or buckets, which have times and lists of their own.
+    needs_plans: bool,
 }
 
 /// What a pass begins with, besides the platform.
@@ -92,28 +100,58 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         Ok(Basis { objects_version, agents_news, missing: missing.clone() })
     }
 
-    /// What the last whole pass found, if nothing moved since. Else that is forgotten.
+    /// What the last plan's pass found, if nothing moved since. Else that is forgotten.
     pub(super) async fn rested(&self, basis: &Basis) -> Option<Pass> {
-        // Taken out, so that whatever happens on the way makes the next pass a whole one.
+        // Taken out, so that whatever happens on the way makes the next pass plan.
         let mut rest = self.memory().rest.take()?;
-        if rest.left == 0 || rest.basis != *basis || !rest.lasts(self.clock.now()) {
+        let now = self.clock.now();
+        if rest.basis != *basis || !rest.lasts(now) {
             return None;
         }
         if !self.config.secrets.are_same(&rest.still.files) {
             return None;
         }
-        for (organization, seen) in &rest.still.organizations {
+        let mut pass = rest.pass.again();
+        if rest.left > 0 {
+            self.nothing_changed(&rest.still).await?;
+            rest.left -= 1;
+            pass.fleet.floor_reads = rest.still.organizations.len() as u64;
+        } else {
+            rest.looks_left = rest.looks_left.checked_sub(1)?;
+            rest.still.organizations = self.nothing_differs(&rest.still, now).await?;
+            (rest.left, rest.began) = (self.config.sweep_every - 1, now);
+            pass.swept = true;
+        }
+        self.memory().rest = Some(rest);
+        Some(pass)
+    }
+
+    /// Whether lists of changes show nothing new.
+    async fn nothing_changed(&self, still: &Still) -> Option<()> {
+        for (organization, seen) in &still.organizations {
             // One that cannot be asked is told of by the whole look that follows.
             let changes = self.platform.machines_since(organization, seen.since()).await.ok()?;
             if !seen.is_confirmed_by(&changes) {
                 return None;
             }
         }
-        rest.left -= 1;
-        let mut pass = rest.pass.again();
-        pass.fleet.floor_reads = rest.still.organizations.len() as u64;
-        self.memory().rest = Some(rest);
-        Some(pass)
+        Some(())
+    }
+
+    /// What whole lists, asked for at `now`, show, if it is what they showed before.
+    async fn nothing_differs(
+        &self,
+        still: &Still,
+        now: UnixMillis,
+    ) -> Option<BTreeMap<String, Seen>> {
+        let organizations: BTreeSet<String> = still.organizations.keys().cloned().collect();
+        // What is known and not listed is asked for when it turns out to be missing.
+        let look = observe(&*self.platform, &organizations, &BTreeMap::new()).await;
+        let seen = still.organizations.iter().map(|(slug, seen)| {
+            let lists = look.organizations.get(slug).filter(|lists| seen.is_shown_by(lists))?;
+            Some((slug.clone(), Seen::of(lists, now)?))
+        });
+        seen.collect()
     }
 
     /// What is to be remembered of what `planned` was made from, whose lists were asked for after
@@ -143,6 +181,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             organizations: seen.collect::<Option<_>>()?,
             files: std::mem::take(&mut objects.files),
             until: first_until(&planned.observed),
+            needs_plans: !planned.observed.tokens.known.is_empty()
+                || !planned.observed.tokens.looks.is_empty()
+                || planned.observed.storage.look != StorageLook::Spared,
         })
     }
 
@@ -160,9 +201,10 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             return Ok(());
         }
         let (left, pass) = (self.config.sweep_every - 1, pass.again());
+        let looks_left = if still.needs_plans { 0 } else { self.config.plan_every.max(1) - 1 };
         let mut memory = self.memory();
-        memory.rest = Some(Rest { basis, still, began, left, pass });
-        // Nobody compares versions before the next whole pass, which reads them from the store.
+        memory.rest = Some(Rest { basis, still, began, left, looks_left, pass });
+        // Nobody compares versions before the next plan, which reads them from the store.
         memory.edits.forget_versions();
         Ok(())
     }

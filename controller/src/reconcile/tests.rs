@@ -24,6 +24,9 @@ use crate::testing::{
     unknown,
 };
 
+/// One of so many whole looks that differ in nothing plans.
+const PLAN_EVERY: u32 = 3;
+
 struct Stage {
     _folder: TempDir,
     store: SqliteStore,
@@ -85,6 +88,7 @@ impl Stage {
             usage_retention: Duration::from_secs(90 * 86_400),
             metrics: Arc::default(),
             sweep_every,
+            plan_every: PLAN_EVERY,
             turn_patience: None,
         };
         let reconciler = Reconciler::new(

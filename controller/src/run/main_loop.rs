@@ -34,6 +34,10 @@ const TROUBLE_INTERVAL: Duration = Duration::from_secs(2);
 /// of an app or of a volume; and the other passes cost next to nothing.
 const SWEEP_EVERY: u32 = 12;
 
+/// One of so many whole looks in a row plans, although nothing differs: every eight minutes at the
+/// default interval, so that secrets, which no list shows, are looked at that often.
+const PLAN_EVERY: u32 = 4;
+
 /// A pass waits for its turns until none has ended for so long, and then goes on without those that
 /// hang. Creating a machine takes some seconds; a call that waits for longer is one place less, and
 /// the next pass serves whoever else has something to be done.
@@ -161,6 +165,7 @@ impl MainLoop {
             usage_retention: self.config.usage_retention,
             metrics: Arc::clone(&self.metrics),
             sweep_every: SWEEP_EVERY,
+            plan_every: PLAN_EVERY,
             turn_patience: Some(TURN_PATIENCE),
         };
         let make = || async {

@@ -77,9 +77,12 @@ pub fn inventory(world: &World, owners: &ForeignOracle, controller: usize) -> In
     inventory
 }
 
+/// How values that are drawn begin, and what is left of them.
+const DRAWN: [&str; 2] = ["tid_", "tsec_"];
+
 /// Access keys are drawn, and another oracle compares them with what they open.
 fn without_chance(secret: &str) -> String {
-    let drawn = ["tid_", "tsec_"].into_iter().find(|prefix| secret.starts_with(prefix));
+    let drawn = DRAWN.into_iter().find(|prefix| secret.starts_with(prefix));
     drawn.unwrap_or(secret).to_owned()
 }
 
@@ -99,11 +102,25 @@ impl Inventory {
     /// Leaves out secrets that another inventory does not have. A secret carries no mark, and the
     /// name of one in a shared app holds an identity that nobody can turn back into a tenant's name:
     /// on an empty disk, what is left of a tenant that is gone looks like what somebody else set,
-    /// and that stays.
+    /// and that stays. Where one that was drawn stays, the marks of secrets that machines carry were not
+    /// looked at, and are not compared.
     #[must_use]
     pub fn without_forgotten_secrets(&self, other: &Self) -> Self {
         let mut known = self.clone();
-        known.secrets.retain(|key, _| other.secrets.contains_key(key));
+        let forgotten = known.secrets.extract_if(.., |key, _| !other.secrets.contains_key(key));
+        let drawn = forgotten.filter(|(_, value)| DRAWN.contains(&value.as_str()));
+        let apps: BTreeSet<String> = drawn.map(|((app, _), _)| app).collect();
+        for (key, forms) in known.machines.iter_mut().filter(|((app, _), _)| apps.contains(app)) {
+            for (form, wanted) in
+                forms.iter_mut().zip(other.machines.get(key).into_iter().flatten())
+            {
+                let mark = wanted.config["metadata"].get(vault_plan::metadata::SECRET_HASH);
+                let metadata = form.config.get_mut("metadata").and_then(Value::as_object_mut);
+                if let (Some(mark), Some(metadata)) = (mark, metadata) {
+                    metadata.insert(vault_plan::metadata::SECRET_HASH.to_owned(), mark.clone());
+                }
+            }
+        }
         known
     }
 }
@@ -384,6 +401,21 @@ mod tests {
         forgotten.secrets.values_mut().for_each(|value| value.push('x'));
         let known = forgotten.without_forgotten_secrets(&good);
         assert!(unlike_reference(&known, &good, &wishes).is_some(), "a wrong value is wrong");
+    }
+
+    #[test]
+    fn a_forgotten_access_key_leaves_the_marks_of_its_app_alone_uncompared() {
+        let (StageEnd { inventory: good, .. }, wishes) = end();
+        let key = good.machines.keys().next().unwrap().clone();
+        let mut bad = good.clone();
+        let form = &mut bad.machines.get_mut(&key).unwrap()[0];
+        let marks = form.config["metadata"].as_object_mut().unwrap();
+        marks.remove(vault_plan::metadata::SECRET_HASH).unwrap();
+        let known = bad.without_forgotten_secrets(&good);
+        assert!(unlike_reference(&known, &good, &wishes).is_some(), "nothing was forgotten");
+        bad.secrets.insert((key.0, "AWS_SECRET_ACCESS_KEY".to_owned()), "tsec_".to_owned());
+        let known = bad.without_forgotten_secrets(&good);
+        assert_eq!(unlike_reference(&known, &good, &wishes), None);
     }
 
     #[test]

@@ -94,3 +94,41 @@ fn of_lists_that_leave_something_out_nothing_is_remembered() {
     machines[1].updated_at = None;
     assert!(Seen::of(&lists(machines), NOW).is_none());
 }
+
+#[test]
+fn whole_lists_are_the_same_in_any_order_and_no_row_may_differ() {
+    let volume = |id: &str| crate::testing::volume(id, "v_1", "app");
+    let base = || ObservedOrganization {
+        id: Some("7".to_owned()),
+        apps: vec!["app".to_owned(), "other".to_owned()],
+        app_ids: [("app".to_owned(), "1".to_owned())].into(),
+        volumes: vec![volume("a"), volume("b")],
+        ..lists(two())
+    };
+    let seen = Seen::of(&base(), NOW).unwrap();
+    let mut turned = base();
+    turned.apps.reverse();
+    turned.machines.reverse();
+    turned.volumes.reverse();
+    assert!(seen.is_shown_by(&base()) && seen.is_shown_by(&turned));
+    type Change = fn(&mut ObservedOrganization);
+    let changes: [Change; 11] = [
+        |lists| lists.id = None,
+        |lists| drop(lists.apps.pop()),
+        |lists| lists.apps.push("third".to_owned()),
+        |lists| lists.app_ids.clear(),
+        |lists| drop(lists.machines.pop()),
+        // No list of changes would show it: the time of its last change is the same.
+        |lists| lists.machines[1].state = PlatformState::Stopped,
+        |lists| drop(lists.machines[0].metadata.insert("k".to_owned(), "v".to_owned())),
+        |lists| drop(lists.volumes.pop()),
+        |lists| lists.volumes[0].size_gb += 1,
+        |lists| lists.gaps.unclear = Some("a row could not be read".to_owned()),
+        |lists| lists.gaps.regions.extend(["ord".to_owned()]),
+    ];
+    for (place, change) in changes.into_iter().enumerate() {
+        let mut lists = base();
+        change(&mut lists);
+        assert!(!seen.is_shown_by(&lists), "{place}");
+    }
+}

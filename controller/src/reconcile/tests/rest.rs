@@ -20,8 +20,8 @@ impl Stage {
         let stage = Self::sweeping(SWEEP_EVERY, folder, store, platform, clock, tenant_secrets());
         put(&stage.store, &tenant("acme", "nginx:1"), Source::Api).await;
         stage.rests().await;
-        // The next ones after a whole one are known.
-        while !stage.pass().await.swept {}
+        // The next ones after a plan are known.
+        while !stage.pass().await.planned {}
         stage
     }
 
@@ -56,6 +56,46 @@ async fn while_nothing_moves_a_pass_costs_one_read_and_every_twelfth_looks_whole
         assert_eq!((pass.calls.reads, pass.calls.writes), (3, 0));
     }
     assert_eq!(stage.store.resource_version().await.unwrap(), version);
+}
+
+#[tokio::test]
+async fn whole_lists_that_differ_in_nothing_need_no_plan_and_every_third_makes_one() {
+    let stage = Stage::at_rest().await;
+    for round in 0..3 {
+        for look in 1..=PLAN_EVERY {
+            let mut pass = stage.pass().await;
+            while !pass.swept {
+                assert!(!pass.planned);
+                pass = stage.pass().await;
+            }
+            assert_eq!(pass.planned, look == PLAN_EVERY, "{round} {look}");
+            assert_eq!((pass.calls.reads, pass.calls.writes), (3, 0));
+            assert_eq!((pass.ready.len(), pass.fleet.floor_reads), (1, 3));
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_whole_lists_show_anew_is_planned_for_in_the_same_pass() {
+    type Change = fn(&mut crate::testing::World);
+    let changes: [Change; 4] = [
+        |world| drop(world.volumes.pop()),
+        |world| world.volumes[0].size_gb = 7,
+        |world| world.apps.push("another".to_owned()),
+        // By nobody's clock: no list of changes shows it.
+        |world| world.machines[0].state = PlatformState::Stopped,
+    ];
+    for (place, change) in changes.into_iter().enumerate() {
+        let stage = Stage::at_rest().await;
+        assert!(!stage.pass().await.swept);
+        change(&mut stage.platform.world());
+        let mut pass = stage.pass().await;
+        while !pass.swept {
+            pass = stage.pass().await;
+        }
+        assert!(pass.planned, "{place}");
+        assert!(pass.actions > 0 || place != 3, "a machine that stopped is started");
+    }
 }
 
 #[tokio::test]
