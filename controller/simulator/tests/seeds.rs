@@ -8,7 +8,7 @@ use vault_simulator::seed::Seeds;
 use vault_simulator::workload::named;
 
 /// As many as are run in some ten seconds on two threads; whoever wants more has the program.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 1_000;
 /// What the median seed has at least.
 const CALLS_MIN: u64 = 200;
 const FAULTS_MIN: u64 = 10;

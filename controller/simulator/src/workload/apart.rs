@@ -1,6 +1,8 @@
 //! Stories that are told only if somebody asks for them by name: seeds do not draw from them, so that
 //! a new one changes no seed.
 
+use vault_api::tenant::MachineState;
+
 use super::{Group, Manifest, Tenant, Token, Workload};
 
 /// All of them, in a fixed order.
@@ -32,5 +34,12 @@ pub fn apart() -> Vec<Workload> {
             Manifest::of(&[acme(&["ci"]), bob()]),
         ],
     );
-    vec![tokens, regions]
+    // What rests is destroyed without having been stopped: nothing says that it was down before.
+    let at_rest = |region| {
+        let state = MachineState::Stopped;
+        let group = Group { region, state, ..Group::new("box") };
+        Manifest::of(&[("acme", Tenant::new(vec![group]))])
+    };
+    let rest = Workload::new("region-at-rest", vec![at_rest("ord"), at_rest("fra")]);
+    vec![tokens, regions, rest]
 }
