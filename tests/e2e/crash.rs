@@ -134,8 +134,13 @@ async fn crash(run: Run, reference: &Reference, processes: bool) -> anyhow::Resu
     assert_eq!(lists.inventory(), reference.inventory, "{run:?}");
     if processes {
         for tenant in TENANTS {
-            let running = processes::with_argument(&manifests::marker(tenant))?;
-            assert_eq!(running.len(), 1, "{run:?}: processes of {tenant}: {running:?}");
+            // A machine counts as started when its process is there; its program comes a moment later.
+            eventually(&format!("{run:?}: one process of {tenant}"), async || {
+                let running = processes::with_argument(&manifests::marker(tenant));
+                let running = running.map_err(|error| format!("{error:#}"))?;
+                if running.len() == 1 { Ok(()) } else { Err(format!("{running:?}")) }
+            })
+            .await?;
         }
     }
     world.finish().await
