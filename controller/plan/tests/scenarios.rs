@@ -35,6 +35,8 @@ struct Scenario {
     tenants: BTreeMap<String, (TenantSpec, bool)>,
     world: World,
     holds: BTreeMap<String, Hold>,
+    /// Tenants with machines that earlier passes took down to make them anew.
+    replacing: BTreeSet<(String, String)>,
     /// Tenants that were Ready since their manifest changed.
     reached: BTreeSet<String>,
     secrets: OneSecret,
@@ -102,7 +104,7 @@ impl Scenario {
             // As `needs_snapshots` asks for them, and more.
             snapshots: self.world.snapshots_of_all(),
             last_used: BTreeMap::new(),
-            replacing: BTreeSet::new(),
+            replacing: self.replacing.clone(),
             reached: self.reached.clone(),
             ..Observed::default()
         };
@@ -325,6 +327,24 @@ fn a_machine_moves_with_its_volume_by_a_snapshot() {
     scenario.apply(&ACME.replace("region: ord", "region: ord\n      relocate: Snapshot"));
     insta::assert_snapshot!("relocated_back", story(&mut scenario));
     assert_eq!(scenario.world.volumes.len(), 3);
+}
+
+#[test]
+fn a_machine_that_is_being_moved_is_not_started_while_its_volume_is_not_shown() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("region: ord", "region: fra\n      relocate: Snapshot"));
+    let stop = scenario.plan(scenario.world.lists());
+    assert_eq!(stop.actions[0].action.kind(), ActionKind::StopMachine);
+    scenario.world.carry_out(stop, || Fate::Works, |_, _| {});
+    scenario.world.step();
+    let hidden = ObservedOrganization { volumes: Vec::new(), ..scenario.world.lists() };
+    assert_eq!(hidden.machines[0].state, PlatformState::Stopped);
+    scenario.replacing.insert(("acme".to_owned(), hidden.machines[0].name.clone()));
+    let plan = scenario.plan(hidden);
+    assert!(plan.actions.is_empty(), "{}", picture(&plan));
+    assert!(plan.report.tenants[0].machines[0].replacing, "the next pass has to know it too");
+    // Once it is shown again, the move goes on.
+    assert!(!scenario.plan(scenario.world.lists()).actions.is_empty());
 }
 
 #[test]

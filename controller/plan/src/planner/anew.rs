@@ -69,8 +69,20 @@ impl<'a> Planner<'a> {
                 draft.note(NoteReason::Invalid, message);
                 None
             }
+            // Taken down to be moved, it is left down: started now it would write to the volume that
+            // is being copied, and which no list shows at the moment.
+            Fit::Unclear(note) if elsewhere && self.was_taken_down(draft, machine) => {
+                draft.add(note.clone());
+                Some(Anew::in_place(true))
+            }
             Fit::Good(_) | Fit::Grow(_) | Fit::Different(..) | Fit::Unclear(..) => None,
         }
+    }
+
+    /// Whether an earlier pass took a machine down in order to make it anew.
+    fn was_taken_down(&self, draft: &Draft<'a>, machine: &ObservedMachine) -> bool {
+        let named = (draft.tenant.name.to_string(), machine.name.clone());
+        machine.state != PlatformState::Started && self.observed.replacing.contains(&named)
     }
 
     fn replace(
