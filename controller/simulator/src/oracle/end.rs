@@ -147,20 +147,6 @@ fn form(world: &World, machine: &Machine) -> MachineForm {
     MachineForm { state: machine.state.name(), region: machine.region.clone(), config, volume }
 }
 
-/// Leaves the hash of secrets out of both forms if it is left out of one: that one's app held a secret
-/// that was drawn, perhaps of a tenant whose end a lost disk forgot.
-fn hide_drawn(one: &mut MachineForm, other: &mut MachineForm) {
-    fn marks(form: &mut MachineForm) -> Option<&mut serde_json::Map<String, Value>> {
-        form.config.get_mut("metadata")?.as_object_mut()
-    }
-    const KEY: &str = vault_plan::metadata::SECRET_HASH;
-    let (Some(one), Some(other)) = (marks(one), marks(other)) else { return };
-    if one.contains_key(KEY) != other.contains_key(KEY) {
-        one.remove(KEY);
-        other.remove(KEY);
-    }
-}
-
 /// What is wrong with an inventory, given what people want: desired equals observed, without help
 /// from the code that is tested.
 #[must_use]
@@ -222,13 +208,7 @@ pub fn unlike_reference(
         machines.retain(|(_, name), _| !wishes.leaves_alone(name));
         machines
     };
-    let (mut seen, mut expected) = (cared_for(found), cared_for(reference));
-    for (key, forms) in &mut seen {
-        for (form, other) in forms.iter_mut().zip(expected.get_mut(key).into_iter().flatten()) {
-            hide_drawn(form, other);
-        }
-    }
-    let machines = difference("machine", &seen, &expected);
+    let machines = difference("machine", &cared_for(found), &cared_for(reference));
     let cared_for = |inventory: &Inventory| {
         let mut volumes = inventory.volumes.clone();
         volumes.retain(|(app, _, _), _| !has_left_alone(reference, wishes, app));
