@@ -436,17 +436,6 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell_strays(&self, strays: &[Stray]) {
-        let told = std::mem::replace(&mut self.memory().strays, strays.to_vec());
-        for stray in strays.iter().filter(|stray| !told.contains(stray)) {
-            let message = format!(
-                "machine {} ({}) in app {} is ours, but there is no tenant {}: it is left alone",
-                stray.name, stray.id, stray.app, stray.tenant
-            );
-            (self.tell)(Event::warning(self.clock.now(), &stray.tenant, "Stray", message));
-        }
-    }
-
     /// Notes what worked and what did not; how many failed.
     fn remember(&self, objects: &Objects, turns: &[Turn]) -> usize {
         let now = self.clock.now();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vault_api::status::TenantStatus;
 use vault_plan::observed::{Observed, ObservedOrganization};
-use vault_plan::report::NoteReason;
+use vault_plan::report::{NoteReason, Stray};
 use vault_plan::time::UnixMillis;
 
 use super::objects::Rows;
@@ -107,6 +107,18 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         }
         self.store.put_statuses(statuses).await?;
         Ok(pass)
+    }
+
+    /// Tells of strays that the last pass did not see.
+    pub(super) fn tell_strays(&self, strays: &[Stray]) {
+        let told = std::mem::replace(&mut self.memory().strays, strays.to_vec());
+        for stray in strays.iter().filter(|stray| !told.contains(stray)) {
+            let message = format!(
+                "machine {} ({}) in app {} is ours, but there is no tenant {}: it is left alone",
+                stray.name, stray.id, stray.app, stray.tenant
+            );
+            (self.tell)(Event::warning(self.clock.now(), &stray.tenant, "Stray", message));
+        }
     }
 
     /// Removes a deleted tenant of which nothing is left, or, while finalizers of others stand on
