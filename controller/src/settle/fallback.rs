@@ -40,18 +40,18 @@ impl TakenDown {
         now: UnixMillis,
     ) {
         let until = now.plus_ms(milliseconds(settle_after));
-        let of = |settlement: &Settlement| {
-            let mut its = open.iter().filter(|intent| intent.id == settlement.id);
-            its.next().filter(|intent| takes_down(intent.kind))
-        };
+        let taking_down = open.iter().filter(|intent| takes_down(intent.kind));
+        let taking_down: HashMap<_, _> = taking_down.map(|intent| (intent.id, intent)).collect();
         let verified = settlements.iter().filter(|one| one.state == IntentState::Verified);
-        self.0.extend(verified.filter_map(of).map(|intent| (intent.clone(), until)));
-        let is_followed = |intent: &Intent| {
-            open.iter().any(|later| {
-                later.id > intent.id
-                    && (&later.app, &later.external_name) == (&intent.app, &intent.external_name)
-            })
-        };
+        let verified = verified.filter_map(|one| taking_down.get(&one.id));
+        self.0.extend(verified.map(|intent| ((*intent).clone(), until)));
+        if self.0.is_empty() {
+            return;
+        }
+        // The last of several: what is open comes in the order of its ids.
+        let last: HashMap<_, _> = open.iter().map(|intent| (named(intent), intent.id)).collect();
+        let is_followed =
+            |intent: &Intent| last.get(&named(intent)).is_some_and(|later| *later > intent.id);
         self.0.retain(|(intent, until)| now < *until && !is_followed(intent));
     }
 
@@ -61,12 +61,19 @@ impl TakenDown {
         settled: &mut Settled,
         organizations: &BTreeMap<String, ObservedOrganization>,
     ) {
+        if self.0.is_empty() {
+            return;
+        }
+        let machines: HashMap<_, _> = organizations
+            .iter()
+            .flat_map(|(slug, lists)| lists.machines.iter().map(move |machine| (slug, machine)))
+            .map(|(slug, machine)| ((slug.as_str(), &*machine.app, &*machine.name), machine))
+            .collect();
         for (intent, until) in &self.0 {
-            let Some(organization) = organizations.get(&intent.organization) else { continue };
-            let its = |machine: &&ObservedMachine| {
-                (&machine.app, &machine.name) == (&intent.app, &intent.external_name)
+            let (app, name) = named(intent);
+            let Some(machine) = machines.get(&(intent.organization.as_str(), app, name)) else {
+                continue;
             };
-            let Some(machine) = organization.machines.iter().find(its) else { continue };
             let sent_at = intent.sent_at.unwrap_or(intent.planned_at);
             let is_older = machine.updated_at.is_some_and(|at| at < sent_at.plus_ms(ROW_SKEW_MS));
             if is_older && effect(intent, machine) == Some(false) {
@@ -79,6 +86,11 @@ impl TakenDown {
 /// Whether an intent's effect is that a machine which runs is down, for a moment at least.
 fn takes_down(kind: ActionKind) -> bool {
     matches!(kind, ActionKind::UpdateMachine | ActionKind::StopMachine | ActionKind::SuspendMachine)
+}
+
+/// What an intent is about: its app, and the name there.
+fn named(intent: &Intent) -> (&str, &str) {
+    (&intent.app, &intent.external_name)
 }
 
 fn milliseconds(duration: Duration) -> i64 {
