@@ -122,6 +122,7 @@ impl Args {
         telemetry::start("info");
         // Before there is much memory, which would stay in the pages it is in.
         memory::do_without_huge_pages();
+        memory::keep_one_arena();
         // Whoever installed a provider before us chose one that works.
         drop(rustls::crypto::ring::default_provider().install_default());
         match args.into_config().and_then(run) {
