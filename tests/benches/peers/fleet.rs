@@ -54,7 +54,7 @@ impl Fleet {
         for (number, text) in first.iter().enumerate() {
             self.world.write_manifest(&format!("{number:02}.yaml"), text)?;
         }
-        self.world.write_manifest("last.yaml", last)?;
+        self.world.write_manifest(LAST_FILE, last)?;
         Ok(())
     }
 
@@ -108,13 +108,14 @@ impl Fleet {
     }
 }
 
+/// The file that holds the class, and no tenant.
+pub(crate) const CLASS_FILE: &str = "00.yaml";
+/// The file that is written last; it holds the last thousand tenants.
+pub(crate) const LAST_FILE: &str = "last.yaml";
+
 /// The manifests: one class, and the tenants in files that a controller takes.
 pub(crate) fn manifests(tenants: usize, settings: Settings) -> Vec<String> {
-    let class = json!({
-        "apiVersion": "vaultctl.dev/v1", "kind": "TenantClass",
-        "metadata": { "name": "dev-box" }, "spec": body(),
-    });
-    let mut texts = vec![class.to_string()];
+    let mut texts = vec![class(body())];
     for first in (0..tenants).step_by(TENANTS_PER_FILE) {
         let mut text = String::new();
         for number in first..tenants.min(first + TENANTS_PER_FILE) {
@@ -129,6 +130,15 @@ pub(crate) fn manifests(tenants: usize, settings: Settings) -> Vec<String> {
         texts.push(text);
     }
     texts
+}
+
+/// The manifest of the class.
+pub(crate) fn class(body: Value) -> String {
+    let class = json!({
+        "apiVersion": "vaultctl.dev/v1", "kind": "TenantClass",
+        "metadata": { "name": "dev-box" }, "spec": body,
+    });
+    class.to_string()
 }
 
 /// The name of a tenant.

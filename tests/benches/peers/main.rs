@@ -5,6 +5,8 @@
 //!   noop-kube-rs     a pass of the controller                      │ a resync of a kube-rs controller
 //!   pass             CPU of a full sweep; calls ÷ minimum for no-op, 1 % drift, cold convergence
 //!   cold             1,000 tenants from nothing, 100 ms to every answer, the platform's rate limits
+//!   kills            the same with a SIGKILL every 100 answers: what leaks, and the calls
+//!   down             calls ÷ minimum for stopping and deleting 1,000 tenants, leases among them
 //! ```
 //!
 //! CPU is user and system time of the processes that are named, in ticks of 10 ms; the emulator runs
@@ -20,7 +22,9 @@
 mod calls;
 mod cold;
 mod diff;
+mod down;
 mod fleet;
+mod kills;
 mod kube_rs;
 mod measure;
 mod noop;
@@ -30,7 +34,7 @@ mod terraform;
 use anyhow::ensure;
 
 /// The parts, in the order in which they run.
-const PARTS: [&str; 4] = ["diff-terraform", "noop-kube-rs", "pass", "cold"];
+const PARTS: [&str; 6] = ["diff-terraform", "noop-kube-rs", "pass", "cold", "kills", "down"];
 
 /// How it is to run.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +78,12 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("cold") {
             cold::run(settings).await?;
+        }
+        if wanted("kills") {
+            kills::run(settings).await?;
+        }
+        if wanted("down") {
+            down::run(settings).await?;
         }
         Ok(())
     })

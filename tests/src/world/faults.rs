@@ -103,6 +103,8 @@ impl World {
     async fn ever(&self, what: &str) -> anyhow::Result<Vec<Value>> {
         let path = format!("/v1/orgs/{DEFAULT_ORG}/{what}?include_deleted=true");
         let answer = self.platform_call(Method::GET, &path, None).await?;
+        // What stands on a second page would be missed without a word.
+        ensure!(answer.body.get("next_cursor").is_none(), "more than one page of {what}");
         answer.body[what].as_array().cloned().with_context(|| format!("{:#}", answer.body))
     }
 }
