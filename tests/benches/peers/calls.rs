@@ -78,7 +78,9 @@ const MACHINE: &str = "GET /v1/apps/{app}/machines/{id}";
 fn apart(call: &str) -> Option<&'static str> {
     match call {
         SECRETS => Some("amortised over passes, whatever happens"),
-        MACHINE => Some("once per version that somebody else wrote, to tell what was changed"),
+        MACHINE => {
+            Some("once per version that somebody else wrote, and per machine that a list lost")
+        }
         _ => None,
     }
 }
