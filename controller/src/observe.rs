@@ -5,7 +5,8 @@
 //!            │
 //!            └─ known, but not listed? ─▶ asked for by id ─▶ there after all: added
 //!                                              │         └▶ not there: gone
-//!                                              └▶ too many, or no answer: Gaps::unclear
+//!            │                                 └▶ too many, or no answer: Gaps::unclear
+//!            └─ a volume asked for, and not listed? ─▶ its app is asked ─▶ no answer: Gaps::volumes
 //! ```
 //!
 //! Lists lag, leave regions out, and were once empty for everybody (28 April 2026). What we know by
@@ -15,16 +16,23 @@ mod delta;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use futures_util::future::join_all;
 use thiserror::Error;
 use vault_cloud::error::CallError;
 use vault_plan::observed::{Gaps, ObservedOrganization, PlatformState, VolumeGap};
 
-use crate::platform::Platform;
+use crate::chain::chain;
+use crate::platform::{Platform, VolumeList};
 pub use delta::Seen;
 
 /// How many missing resources are asked for by id in one pass. More than this missing at once is a
 /// sign that the list is wrong; nothing is concluded then, and the next pass asks for others.
 const CONFIRMATIONS_MAX: usize = 50;
+
+/// How many apps are asked in one pass for volumes whose creation was sent and has not been seen. The
+/// others wait for a pass that follows, and hold nobody but their own tenants: a process that dies
+/// may leave as many such calls as it had in flight, and none of them may ever have taken effect.
+const EXPECTED_MAX: usize = 50;
 
 /// What earlier passes and the journal know of an organization.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +126,9 @@ async fn one<P: Platform>(
         observed.gaps.unclear = Some("the platform's list of apps is not whole".to_owned());
     }
     confirm(platform, &mut observed, known, gone).await;
+    let unread = std::mem::take(&mut observed.gaps.volumes);
     observed.gaps.volumes = uncounted(apps.volume_counts, &observed, volumes.departing);
+    observed.gaps.volumes.extend(unread);
     observed.machines.retain(|machine| machine.state != PlatformState::Destroyed);
     Ok(observed)
 }
@@ -130,7 +140,7 @@ async fn confirm<P: Platform>(
     known: &Known,
     gone: &mut BTreeSet<String>,
 ) {
-    let (machines, apps) = missing(observed, known);
+    let Missing { machines, apps, expected } = missing(observed, known);
     let asked = machines.len() + apps.len();
     let mut unclear = observed.gaps.unclear.take();
     let mut lost_volumes: Vec<(String, String)> = Vec::new();
@@ -139,8 +149,12 @@ async fn confirm<P: Platform>(
             format!("{asked} known machines and volumes are missing from the lists at once")
         });
     }
-    for (id, app) in machines.into_iter().take(CONFIRMATIONS_MAX) {
-        match platform.machine(&app, &id).await {
+    let looks = machines.into_iter().take(CONFIRMATIONS_MAX).map(|(id, app)| async move {
+        let machine = platform.machine(&app, &id).await;
+        (id, machine)
+    });
+    for (id, machine) in join_all(looks).await {
+        match machine {
             Ok(Some(machine)) => observed.machines.push(machine),
             Ok(None) => drop(gone.insert(id)),
             Err(error) => {
@@ -150,8 +164,8 @@ async fn confirm<P: Platform>(
             }
         }
     }
-    for app in apps.into_iter().take(CONFIRMATIONS_MAX) {
-        let there = match platform.app_volumes(&app).await {
+    for (app, list) in ask_for_volumes(platform, apps.into_iter().take(CONFIRMATIONS_MAX)).await {
+        let there = match list {
             Ok(there) if there.unreadable == 0 => there.volumes,
             Ok(_) => {
                 unclear.get_or_insert_with(|| format!("volumes of app {app} could not be read"));
@@ -172,6 +186,44 @@ async fn confirm<P: Platform>(
     }
     confirm_volumes(platform, lost_volumes, observed, gone, &mut unclear).await;
     observed.gaps.unclear = unclear;
+    look_for_expected(platform, expected, observed).await;
+}
+
+/// Asks apps for volumes whose creation was sent. An app that does not say what it has is a gap of
+/// its own: whoever waits for that volume goes on waiting, and nobody else.
+async fn look_for_expected<P: Platform>(
+    platform: &P,
+    mut apps: BTreeSet<String>,
+    observed: &mut ObservedOrganization,
+) {
+    let first_later = apps.iter().nth(EXPECTED_MAX).cloned();
+    let later = first_later.map(|first| apps.split_off(&first)).unwrap_or_default();
+    let mut gap = |app, why| drop(observed.gaps.volumes.insert(app, VolumeGap::Unread(why)));
+    for app in later {
+        gap(app, "other apps are asked first".to_owned());
+    }
+    for (app, list) in ask_for_volumes(platform, apps).await {
+        match list {
+            Ok(there) if there.unreadable == 0 => {
+                observed.volumes.retain(|volume| volume.app != app);
+                observed.volumes.extend(there.volumes);
+            }
+            Ok(there) => gap(app, format!("{} rows could not be read", there.unreadable)),
+            Err(error) => gap(app, chain(&error)),
+        }
+    }
+}
+
+/// Asks these apps for their volumes, side by side.
+async fn ask_for_volumes<P: Platform>(
+    platform: &P,
+    apps: impl IntoIterator<Item = String>,
+) -> Vec<(String, Result<VolumeList, CallError>)> {
+    let looks = apps.into_iter().map(|app| async move {
+        let list = platform.app_volumes(&app).await;
+        (app, list)
+    });
+    join_all(looks).await
 }
 
 /// Asks by id for volumes that their apps do not list either: an app's own list is a list as well,
@@ -188,8 +240,12 @@ async fn confirm_volumes<P: Platform>(
             format!("{} known volumes are missing from their apps at once", lost.len())
         });
     }
-    for (id, app) in lost.into_iter().take(CONFIRMATIONS_MAX) {
-        match platform.volume(&app, &id).await {
+    let looks = lost.into_iter().take(CONFIRMATIONS_MAX).map(|(id, app)| async move {
+        let volume = platform.volume(&app, &id).await;
+        (id, volume)
+    });
+    for (id, volume) in join_all(looks).await {
+        match volume {
             Ok(Some(volume)) => observed.volumes.push(volume),
             Ok(None) => drop(gone.insert(id)),
             Err(error) => {
@@ -201,12 +257,19 @@ async fn confirm_volumes<P: Platform>(
     }
 }
 
-/// The machines, with their apps, and the apps whose volumes have to be asked for. What is missing
-/// because its region is has nothing to be asked about.
-fn missing(
-    observed: &ObservedOrganization,
-    known: &Known,
-) -> (Vec<(String, String)>, BTreeSet<String>) {
+/// What has to be asked for because no list shows it.
+struct Missing {
+    /// Known machines by id, with their apps.
+    machines: Vec<(String, String)>,
+    /// The apps of known volumes.
+    apps: BTreeSet<String>,
+    /// The other apps of volumes whose creation was sent.
+    expected: BTreeSet<String>,
+}
+
+/// What is known, or was sent for, and is not listed. What is missing because its region is has
+/// nothing to be asked about.
+fn missing(observed: &ObservedOrganization, known: &Known) -> Missing {
     let listed: HashSet<&str> =
         observed.machines.iter().map(|machine| machine.id.as_str()).collect();
     let hidden = |machine: &KnownMachine| {
@@ -220,7 +283,8 @@ fn missing(
         .collect();
     let listed: HashSet<&str> = observed.volumes.iter().map(|volume| volume.id.as_str()).collect();
     let lost = known.volumes.iter().filter(|(id, _)| !listed.contains(id.as_str()));
-    let mut apps: BTreeSet<String> = lost.map(|(_, app)| app.clone()).collect();
+    let apps: BTreeSet<String> = lost.map(|(_, app)| app.clone()).collect();
+    let mut expected = BTreeSet::new();
     if !known.expected_volumes.is_empty() {
         let listed: HashSet<(&str, &str)> =
             observed.volumes.iter().map(|volume| (&*volume.app, &*volume.name)).collect();
@@ -228,9 +292,9 @@ fn missing(
             .expected_volumes
             .iter()
             .filter(|(app, name)| !listed.contains(&(app.as_str(), name.as_str())));
-        apps.extend(unseen.map(|(app, _)| app.clone()));
+        expected.extend(unseen.map(|(app, _)| app).filter(|app| !apps.contains(*app)).cloned());
     }
-    (machines, apps)
+    Missing { machines, apps, expected }
 }
 
 /// The apps of which the list of apps counts more volumes than are shown.

@@ -24,6 +24,7 @@ use vault_plan::action::ActionKind;
 use vault_plan::metadata;
 use vault_plan::observed::{
     Gaps, Hold, HoldKind, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
+    VolumeGap,
 };
 use vault_plan::time::UnixMillis;
 
@@ -84,7 +85,7 @@ pub fn settle(
             }
             Some(lists) => match lists.seen(intent) {
                 Some(id) => (IntentState::Verified, Some(id), None),
-                None if now < until || !lists.are_whole() => {
+                None if now < until || !lists.are_whole() || lists.hide(intent) => {
                     settled.open.insert(intent.tenant.clone());
                     if must_be_seen(intent) {
                         let until = until.max(now.plus_ms(1));
@@ -227,6 +228,13 @@ impl<'a> Lists<'a> {
     /// Whether absence proves something. An intent does not say in which region its machine is.
     fn are_whole(&self) -> bool {
         self.gaps.unclear.is_none() && self.gaps.regions.is_empty()
+    }
+
+    /// Whether a volume that the intent made may be in its app although no list shows it: the app has
+    /// not said which volumes it has.
+    fn hide(&self, intent: &Intent) -> bool {
+        let unread = matches!(self.gaps.volumes.get(&intent.app), Some(VolumeGap::Unread(_)));
+        unread && intent.kind == ActionKind::CreateVolume
     }
 
     /// The id of the resource that shows the intent's effect.

@@ -84,6 +84,30 @@ async fn a_volume_that_was_sent_for_is_looked_for_in_its_app() {
 }
 
 #[tokio::test]
+async fn however_many_volumes_were_sent_for_only_their_own_apps_wait_for_a_look() {
+    let platform = FakePlatform::default();
+    let app = |number: usize| format!("app-{number:03}");
+    let expected_volumes = (0..EXPECTED_MAX + 2).map(|number| (app(number), "v_data".to_owned()));
+    let known = Known { expected_volumes: expected_volumes.collect(), ..Known::default() };
+    let look = look(&platform, known).await;
+    let gaps = &look.organizations[ORG].gaps;
+    assert_eq!(gaps.unclear, None, "nobody else waits");
+    let waiting: Vec<&String> = gaps.volumes.keys().collect();
+    assert_eq!(waiting, [&app(EXPECTED_MAX), &app(EXPECTED_MAX + 1)]);
+    assert_eq!(platform.calls().reads, 3 + EXPECTED_MAX as u64);
+}
+
+#[tokio::test]
+async fn an_app_that_does_not_say_what_was_made_in_it_hides_no_other() {
+    let platform = FakePlatform::default();
+    platform.fail("app_volumes", unknown(), false);
+    let expected_volumes = BTreeSet::from([(APP.to_owned(), "v_data".to_owned())]);
+    let look = look(&platform, Known { expected_volumes, ..Known::default() }).await;
+    let gaps = &look.organizations[ORG].gaps;
+    assert!(gaps.unclear.is_none() && matches!(gaps.volumes[APP], VolumeGap::Unread(_)));
+}
+
+#[tokio::test]
 async fn a_region_that_is_away_is_not_asked_for_and_nothing_in_it_is_gone() {
     let platform = FakePlatform::default();
     platform.world().machines.push(machine("m1", "acme-box-0", APP));

@@ -223,6 +223,20 @@ fn absence_from_lists_with_gaps_proves_nothing_however_late() {
 }
 
 #[test]
+fn a_volume_is_not_given_up_while_its_app_has_not_said_what_it_has() {
+    let late = NOW.plus_ms(3_600_000);
+    let cases =
+        [(ActionKind::CreateVolume, Verdict::Held), (ActionKind::CreateMachine, Verdict::Aborted)];
+    for (kind, expected) in cases {
+        let intent = intent(kind, IntentState::Sent);
+        let mut lists = lists(kind, false);
+        let gap = VolumeGap::Unread("other apps are asked first".to_owned());
+        lists.gaps.volumes.insert(intent.app.clone(), gap);
+        assert_eq!(verdict(&intent, lists, late), expected, "{kind:?}");
+    }
+}
+
+#[test]
 fn an_acknowledged_volume_is_only_the_one_with_its_id() {
     let mut acked = intent(ActionKind::CreateVolume, IntentState::Acked);
     acked.external_id = Some("vol_2".to_owned());
