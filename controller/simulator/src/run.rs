@@ -303,8 +303,10 @@ impl Setting {
                 if state.passes - began > PASSES_MAX {
                     let mut universe = shared.lock();
                     let now_ms = universe.now_ms();
+                    let waiting = universe.controllers[0].disk.not_ready().join("; ");
                     let message = format!(
-                        "{PASSES_MAX} passes after the last fault there is still something to do"
+                        "{PASSES_MAX} passes after the last fault there is still something to do; \
+                         not Ready: {waiting}"
                     );
                     universe.oracles.note(now_ms, "convergence", message);
                     return;
