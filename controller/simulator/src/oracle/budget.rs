@@ -2,7 +2,8 @@
 //!
 //! Down by its doing is a machine that ran, should run, and was stopped or updated by a call of the
 //! controller, until it runs again, or is gone because nobody wants it any more. What a person asked
-//! for by name (the end of a tenant, its being stopped) is not counted.
+//! for by name (the end of a tenant, its being stopped) is not counted. What a person pauses while it
+//! is down stays down by their word, once it rests: they may leave it so for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -154,8 +155,11 @@ fn is_down(world: &World, wishes: &Wishes, app: &str, name: &str, tenant: &str) 
     let everything = Filter::default();
     let mut named = world.machines(app, &everything).filter(|machine| machine.name == name);
     match named.next() {
-        Some(machine) => machine.state != State::Started,
-        None => wishes.machines.contains_key(name),
+        Some(machine) => {
+            let rests = matches!(machine.state, State::Stopped | State::Suspended | State::Created);
+            machine.state != State::Started && !(rests && wishes.leaves_alone(name))
+        }
+        None => wishes.machines.contains_key(name) && !wishes.leaves_alone(name),
     }
 }
 
@@ -239,6 +243,21 @@ mod tests {
         stop(&mut world, &mut oracle, now, "a-box-0");
         stop(&mut world, &mut oracle, now, "a-box-1");
         stop(&mut world, &mut oracle, now, "b-box-0");
+        assert_eq!(oracle.look(&world), None);
+    }
+
+    #[test]
+    fn what_rests_while_a_person_pauses_its_tenant_is_not_counted_and_what_stops_is() {
+        let (mut world, now) = running();
+        let mut oracle = BudgetOracle::default();
+        let names = ["a-box-0", "a-box-1", "b-box-0"];
+        oracle.wish(0, wishes(&names), 0);
+        stop(&mut world, &mut oracle, now, "a-box-0");
+        let left_alone = BTreeSet::from(["a".to_owned()]);
+        oracle.wish(0, Wishes { left_alone, ..wishes(&names) }, 0);
+        stop(&mut world, &mut oracle, now, "b-box-0");
+        assert!(oracle.look(&world).is_some(), "it is still on its way");
+        world.advance(now + SECOND * 5);
         assert_eq!(oracle.look(&world), None);
     }
 
