@@ -5,6 +5,7 @@ mod changes;
 mod doubts;
 mod edits;
 mod fallback;
+mod leftovers;
 mod objects;
 mod publish;
 mod rest;
@@ -46,6 +47,7 @@ use crate::store::{Kind, LiveUsage, Store, StoreError};
 use crate::tokens::Looks;
 use changes::Changes;
 use edits::EditLooks;
+use leftovers::RareLook;
 use objects::KnownIds;
 pub use objects::{Objects, TenantObject};
 pub(crate) use publish::DELETED;
@@ -165,6 +167,7 @@ struct Memory {
     strays: Vec<Stray>,
     looks: SecretLooks,
     token_looks: Looks,
+    rare_tokens: BTreeMap<String, RareLook>,
     token_setbacks: Setbacks,
     storage_looks: StorageLooks,
     storage_setbacks: Setbacks,
@@ -373,7 +376,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let mut holds = self.memory().setbacks.holds(revisions, now);
         merge_holds(&mut holds, settled.holds);
         under_way::hold(&mut holds, &under_way, now);
-        let tokens = self.look_at_tokens(&desired, objects, settle_mode).await?;
+        let tokens =
+            self.look_at_tokens(&desired, objects, &look.organizations, settle_mode).await?;
         let mut observed = Observed {
             organizations: look.organizations,
             holds,
