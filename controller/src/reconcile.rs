@@ -5,6 +5,7 @@ mod changes;
 mod doubts;
 mod edits;
 mod fallback;
+mod leftovers;
 mod objects;
 mod publish;
 mod rest;
@@ -46,6 +47,7 @@ use crate::store::{Kind, LiveUsage, Store, StoreError};
 use crate::tokens::Looks;
 use changes::Changes;
 use edits::EditLooks;
+use leftovers::RareLook;
 use objects::KnownIds;
 pub use objects::{Objects, TenantObject};
 pub(crate) use publish::DELETED;
@@ -165,6 +167,7 @@ struct Memory {
     strays: Vec<Stray>,
     looks: SecretLooks,
     token_looks: Looks,
+    rare_tokens: BTreeMap<String, RareLook>,
     token_setbacks: Setbacks,
     storage_looks: StorageLooks,
     storage_setbacks: Setbacks,
@@ -363,7 +366,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         if settle_mode == Settle::Write {
             self.store.settle_intents(settled.settlements, now).await?;
             is_settled &= !self.keep_usage(usage, &look.organizations, now).await?;
-            self.look_at_secrets(&desired, &look.organizations, &mut secrets, now).await?;
+            self.look_at_secrets(&desired, lists, &tombstones, &mut secrets, now).await?;
             let all_read = look.failures.is_empty();
             self.look_at_edits(&desired, &look.organizations, all_read, now).await?;
         }
@@ -373,7 +376,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let mut holds = self.memory().setbacks.holds(revisions, now);
         merge_holds(&mut holds, settled.holds);
         under_way::hold(&mut holds, &under_way, now);
-        let tokens = self.look_at_tokens(&desired, objects, settle_mode).await?;
+        let tokens =
+            self.look_at_tokens(&desired, objects, &look.organizations, settle_mode).await?;
         let mut observed = Observed {
             organizations: look.organizations,
             holds,

@@ -51,12 +51,44 @@ pub fn observed(stored: &[StoredSecret]) -> BTreeMap<String, ObservedSecrets> {
     apps
 }
 
-/// The apps of which something is known and that no tenant has.
+/// What is known of apps that no tenant has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct OfNobody {
+    /// Apps that are gone: nothing of them matters any more.
+    pub gone: Vec<String>,
+    /// Secrets that we set in apps which are still there, and for which nobody answers from now on.
+    pub unsure: Vec<StoredSecret>,
+}
+
+/// Finds what is known of apps that no tenant has. An app that is there keeps its secrets, because it
+/// keeps a volume, or waits for its end: a tenant that comes again finds them in it, sets what it wants,
+/// and has to know which of them are ours, to take away what it does not want any more.
 #[must_use]
-pub fn of_nobody(stored: &[StoredSecret], desired: &Desired) -> Vec<String> {
+pub fn of_nobody(
+    stored: &[StoredSecret],
+    desired: &Desired,
+    is_there: impl Fn(&str) -> bool,
+) -> OfNobody {
     let wanted: HashSet<&str> = desired.tenants.iter().map(|tenant| tenant.app.as_str()).collect();
-    let apps = stored.chunk_by(|one, next| one.app == next.app).map(|app| &app[0].app);
-    apps.filter(|app| !wanted.contains(app.as_str())).cloned().collect()
+    let mut found = OfNobody::default();
+    for app in stored.chunk_by(|one, next| one.app == next.app) {
+        let name = app[0].app.as_str();
+        if wanted.contains(name) {
+            continue;
+        }
+        if !is_there(name) {
+            found.gone.push(name.to_owned());
+            continue;
+        }
+        let set = app.iter().filter(|known| matches!(known.state, SecretState::Set { .. }));
+        found.unsure.extend(set.map(|known| StoredSecret {
+            state: SecretState::Unsure,
+            digest: None,
+            version: None,
+            ..known.clone()
+        }));
+    }
+    found
 }
 
 /// The tenants whose secrets are to be looked at now, one per app: those whose last look lies back

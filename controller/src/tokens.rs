@@ -53,6 +53,9 @@ struct Look {
     failure: Option<String>,
     /// Tokens of ours that are missing from the list, by id, and since when.
     absent: BTreeMap<String, UnixMillis>,
+    /// Nobody wanted a token here when it was made: nothing but what a lost database forgot is read
+    /// off it.
+    is_rare: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +119,7 @@ impl Looks {
         at: UnixMillis,
     ) {
         let look = self.organizations.entry(organization.to_owned()).or_default();
+        look.is_rare = false;
         look.tried_at = Some(at);
         let list = match looked {
             Ok(list) => list,
@@ -144,13 +148,21 @@ impl Looks {
             .map(|(id, _)| ((*id).to_owned(), look.absent.get(*id).copied().unwrap_or(at)))
             .collect();
         look.absent = missing;
-        let tokens = list.tokens.into_iter().filter_map(|token| {
-            let (tenant, n) = read_platform_name(&token.name)?;
-            let (expires_at, revoked) = (token.expires_at, token.revoked);
-            let token = ListedToken { id: token.id, name: token.name, n };
-            Some((token.id.clone(), SeenToken { tenant, token, expires_at, revoked }))
-        });
-        look.seen = Some(Arc::new(Seen { at, tokens: tokens.collect() }));
+        look.seen = Some(Arc::new(Seen { at, tokens: of_our_names(list) }));
+    }
+
+    /// Takes in a look at an organization where nobody wants a token. One that failed is made again
+    /// sometime.
+    pub fn take_rare(
+        &mut self,
+        organization: &str,
+        looked: Result<TokenList, String>,
+        at: UnixMillis,
+    ) {
+        let Ok(list) = looked else { return };
+        let new = || Look { is_rare: true, ..Look::default() };
+        let look = self.organizations.entry(organization.to_owned()).or_insert_with(new);
+        look.seen = Some(Arc::new(Seen { at, tokens: of_our_names(list) }));
     }
 
     /// Notes that a token was revoked since the last look.
@@ -214,7 +226,9 @@ impl Looks {
                 (None, Some(why)) => Err(format!("the list of tokens could not be read: {why}")),
                 (None, None) => Err("the list of tokens is too old".to_owned()),
             };
-            observed.looks.insert(organization.clone(), looked);
+            if !look.is_rare {
+                observed.looks.insert(organization.clone(), looked);
+            }
             let seen = look.seen.iter().flat_map(|seen| seen.tokens.values());
             let opens =
                 |seen: &&SeenToken| !seen.revoked && seen.expires_at.is_none_or(|end| now < end);
@@ -224,6 +238,17 @@ impl Looks {
         }
         observed
     }
+}
+
+/// The tokens that may be ours, by id.
+fn of_our_names(list: TokenList) -> BTreeMap<String, SeenToken> {
+    let named = list.tokens.into_iter().filter_map(|token| {
+        let (tenant, n) = read_platform_name(&token.name)?;
+        let (expires_at, revoked) = (token.expires_at, token.revoked);
+        let token = ListedToken { id: token.id, name: token.name, n };
+        Some((token.id.clone(), SeenToken { tenant, token, expires_at, revoked }))
+    });
+    named.collect()
 }
 
 impl Look {

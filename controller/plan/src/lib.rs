@@ -18,6 +18,7 @@ pub mod time;
 pub mod bucket;
 pub mod config;
 pub mod desired;
+pub mod leftovers;
 pub mod observed;
 pub mod policy;
 pub mod token;

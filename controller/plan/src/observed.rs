@@ -70,7 +70,8 @@ pub enum SecretState {
     Changed,
     /// Somebody else has removed it.
     Missing,
-    /// We set or removed it, and no answer came: it may be what it was before, or not.
+    /// We set or removed it, and no answer came, or nobody has watched over it since: it may be what it
+    /// was, or not.
     Unsure,
 }
 

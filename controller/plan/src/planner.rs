@@ -14,6 +14,7 @@ mod burial;
 mod draft;
 mod drift;
 mod index;
+mod leftovers;
 mod shared;
 mod tokens;
 mod tombstones;
@@ -64,6 +65,7 @@ pub fn plan(desired: &Desired, observed: &Observed, policy: &Policy, now: UnixMi
     };
     let tenants = desired.tenants.iter().map(|tenant| planner.tenant(tenant)).collect();
     planner.tombstones();
+    planner.leftovers();
     let Planner { mut actions, withheld, to_confirm, mut buried, tombstones, .. } = planner;
     if !buried.is_empty() {
         // The actions of one tenant stand together, in the order of their names.

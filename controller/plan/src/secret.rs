@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   no app, or missing, changed, of another hash ─▶ set it
-//!   no answer came to the last call about it ─────▶ set it
+//!   no answer came, or nobody watched over it ────▶ set it
 //!   set, with the wanted hash ────────────────────▶ leave it
 //!   nothing known ─▶ a machine in the app carries the wanted hash? yes ─▶ leave it   no ─▶ set it
 //! ```
@@ -37,7 +37,7 @@ pub(crate) fn need<'a>(
         }
         Some(SecretState::Changed) => Some("somebody else changed it".into()),
         Some(SecretState::Missing) => Some("somebody else removed it".into()),
-        Some(SecretState::Unsure) => Some("no answer came when it was last set or removed".into()),
+        Some(SecretState::Unsure) => Some("it is not certain to be what was last set".into()),
         // A mark is written only after the secret was set, and outlives our memory. That of an access
         // key may be older than the key that its app holds: an older database has another one.
         None if wanted.storage.is_none()

@@ -364,17 +364,17 @@ impl Actor {
 
     /// Asks for the end of a tenant; whether it has come.
     async fn delete(&self, store: &SimStore, object: StoredObject) -> bool {
-        let paused = object.spec.get("reconcile").and_then(Value::as_str) == Some("Paused");
         let version = Some(object.resource_version);
-        if paused {
-            // What is left alone is left alone in its end too.
+        let now = SimClock::new(self.shared.clone(), self.controller).now();
+        if object.deleted_at.is_none() {
+            drop(store.put_object(finalizers::deleted(&object, now), version).await);
+        } else if object.spec.get("reconcile").and_then(Value::as_str) == Some("Paused") {
+            // What is left alone is left alone in its end too. Only its end is let go on: resumed before
+            // that, it would be made as it was last wanted, as far as there is time.
             let mut resumed = object;
             resumed.spec.insert("reconcile".to_owned(), "Active".into());
             resumed.generation += 1;
             drop(store.put_object(resumed, version).await);
-        } else if object.deleted_at.is_none() {
-            let now = SimClock::new(self.shared.clone(), self.controller).now();
-            drop(store.put_object(finalizers::deleted(&object, now), version).await);
         }
         false
     }

@@ -101,7 +101,7 @@ fn lose_disk(universe: &mut Universe) {
     let now_ms = universe.now_ms();
     universe.controllers[0].lose_disk(now_ms);
     universe.oracles.pardons.disk_lost = true;
-    universe.oracles.budget.forgets(0);
+    universe.oracles.budget.forgets(0, universe.now_ms());
 }
 
 fn restore_disk(universe: &mut Universe) {
@@ -113,7 +113,7 @@ fn restore_disk(universe: &mut Universe) {
     universe.trace.line(universe.now_ms(), || "controller 0 has an older disk now".to_owned());
     universe.controllers[0].restore(pick);
     universe.oracles.pardons.disk_restored = true;
-    universe.oracles.budget.forgets(0);
+    universe.oracles.budget.forgets(0, universe.now_ms());
 }
 
 fn stop(universe: &mut Universe) {

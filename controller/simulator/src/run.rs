@@ -6,6 +6,7 @@
 //!                    left to do (at most PASSES_MAX) ─▶ compare ─▶ passes that must write nothing
 //! ```
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -280,11 +281,15 @@ impl Setting {
     async fn converge(&self, shared: &Shared, actor: &Actor) {
         let began = actor.state().passes;
         // A look at secrets finds what somebody did to them, or what the controller itself set after a
-        // disk that was put back was copied; one at tokens finds what a lost answer left. They are made
-        // only now and then.
+        // disk that was put back was copied; one at tokens finds what a lost answer left, and one at
+        // access keys what a lost disk forgot. They are made only now and then.
         let meddled = self.nature.is_some_and(|nature| nature.people);
-        let restored = shared.lock().oracles.pardons.disk_restored;
-        let look = if meddled || restored || self.workload.has_tokens() { 2 } else { 1 };
+        let (restored, lost) = {
+            let pardons = &shared.lock().oracles.pardons;
+            (pardons.disk_restored, pardons.disk_lost)
+        };
+        let has_credentials = self.workload.has_tokens() || lost && self.workload.has_buckets();
+        let look = if meddled || restored || has_credentials { 2 } else { 1 };
         for round in 0..look {
             if round > 0 {
                 let now_ms = shared.lock().now_ms();
@@ -303,8 +308,10 @@ impl Setting {
                 if state.passes - began > PASSES_MAX {
                     let mut universe = shared.lock();
                     let now_ms = universe.now_ms();
+                    let waiting = universe.controllers[0].disk.not_ready().join("; ");
                     let message = format!(
-                        "{PASSES_MAX} passes after the last fault there is still something to do"
+                        "{PASSES_MAX} passes after the last fault there is still something to do; \
+                         not Ready: {waiting}"
                     );
                     universe.oracles.note(now_ms, "convergence", message);
                     return;
@@ -330,14 +337,13 @@ impl Setting {
         };
         note("inventory", unlike_wishes(&end.inventory, &manifest.wishes()));
         let crate::universe::Universe { world, oracles, controllers, .. } = &*universe;
-        let tokens = unlike_tokens(world, oracles, 0, &controllers[0], manifest, now_ms);
-        note("tokens", tokens);
         let pardons = &oracles.pardons;
-        // A key, a policy and a token carry an identity that nobody can turn back into a tenant's name.
-        // Without the disk that knew the tenant, one that is not wanted any more is not known to be ours.
         let forgets = pardons.disk_lost || pardons.disk_restored;
-        let names = self.workload.stages.iter().filter(|_| !forgets);
-        let names = names.flat_map(|stage| stage.tenants.keys().cloned()).collect();
+        let names = self.workload.stages.iter().flat_map(|stage| stage.tenants.keys().cloned());
+        let names: BTreeSet<String> = names.collect();
+        let wanted = (manifest, &names);
+        let tokens = unlike_tokens(world, oracles, 0, &controllers[0], wanted, now_ms);
+        note("tokens", tokens);
         let wishes = manifest.wishes();
         note(
             "storage",

@@ -77,11 +77,11 @@ impl Seeds {
     }
 
     /// Runs a setting against how its story ends without faults; a storm is compared with nothing. If
-    /// the story does not end well without faults, that run is the outcome: its trace is not kept.
+    /// the story does not end well without faults, that run is the outcome.
     pub fn run_setting(&mut self, setting: &Setting) -> Outcome {
         let reference = match setting.storm {
             true => Ok(None),
-            false => self.tell(&setting.workload).map(Some),
+            false => self.tell(&setting.workload, setting.readable).map(Some),
         };
         match reference {
             Ok(reference) => setting.run(reference.as_deref(), &self.metrics),
@@ -94,7 +94,7 @@ impl Seeds {
     /// # Panics
     /// If it does not end well: then every comparison with it would be worthless.
     pub fn reference(&mut self, workload: &Workload) -> Arc<[StageEnd]> {
-        match self.tell(workload) {
+        match self.tell(workload, false) {
             Ok(stages) => stages,
             Err(unwell) => {
                 panic!("{} without faults: {:#?}", workload.name, unwell.violations);
@@ -103,12 +103,17 @@ impl Seeds {
     }
 
     /// How a story ends without faults, or the run in which it did not end well.
-    fn tell(&mut self, workload: &Workload) -> Result<Arc<[StageEnd]>, Box<Outcome>> {
+    fn tell(
+        &mut self,
+        workload: &Workload,
+        readable: bool,
+    ) -> Result<Arc<[StageEnd]>, Box<Outcome>> {
         if let Some(known) = self.references.get(&workload.name) {
             return Ok(Arc::clone(known));
         }
         // That nothing is written after the end is seen in the run that is compared with this one.
-        let calm = Setting { still: workload.name != RANDOM, ..Setting::calm(workload.clone()) };
+        let still = workload.name != RANDOM;
+        let calm = Setting { still, readable, ..Setting::calm(workload.clone()) };
         let outcome = calm.run(None, &self.metrics);
         if !outcome.violations.is_empty() {
             return Err(Box::new(outcome));

@@ -1,5 +1,6 @@
 //! One arm per action, one call per arm: the only code that changes the outside world.
 
+mod conflict;
 mod deletion;
 mod lease;
 mod storage;
@@ -27,6 +28,7 @@ use crate::platform::{
     AppOwner, MachineUpdate, NewDeployToken, NewMachine, NewVolume, Platform, SecretSet,
     WrittenMachine,
 };
+use conflict::{Change, settle_or_look};
 use lease::{Deed, under_lease};
 
 /// What earlier actions of a turn made that later ones need.
@@ -179,8 +181,10 @@ pub(super) async fn apply<P: Platform>(
             let min_secrets_version = made.secrets_version.or(update.min_secrets_version);
             let changed =
                 MachineUpdate { config, current_version, skip_launch, min_secrets_version };
-            let updated = platform.update_machine(&app, &update.machine.id, changed).await;
-            settle(updated.map(|written| Some(Created::Machine(written))))
+            let id = update.machine.id.as_str();
+            let updated = platform.update_machine(&app, id, changed).await;
+            let updated = updated.map(|written| Some(Created::Machine(written)));
+            settle_or_look(platform, (&app, id), Change::Update(intent), updated).await
         }
         Action::StartMachine(machine) => {
             settle(platform.start_machine(&app, &machine.id).await.map(|()| None))
@@ -190,7 +194,8 @@ pub(super) async fn apply<P: Platform>(
             under_lease(platform, which, version, intent, Deed::Stop).await
         }
         Action::SuspendMachine(machine) => {
-            settle(platform.suspend_machine(&app, &machine.id).await.map(|()| None))
+            let suspended = platform.suspend_machine(&app, &machine.id).await.map(|()| None);
+            settle_or_look(platform, (&app, &machine.id), Change::Suspend, suspended).await
         }
         Action::DeleteMachine(machine) => {
             let (version, which) = (made.version(&machine), (app.as_str(), &machine));

@@ -1,17 +1,20 @@
 //! The part of a pass that keeps what is known of secrets true: a slice of apps at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use vault_plan::desired::Desired;
 use vault_plan::observed::ObservedOrganization;
 use vault_plan::time::UnixMillis;
+use vault_plan::tombstone::Tombstone;
 
 use super::Reconciler;
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::platform::Platform;
-use crate::secrets::{self, LOOK_VALID_MS, SLICE_APPS_MAX, SLICE_INTERVAL_MS, SLICES_MAX};
+use crate::secrets::{
+    self, LOOK_VALID_MS, OfNobody, SLICE_APPS_MAX, SLICE_INTERVAL_MS, SLICES_MAX,
+};
 use crate::store::{Store, StoreError, StoredSecret};
 
 /// What is remembered of looks. All of it may be lost.
@@ -30,15 +33,20 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         &self,
         desired: &Desired,
         organizations: &BTreeMap<String, ObservedOrganization>,
+        tombstones: &[Tombstone],
         stored: &mut Vec<StoredSecret>,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         let Some((apps_max, failed)) = self.begin_slice(now) else { return Ok(()) };
-        let forgotten = secrets::of_nobody(stored, desired);
-        stored.retain(|secret| !forgotten.contains(&secret.app));
-        self.store.remove_secrets(forgotten).await?;
+        let listed = organizations.values().flat_map(|lists| &lists.apps);
+        let ending = tombstones.iter().filter(|known| known.is_open()).map(|known| &known.app);
+        let there: HashSet<&str> = listed.chain(ending).map(String::as_str).collect();
+        let OfNobody { gone, unsure } =
+            secrets::of_nobody(stored, desired, |app| there.contains(app));
+        stored.retain(|secret| !gone.contains(&secret.app));
+        self.store.remove_secrets(gone).await?;
         let due = secrets::due(desired, stored, organizations, &failed, apps_max, now);
-        let mut learned = Vec::new();
+        let mut learned = unsure;
         for (tenant, looked) in secrets::look(&*self.platform, due).await {
             match looked {
                 Ok(seen) => {

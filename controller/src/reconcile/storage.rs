@@ -1,15 +1,19 @@
 //! The part of a pass that looks at buckets and the keys to them: two lists per pass, and only if a
-//! tenant has something to do with them.
+//! tenant has something to do with them, or it is time to look for what a lost database forgot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{join, join_all};
 use vault_plan::action::ActionKind;
 use vault_plan::bucket::{ObservedStorage, StorageLook, policy_name};
 use vault_plan::desired::Desired;
+use vault_plan::identity::TenantUid;
+use vault_plan::leftovers::explained;
 use vault_plan::time::UnixMillis;
+use vault_plan::token::read_platform_name;
 use vault_plan::tombstone::{Tombstone, TombstoneKind};
 
+use super::leftovers::{RareLook, Sight};
 use super::{Objects, Reconciler, Settle};
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -24,6 +28,8 @@ use crate::store::{CredentialKind, Credentials, Store, StoreError, StoredPolicy}
 pub(super) struct StorageLooks {
     /// When the last slice of policies was looked at.
     slice_at: Option<UnixMillis>,
+    /// When they are listed though nobody wants a bucket.
+    rare: RareLook,
 }
 
 impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
@@ -41,10 +47,21 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let remembered = std::mem::take(&mut objects.buckets);
         let is_needed =
             storage::is_needed(desired, &keys, &policies, tombstones) || !remembered.is_empty();
-        if !is_needed {
+        let now = self.clock.now();
+        let is_rare = mode == Settle::Write
+            && self.platform.has_storage()
+            && self.memory().storage_looks.rare.is_due(now);
+        if !is_needed && !is_rare {
             return Ok(ObservedStorage::default());
         }
         let mut lists = self.list_storage().await;
+        if is_rare {
+            let sight = self.leftover_keys(desired, &lists);
+            self.memory().storage_looks.rare.looked(sight, now);
+            if !is_needed && sight != Sight::Left {
+                return Ok(ObservedStorage::default());
+            }
+        }
         let mut unclear = BTreeMap::new();
         if let Ok(lists) = &mut lists {
             unclear = self.ask_for_buckets(desired, lists, &policies, tombstones).await;
@@ -82,6 +99,24 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let buckets = buckets.map_err(|error| failed("buckets", &error))?;
         let keys = keys.map_err(|error| failed("access keys", &error))?;
         Ok(Lists { at, buckets: buckets.into_iter().collect(), keys })
+    }
+
+    /// Whether a list shows keys of ours that nobody wants.
+    fn leftover_keys(&self, desired: &Desired, lists: &Result<Lists, StorageLook>) -> Sight {
+        let Ok(lists) = lists else { return Sight::Failed };
+        let named = lists.keys.iter().filter_map(|key| read_platform_name(&key.name));
+        let mut uids: BTreeSet<TenantUid> = named.map(|(uid, _)| uid).collect();
+        if uids.is_empty() {
+            return Sight::Clean;
+        }
+        let mut is_left = false;
+        for tenant in &desired.tenants {
+            let wants = !tenant.buckets.is_empty() || tenant.paused;
+            is_left |= uids.remove(&tenant.uid) && !wants;
+        }
+        let names = lists.buckets.iter().map(String::as_str);
+        is_left |= !explained(&self.config.controller, &uids, names).is_empty();
+        if is_left { Sight::Left } else { Sight::Clean }
     }
 
     /// Asks by name for buckets that should be listed, and adds those that are there. Answers which of

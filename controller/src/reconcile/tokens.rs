@@ -1,12 +1,15 @@
-//! The part of a pass that looks at deploy tokens: one list per organization, now and then.
+//! The part of a pass that looks at deploy tokens: one list per organization, now and then,
+//! and seldom where nobody wants a token.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vault_plan::action::ActionKind;
 use vault_plan::desired::Desired;
+use vault_plan::observed::ObservedOrganization;
 use vault_plan::time::UnixMillis;
 use vault_plan::token::ObservedTokens;
 
+use super::leftovers::Sight;
 use super::{Objects, Reconciler, Settle};
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -21,19 +24,31 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         &self,
         desired: &Desired,
         objects: &Objects,
+        organizations: &BTreeMap<String, ObservedOrganization>,
         mode: Settle,
     ) -> Result<ObservedTokens, StoreError> {
         let mut stored = self.store.credentials(CredentialKind::DeployToken).await?;
         let settle_after = self.config.settle_after;
         let mut looks = self.memory().token_looks.clone();
-        for organization in looks.due(desired, &stored, settle_after, self.clock.now()) {
+        let due = looks.due(desired, &stored, settle_after, self.clock.now());
+        let rare = match mode {
+            Settle::Write => self.rare_tokens(organizations.keys()),
+            Settle::Only => BTreeSet::new(),
+        };
+        let wanted: BTreeSet<String> = due.into_iter().collect();
+        for organization in wanted.union(&rare) {
             let at = self.clock.now();
-            let looked = self.platform.tokens(&organization).await.map_err(|error| {
+            let looked = self.platform.tokens(organization).await.map_err(|error| {
                 let why = chain(&error);
                 tracing::warn!(organization, error = why, "deploy tokens could not be listed");
                 why
             });
-            looks.take(&organization, looked, &stored, settle_after, at);
+            let sight = if looked.is_ok() { Sight::Clean } else { Sight::Failed };
+            self.memory().rare_tokens.entry(organization.clone()).or_default().looked(sight, at);
+            match wanted.contains(organization) {
+                true => looks.take(organization, looked, &stored, settle_after, at),
+                false => looks.take_rare(organization, looked, at),
+            }
         }
         let now = self.clock.now();
         if mode == Settle::Write {
@@ -46,6 +61,14 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
         let holds = self.memory().token_setbacks.holds(revisions, now);
         Ok(looks.observed(&stored, holds, now))
+    }
+
+    /// The organizations whose tokens are listed now though nobody may want one there.
+    fn rare_tokens<'a>(&self, organizations: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+        let (memory, now) = (self.memory(), self.clock.now());
+        let is_due =
+            |slug: &&String| memory.rare_tokens.get(*slug).is_none_or(|look| look.is_due(now));
+        organizations.filter(is_due).cloned().collect()
     }
 
     async fn forget_tokens(

@@ -176,8 +176,23 @@ fn what_is_known_is_told_by_app_with_the_newest_version() {
     assert_eq!(observed["a-app"].states.len(), 2);
     assert_eq!(observed["b-app"].states[NAME], SecretState::Missing);
     let desired = desired(vec![tenant("a")]);
-    assert_eq!(of_nobody(&known, &desired), ["b-app"]);
-    assert_eq!(of_nobody(&[], &desired), Vec::<String>::new());
+    let gone = OfNobody { gone: vec!["b-app".to_owned()], unsure: Vec::new() };
+    assert_eq!(of_nobody(&known, &desired, |_| false), gone);
+    assert_eq!(of_nobody(&[], &desired, |_| false), OfNobody::default());
+}
+
+#[test]
+fn what_was_set_in_an_app_that_outlives_its_tenant_is_known_to_be_ours_and_no_more() {
+    let mut known = [stored("b", set(HASH), 0), stored("b", SecretState::Changed, 0)];
+    known[0].version = Some(9);
+    let OfNobody { gone, unsure } = of_nobody(&known, &desired(vec![tenant("a")]), |_| true);
+    assert_eq!(gone, Vec::<String>::new());
+    let [secret] = unsure.as_slice() else { panic!("{unsure:?}") };
+    assert_eq!((&secret.state, secret.version), (&SecretState::Unsure, None));
+    assert_eq!((&*secret.app, &*secret.name, &secret.digest), ("b-app", NAME, &None));
+    // Nothing is written twice.
+    let again = of_nobody(&unsure, &desired(vec![tenant("a")]), |_| true);
+    assert_eq!(again, OfNobody::default());
 }
 
 #[test]

@@ -87,22 +87,26 @@ fn may_be_our_doing(
         // stopped by itself, and must not keep the others waiting. One that rests in another region
         // is on its way to the right one.
         Some(wanted) if wanted.state == MachineState::Started => {
-            age_ms(machine, now) < policy.created_grace_ms || *wanted.region != machine.region
+            let moves = !tenant.paused && *wanted.region != machine.region;
+            age_ms(machine, now) < policy.created_grace_ms || moves
         }
         Some(_) => false,
         // Stopped in order to be deleted.
-        None => true,
+        None => !tenant.paused,
     }
 }
 
-/// Whether a machine that should run was taken down in order to be made anew.
+/// Whether a machine that should run was taken down in order to be made anew. That of a tenant which a
+/// person has paused meanwhile is down by their word: it may be so for ever, and nobody else's machine
+/// is to wait for ever.
 fn is_replaced(observed: &Observed, index: &Index<'_>, tenant: &str, machine: &str) -> bool {
     if observed.replacing.is_empty()
         || !observed.replacing.contains(&(tenant.to_owned(), machine.to_owned()))
     {
         return false;
     }
-    let Some(tenant) = index.tenant(tenant).filter(|tenant| !tenant.deleting) else { return false };
+    let is_ours = |tenant: &&DesiredTenant| !tenant.deleting && !tenant.paused;
+    let Some(tenant) = index.tenant(tenant).filter(is_ours) else { return false };
     let wanted = tenant.machines.as_deref().unwrap_or_default().iter();
     wanted.into_iter().any(|wanted| wanted.name == machine && wanted.state == MachineState::Started)
 }

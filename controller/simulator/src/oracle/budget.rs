@@ -2,7 +2,8 @@
 //!
 //! Down by its doing is a machine that ran, should run, and was stopped or updated by a call of the
 //! controller, until it runs again, or is gone because nobody wants it any more. What a person asked
-//! for by name (the end of a tenant, its being stopped) is not counted.
+//! for by name (the end of a tenant, its being stopped) is not counted. What a person pauses while it
+//! is down stays down by their word, once it rests: they may leave it so for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,8 +53,9 @@ struct Watched {
     edited_ms: i64,
     /// Machines that are down by its doing: app and name, and the tenant.
     down: BTreeMap<(String, String), String>,
-    /// Its disk was lost or is an older one: it cannot know what it took down.
-    forgetful: bool,
+    /// Its disk was lost, or is an older one: until then, what goes down is by calls that were sent
+    /// before, or by what was wanted when the older one was copied.
+    forgets_until_ms: i64,
 }
 
 /// Watches what is down.
@@ -69,12 +71,14 @@ impl BudgetOracle {
         let watched = self.watched.entry(controller).or_default();
         watched.before = std::mem::replace(&mut watched.wishes, wishes);
         watched.edited_ms = now_ms;
-        watched.forgetful = false;
     }
 
-    /// From now until the next wish, a controller may not know what it took down.
-    pub fn forgets(&mut self, controller: usize) {
-        self.watched.entry(controller).or_default().forgetful = true;
+    /// A controller does not know any more what it took down. It is not counted; what it takes down once
+    /// it has looked and been told again is.
+    pub fn forgets(&mut self, controller: usize, now_ms: i64) {
+        let watched = self.watched.entry(controller).or_default();
+        watched.down.clear();
+        watched.forgets_until_ms = now_ms + EDIT_GRACE_MS;
     }
 
     /// A call of a controller takes a machine down that was as `before`. `is_ending` says that
@@ -96,7 +100,7 @@ impl BudgetOracle {
         let asked = is_ending
             || watched.wishes.asks_for_its_end(tenant, &before.name)
             || recent && watched.before.asks_for_its_end(tenant, &before.name);
-        if !asked {
+        if !asked && now_ms >= watched.forgets_until_ms {
             let key = (before.app.clone(), before.name.clone());
             watched.down.insert(key, tenant.to_owned());
         }
@@ -116,7 +120,7 @@ impl BudgetOracle {
             let Watched { wishes, down, .. } = watched;
             down.retain(|(app, name), tenant| is_down(world, wishes, app, name, tenant));
             let budget = Policy::default().disruption_budget(wishes.machines.len());
-            if down.len() > budget && !watched.forgetful {
+            if down.len() > budget {
                 let names: Vec<&str> = down.keys().map(|(_, name)| name.as_str()).collect();
                 wrong = Some(format!(
                     "{} machines are down by controller {controller}'s doing, and {budget} may be: \
@@ -154,8 +158,11 @@ fn is_down(world: &World, wishes: &Wishes, app: &str, name: &str, tenant: &str) 
     let everything = Filter::default();
     let mut named = world.machines(app, &everything).filter(|machine| machine.name == name);
     match named.next() {
-        Some(machine) => machine.state != State::Started,
-        None => wishes.machines.contains_key(name),
+        Some(machine) => {
+            let rests = matches!(machine.state, State::Stopped | State::Suspended | State::Created);
+            machine.state != State::Started && !(rests && wishes.leaves_alone(name))
+        }
+        None => wishes.machines.contains_key(name) && !wishes.leaves_alone(name),
     }
 }
 
@@ -226,8 +233,15 @@ mod tests {
         stop(&mut world, &mut oracle, now, "b-box-0");
         let message = oracle.look(&world).unwrap();
         assert!(message.contains("a-box-0, b-box-0"), "{message}");
-        oracle.forgets(0);
+        oracle.forgets(0, 990_000);
         assert_eq!(oracle.look(&world), None, "without a disk nobody can know");
+        let mut later = BudgetOracle::default();
+        later.wish(0, wishes(&["a-box-0", "a-box-1", "b-box-0"]), 0);
+        later.forgets(0, 0);
+        let (mut world, now) = running();
+        stop(&mut world, &mut later, now, "a-box-0");
+        stop(&mut world, &mut later, now, "b-box-0");
+        assert!(later.look(&world).is_some(), "it has looked again since");
     }
 
     #[test]
@@ -239,6 +253,21 @@ mod tests {
         stop(&mut world, &mut oracle, now, "a-box-0");
         stop(&mut world, &mut oracle, now, "a-box-1");
         stop(&mut world, &mut oracle, now, "b-box-0");
+        assert_eq!(oracle.look(&world), None);
+    }
+
+    #[test]
+    fn what_rests_while_a_person_pauses_its_tenant_is_not_counted_and_what_stops_is() {
+        let (mut world, now) = running();
+        let mut oracle = BudgetOracle::default();
+        let names = ["a-box-0", "a-box-1", "b-box-0"];
+        oracle.wish(0, wishes(&names), 0);
+        stop(&mut world, &mut oracle, now, "a-box-0");
+        let left_alone = BTreeSet::from(["a".to_owned()]);
+        oracle.wish(0, Wishes { left_alone, ..wishes(&names) }, 0);
+        stop(&mut world, &mut oracle, now, "b-box-0");
+        assert!(oracle.look(&world).is_some(), "it is still on its way");
+        world.advance(now + SECOND * 5);
         assert_eq!(oracle.look(&world), None);
     }
 

@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use vault_api::storage::BucketAccess;
 use vault_emulator::world::World;
 use vault_plan::bucket::policy_name;
-use vault_plan::identity::ControllerId;
+use vault_plan::identity::{ControllerId, TenantUid};
 use vault_plan::token::read_platform_name;
 
 use super::Wishes;
 use crate::platform::storage::ACCOUNT;
 
 /// What is wrong with the storage of a controller, given what people want. `names` are all tenants that
-/// there ever were and that it can know of: those whose keys and policies must be gone with them.
-/// `forgets` says that its disk was lost, or is an older one.
+/// there ever were: keys and policies of those that are gone must be gone with them. `forgets` says that its
+/// disk was lost, or is an older one: then only what is left of a tenant says that there was one.
 #[must_use]
 pub fn unlike_wishes(
     world: &World,
@@ -23,8 +23,6 @@ pub fn unlike_wishes(
     names: &BTreeSet<String>,
     forgets: bool,
 ) -> Option<String> {
-    // A disk that is lost says nothing of keys, and who wants no bucket pays for no list of them.
-    let looks = !forgets || wishes.buckets.values().any(|wanted| !wanted.is_empty());
     let cared_for = |name: &&String| !wishes.left_alone.contains(*name);
     let tenants: BTreeMap<_, _> =
         wishes.tenants.iter().filter(cared_for).map(|name| (id.tenant_uid(name), name)).collect();
@@ -48,9 +46,6 @@ pub fn unlike_wishes(
                 _ => return Some(format!("tenant {name} has {count} access keys")),
             }
         };
-        if wanted.is_empty() && !looks {
-            continue;
-        }
         if wanted.is_empty() {
             return Some(format!("tenant {name} has an access key and wants no bucket"));
         }
@@ -90,7 +85,14 @@ pub fn unlike_wishes(
             }
         }
     }
-    left_over(world, id, wishes, names)
+    left_over(world, id, wishes, names, forgets)
+}
+
+/// Whether a bucket is left whose name says that there was a tenant of this identity: nothing else says
+/// so where a disk was lost, and the identity alone may be another controller's.
+#[must_use]
+pub fn has_bucket(world: &World, uid: TenantUid) -> bool {
+    world.buckets(ACCOUNT, None).any(|bucket| uid.owns_bucket(&bucket.name))
 }
 
 /// A key, or a policy, of a tenant that is gone. `names` are all that there ever were.
@@ -99,10 +101,14 @@ fn left_over(
     id: &ControllerId,
     wishes: &Wishes,
     names: &BTreeSet<String>,
+    forgets: bool,
 ) -> Option<String> {
     let gone = names.iter().filter(|name| !wishes.tenants.contains(*name));
     for name in gone {
         let uid = id.tenant_uid(name);
+        if forgets && !has_bucket(world, uid) {
+            continue;
+        }
         let is_its = |key: &str| read_platform_name(key).is_some_and(|(of, _)| of == uid);
         let mut keys = world.access_keys(ACCOUNT, None, None);
         if keys.any(|key| key.name.as_deref().is_some_and(is_its)) {

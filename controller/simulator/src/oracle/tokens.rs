@@ -9,6 +9,7 @@ use vault_emulator::world::World;
 use vault_plan::token::read_platform_name;
 
 use super::Oracles;
+use super::storage::has_bucket;
 use crate::controller::Controller;
 use crate::universe::BEGIN_MS;
 use crate::workload::{Manifest, ORGANIZATIONS, Token};
@@ -46,14 +47,15 @@ impl TokenOracle {
     }
 }
 
-/// What is wrong with a controller's live tokens, given what people want.
+/// What is wrong with a controller's live tokens, given what people want. `names` are all tenants that
+/// there ever were.
 #[must_use]
 pub fn unlike_tokens(
     world: &World,
     oracles: &Oracles,
     place: usize,
     controller: &Controller,
-    manifest: &Manifest,
+    (manifest, names): (&Manifest, &BTreeSet<String>),
     now_ms: i64,
 ) -> Option<String> {
     let kept: BTreeMap<&str, (String, &str, Option<String>)> = controller
@@ -81,19 +83,31 @@ pub fn unlike_tokens(
                 && token.expires_at.as_millisecond() > BEGIN_MS + now_ms
         })
     });
-    // Without the disk that knew its tenant, one whose tenant is gone is not known to be ours: its name
-    // carries an identity that nobody can turn back into a tenant's.
     let forgets = oracles.pardons.disk_lost || oracles.pardons.disk_restored;
     let tenants: BTreeMap<_, _> = manifest
         .tenants
         .iter()
         .map(|(name, tenant)| (controller.id.tenant_uid(name), tenant))
         .collect();
-    // Who wants no token pays for no list of them, so that nothing says what the lost disk did.
-    let looks = !forgets || tenants.values().any(|tenant| !tenant.tokens.is_empty());
+    // Without the disk that knew its tenant, one whose tenant is gone is known to be ours only by what
+    // else is left of it: a bucket, or an app that is called by a derived name. Its own name carries an
+    // identity that nobody can turn back into a tenant's, and that may be another controller's.
+    let explained: BTreeSet<_> = names
+        .iter()
+        .map(|name| (controller.id.tenant_uid(name), name))
+        .filter(|(uid, name)| {
+            let app = uid.app_name(name);
+            let mut apps = ORGANIZATIONS.iter().flat_map(|organization| world.apps(organization));
+            has_bucket(world, *uid) || apps.any(|there| there.name == app)
+        })
+        .map(|(uid, _)| uid)
+        .collect();
     // Nor does anybody touch what a tenant has that is left alone.
     let is_left_alone = |name: &str| match read_platform_name(name) {
-        Some((uid, _)) => tenants.get(&uid).map_or(forgets, |tenant| tenant.paused || !looks),
+        Some((uid, _)) => match tenants.get(&uid) {
+            Some(tenant) => tenant.paused,
+            None => forgets && !explained.contains(&uid),
+        },
         None => false,
     };
     let tokens: Vec<_> = tokens.collect();

@@ -113,6 +113,24 @@ impl Database {
         self.tenants.get(tenant).is_some_and(|tenant| tenant.object.deleted_at.is_some())
     }
 
+    /// The tenants that are not Ready, and why, in the words of their status.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        let tenants = self.tenants.values().map(|tenant| &tenant.object);
+        let why = |object: &StoredObject| {
+            let conditions =
+                object.status.as_ref().and_then(|status| status["conditions"].as_array());
+            let all = conditions.map_or(&[][..], Vec::as_slice);
+            let ready = all.iter().find(|condition| condition["type"] == "Ready");
+            if ready.is_some_and(|ready| ready["status"] == "True") {
+                return None;
+            }
+            let text = |name: &str| ready.and_then(|ready| ready[name].as_str()).unwrap_or("?");
+            Some(format!("{}: {}: {}", object.name, text("reason"), text("message")))
+        };
+        tenants.filter_map(why).collect()
+    }
+
     pub(super) fn version(&self) -> i64 {
         self.counter
     }

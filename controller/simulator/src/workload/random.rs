@@ -1,5 +1,7 @@
 //! Stories that chance tells.
 
+use std::collections::BTreeMap;
+
 use fastrand::Rng;
 use vault_api::storage::BucketAccess;
 use vault_api::tenant::{DeletionPolicy, MachineState};
@@ -25,10 +27,27 @@ pub fn random(chance: &mut Rng) -> Workload {
         let next = edited(&stages[stages.len() - 1], chance);
         stages.push(next);
     }
+    let_nothing_shrink(&mut stages);
     let mut apart = Rng::with_seed(chance.clone().u64(..));
     add_buckets(&mut stages, &mut apart);
     add_tokens(&mut stages, &mut apart);
     Workload::new(RANDOM, stages)
+}
+
+/// A tenant that is deleted and wanted again finds the volumes that were kept for it, and a volume
+/// never shrinks: what asks for a smaller one is refused, and rightly never Ready. Nobody here asks for
+/// that.
+fn let_nothing_shrink(stages: &mut [Manifest]) {
+    let mut largest: BTreeMap<(String, &str), u32> = BTreeMap::new();
+    for (name, tenant) in stages.iter_mut().flat_map(|stage| &mut stage.tenants) {
+        for group in &mut tenant.groups {
+            let before = largest.entry((name.clone(), group.name)).or_default();
+            if let Some(size) = &mut group.volume_gb {
+                *before = (*before).max(*size);
+                *size = *before;
+            }
+        }
+    }
 }
 
 /// Buckets for one story of four: two at most, of which each stage has other ones. They are drawn
@@ -123,5 +142,32 @@ fn edit(tenant: &mut Tenant, chance: &mut Rng) {
             tenant.secret = variables[chance.usize(0..variables.len())];
         }
         _ => tenant.paused = chance.u8(0..3) == 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_story_asks_for_a_smaller_volume_than_the_one_that_was_kept() {
+        let mut largest = BTreeMap::new();
+        let mut grown = 0;
+        // In seed 7609 a tenant comes again with another size of its volume.
+        for seed in 0..2_000 {
+            largest.clear();
+            for (name, tenant) in
+                random(&mut Rng::with_seed(seed)).stages.iter().flat_map(|stage| &stage.tenants)
+            {
+                for group in &tenant.groups {
+                    let Some(size) = group.volume_gb else { continue };
+                    let before = largest.entry((name.clone(), group.name)).or_insert(size);
+                    assert!(size >= *before, "seed {seed}: {name}: {before} GB, then {size}");
+                    grown += u32::from(size > *before);
+                    *before = size;
+                }
+            }
+        }
+        assert!(grown > 100, "and volumes do grow: {grown}");
     }
 }

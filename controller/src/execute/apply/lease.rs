@@ -23,6 +23,7 @@ use vault_plan::action::MachineRef;
 use vault_plan::observed::HoldKind;
 use vault_plan::time::UnixMillis;
 
+use super::conflict::{Change, settle_or_look};
 use super::{Applied, settle};
 use crate::chain::chain;
 use crate::execute::Failure;
@@ -79,6 +80,10 @@ pub(super) async fn under_lease<P: Platform>(
     }
     match done {
         Err(error) if error.is_not_found() && deed == Deed::Destroy => Applied::Done(None),
+        done if deed == Deed::Stop => {
+            let done = done.map(|()| None);
+            settle_or_look(platform, (app, &machine.id), Change::Stop, done).await
+        }
         done => settle(done.map(|()| None)),
     }
 }

@@ -136,10 +136,56 @@ async fn a_policy_whose_deletion_got_no_answer_is_put_again_if_its_buckets_are_w
 }
 
 #[tokio::test]
-async fn who_wants_no_bucket_costs_no_call_to_storage() {
+async fn who_wants_no_bucket_costs_two_lists_when_a_process_begins_and_no_call_after_that() {
     let stage = Stage::converged().await;
+    let lists = || stage.storage_calls("buckets") + stage.storage_calls("access_keys");
+    assert_eq!(lists(), 2, "whatever a lost database forgot would show");
     stage.pass().await;
-    assert_eq!(stage.storage_calls("buckets") + stage.storage_calls("access_keys"), 0);
+    assert_eq!(lists(), 2);
+    stage.after(60_000).await;
+    assert_eq!(lists(), 4, "once more, when no earlier process's call can act any more");
+    for _ in 0..10 {
+        stage.after(600_000).await;
+    }
+    assert_eq!(lists(), 4);
+    stage.after(86_400_000).await;
+    assert_eq!(lists(), 6, "and once a day");
+}
+
+#[tokio::test]
+async fn a_lost_database_leaves_no_key_of_a_tenant_that_is_gone_or_wants_none_any_more() {
+    for comes_again in [false, true] {
+        let before = Stage::with_buckets(state()).await;
+        for _ in 0..4 {
+            before.after(1_000).await;
+        }
+        before.assert_one_key("before").await;
+        // The disk is lost; whether people want it without buckets, or not at all, its machine is gone.
+        before.platform.world().machines.clear();
+        let stage = Stage::on(Arc::clone(&before.platform), before.clock.clone());
+        if comes_again {
+            put(&stage.store, &tenant("acme", "nginx:1"), Source::Api).await;
+        }
+        for _ in 0..4 {
+            stage.after(1_000).await;
+        }
+        let world = stage.platform.world();
+        assert!(world.storage.keys.is_empty(), "{comes_again}: {:?}", world.storage.keys);
+        assert!(world.storage.attached.is_empty(), "{comes_again}");
+    }
+}
+
+#[tokio::test]
+async fn the_key_that_a_machine_may_use_outlives_a_lost_database() {
+    let before = Stage::with_buckets(state()).await;
+    for _ in 0..4 {
+        before.after(1_000).await;
+    }
+    let stage = Stage::on(Arc::clone(&before.platform), before.clock.clone());
+    for _ in 0..10 {
+        stage.after(60_000).await;
+    }
+    assert_eq!(stage.platform.world().storage.keys.len(), 1, "its manifest may come again");
 }
 
 #[tokio::test]

@@ -8,6 +8,15 @@ use crate::testing::{CONTROLLER, NOW, machine, tenant, wanted};
 
 /// Tenant `acme` with two machines: one runs, `other` is as it is listed.
 fn left(other: ObservedMachine, share: impl FnOnce(&mut DesiredTenant)) -> usize {
+    left_of(Some(other), share, &[])
+}
+
+/// The same; `other` may be gone, and these machines were taken down in order to be made anew.
+fn left_of(
+    other: Option<ObservedMachine>,
+    share: impl FnOnce(&mut DesiredTenant),
+    replacing: &[&str],
+) -> usize {
     let named =
         |name: &str| DesiredMachine { name: name.to_owned(), ..wanted(MachineState::Started) };
     let mut tenant = tenant();
@@ -22,11 +31,12 @@ fn left(other: ObservedMachine, share: impl FnOnce(&mut DesiredTenant)) -> usize
     let runs = machine(PlatformState::Started, 900_000);
     let lists = ObservedOrganization {
         apps: vec!["acme".to_owned()],
-        machines: vec![runs, other],
+        machines: [runs].into_iter().chain(other).collect(),
         ..ObservedOrganization::default()
     };
     let organizations = BTreeMap::from([("local".to_owned(), lists)]);
-    let observed = Observed { organizations, ..Observed::default() };
+    let replacing = replacing.iter().map(|name| ("acme".to_owned(), (*name).to_owned())).collect();
+    let observed = Observed { organizations, replacing, ..Observed::default() };
     let index = Index::new(&desired, &observed);
     Budget::new(&desired, &observed, &index, &Policy::default(), NOW).left
 }
@@ -61,4 +71,28 @@ fn what_we_took_down_counts_although_its_host_shows_no_marks_any_more() {
     assert_eq!(left(blank("other-box-0", Stopped, 500), shared), 1, "others are in the app too");
     // One that has rested for long was not taken down for an update, marks or not.
     assert_eq!(left(blank("acme-box-1", Stopped, 900_000), alone), 1);
+}
+
+#[test]
+fn a_move_that_a_person_has_paused_keeps_nobody_else_waiting() {
+    use PlatformState::{Stopped, Stopping};
+    let alone = |_: &mut DesiredTenant| {};
+    let paused = |tenant: &mut DesiredTenant| tenant.paused = true;
+    let moved = |state, age_ms| {
+        let region = "fra".to_owned();
+        Some(ObservedMachine { region, ..other("acme-box-1", state, age_ms) })
+    };
+    let down: &[&str] = &["acme-box-1"];
+    // It rests in the region from which it is moved, or is gone already.
+    for (there, before) in [(moved(Stopped, 900_000), &[][..]), (moved(Stopped, 900_000), down)] {
+        assert_eq!(left_of(there.clone(), alone, before), 0, "{before:?}");
+        assert_eq!(left_of(there, paused, before), 1, "{before:?}");
+    }
+    assert_eq!(left_of(None, alone, down), 0);
+    assert_eq!(left_of(None, paused, down), 1);
+    assert_eq!(left_of(Some(other("acme-old-0", Stopped, 900_000)), alone, &[]), 0);
+    assert_eq!(left_of(Some(other("acme-old-0", Stopped, 900_000)), paused, &[]), 1);
+    // What was on its way when it was paused still comes up again, or down: it counts for that long.
+    assert_eq!(left_of(moved(Stopping, 900_000), paused, &[]), 0);
+    assert_eq!(left_of(moved(Stopped, 500), paused, &[]), 0);
 }

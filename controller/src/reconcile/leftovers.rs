@@ -1,0 +1,91 @@
+//! When lists are read that no tenant asks for: of buckets and keys where nobody wants a bucket, and of
+//! deploy tokens where nobody wants one.
+//!
+//! ```text
+//!   a process starts ─▶ look ─▶ once more, when nothing that was sent before can act any more ─▶ once a day
+//! ```
+//!
+//! Whoever wants nothing pays for no list, so what a lost database forgot would stay at the platform
+//! for ever. That a database is new could be written into it, but not that an older one was put back:
+//! all that it says is older too, and the platform keeps no mark of ours that could tell. But nobody
+//! puts a file in the place of one that a process has open, so each start of a process is taken for
+//! the first after a loss, which costs three calls. Once a day is for what no start explains.
+
+use vault_plan::time::UnixMillis;
+
+/// How long it is from one look to the next, in milliseconds: a day. Nothing new comes to what is
+/// looked for here while a database lives.
+const EVERY_MS: i64 = 86_400_000;
+/// How long after the first look of a process the second one is, in milliseconds: a call that an earlier
+/// process sent has acted by then, or never will.
+const SECOND_MS: i64 = 60_000;
+/// How long it is to the next look where the last one could not be made, in milliseconds.
+const RETRY_MS: i64 = 600_000;
+/// How long it is to the next look where something was left, in milliseconds: it is being revoked, or
+/// waits until its tenant's machines are gone.
+const LEFT_MS: i64 = 10_000;
+
+/// What a look showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// Nothing that is not wanted.
+    Clean,
+    /// Something of ours that nobody wants.
+    Left,
+    /// It could not be made.
+    Failed,
+}
+
+/// When one list is read next. It may be lost: then the process has just begun.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RareLook {
+    next_at: Option<UnixMillis>,
+    has_looked: bool,
+}
+
+impl RareLook {
+    /// Whether it is time to look. A clock that was set back does not put it off.
+    pub(super) fn is_due(&self, now: UnixMillis) -> bool {
+        self.next_at.is_none_or(|at| now >= at || at.since_ms(now) > EVERY_MS)
+    }
+
+    /// Notes what a look at `now` showed.
+    pub(super) fn looked(&mut self, sight: Sight, now: UnixMillis) {
+        let wait_ms = match sight {
+            Sight::Failed => RETRY_MS,
+            Sight::Left => LEFT_MS,
+            Sight::Clean if self.has_looked => EVERY_MS,
+            Sight::Clean => SECOND_MS,
+        };
+        self.has_looked |= sight == Sight::Clean;
+        self.next_at = Some(now.plus_ms(wait_ms));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::NOW;
+
+    #[test]
+    fn a_process_looks_twice_and_then_once_a_day_and_sooner_where_something_is_left() {
+        let mut look = RareLook::default();
+        assert!(look.is_due(NOW));
+        let mut at = NOW;
+        for (sight, wait_ms) in [
+            (Sight::Failed, RETRY_MS),
+            (Sight::Left, LEFT_MS),
+            (Sight::Clean, SECOND_MS),
+            (Sight::Clean, EVERY_MS),
+            (Sight::Left, LEFT_MS),
+            (Sight::Clean, EVERY_MS),
+        ] {
+            look.looked(sight, at);
+            assert!(!look.is_due(at) && !look.is_due(at.plus_ms(wait_ms - 1)), "{sight:?}");
+            at = at.plus_ms(wait_ms);
+            assert!(look.is_due(at), "{sight:?}");
+        }
+        look.looked(Sight::Clean, at);
+        assert!(look.is_due(at.plus_ms(-EVERY_MS)), "the clock was set back");
+    }
+}
