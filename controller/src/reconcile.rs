@@ -5,6 +5,7 @@ mod changes;
 mod doubts;
 mod edits;
 mod fallback;
+mod named;
 mod objects;
 mod publish;
 mod rest;
