@@ -15,6 +15,7 @@ use vault_api::connect::{ConnectStatus, Credential, ExpectedEvidence, SCHEME_HMA
 use vault_api::status::{MachineStatus, TenantStatus};
 use vault_api::tenant::MachineState;
 use vault_client::ExpectedIdentity;
+use vault_plan::config::ConfigTemplate;
 use vault_plan::desired::{DesiredMachine, DesiredTenant};
 use vault_plan::observed::PlatformState;
 use vault_protocol::DEFAULT_PORT;
@@ -153,6 +154,15 @@ pub fn runs_agent(config: &Map<String, Value>) -> bool {
     let own_command = ["exec", "entrypoint", "cmd"].into_iter().any(is_set);
     let image = config.get("image").and_then(Value::as_str).unwrap_or_default();
     !own_command && repository_end(image) == AGENT_REPOSITORY
+}
+
+/// Whether a machine of this config may run the agent: most that do not are told without rendering
+/// anything.
+#[must_use]
+pub fn may_run_agent(config: &ConfigTemplate) -> bool {
+    let written = config.written();
+    let image = written.get("image").and_then(Value::as_str).unwrap_or_default();
+    image.contains("{{") || runs_agent(written)
 }
 
 /// `agent` of `registry.fly.io/vault-tenants/agent:1@sha256:…`.

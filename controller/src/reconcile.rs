@@ -6,6 +6,7 @@ mod doubts;
 mod edits;
 mod fallback;
 mod leftovers;
+mod named;
 mod objects;
 mod publish;
 mod rest;

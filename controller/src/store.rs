@@ -56,8 +56,8 @@ pub use intent::{Intent, IntentState, Settlement};
 pub use lookup::Named;
 pub use operators::StoredOperator;
 pub use pages::{Page, PageQuery};
-pub use rows::TenantRow;
 use rows::unreadable;
+pub use rows::{StatusRow, TenantRow};
 pub use sqlite::SqliteStore;
 pub use tombstones::{Doomed, Owner, Undelete, tombstone_of};
 pub use trace::{IntentAnswer, IntentTrace, Verdict};
@@ -224,10 +224,18 @@ pub trait Store: BucketStore + CredentialStore + Clone + Send + Sync + 'static {
         expected: i64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Writes the statuses of tenants that still exist; generations do not change.
+    /// Some of the tenants, as [`Store::tenant_rows`] has them: no more than their names and statuses.
+    fn status_rows(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<StatusRow>, StoreError>> + Send;
+
+    /// Writes the statuses of tenants that still exist, as JSON, by their names; generations do not
+    /// change.
     fn put_statuses(
         &self,
-        statuses: Vec<(String, Value)>,
+        statuses: Vec<(String, String)>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Journals intents before any of them is sent.

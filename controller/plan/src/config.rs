@@ -95,6 +95,12 @@ impl ConfigTemplate {
         Self { config, vars, canonical }
     }
 
+    /// The config as it is written, with its placeholders.
+    #[must_use]
+    pub fn written(&self) -> &Map<String, Value> {
+        &self.config
+    }
+
     /// The hash of this config for one machine.
     #[must_use]
     pub fn hash(&self, tenant: &str, index: u32) -> SpecHash {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::future::{Either, join, select};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
-use vault_api::check::check;
+use vault_api::check::{Document, check};
 use vault_controller::accept::{Decision, Refusal, Writer, decide, finalizers};
 use vault_controller::agents::Agents;
 use vault_controller::clock::Clock;
@@ -29,6 +29,7 @@ use vault_plan::identity::ControllerId;
 use crate::clock::SimClock;
 use crate::controller::Progress;
 use crate::mutants::{Bent, MutantClock, MutantPlatform, MutantStore};
+use crate::oracle::Wishes;
 use crate::platform::SimPlatform;
 use crate::process::ProcessId;
 use crate::store::SimStore;
@@ -76,11 +77,33 @@ pub struct Actor {
 /// What people want, and what they have written before.
 #[derive(Default)]
 struct People {
-    manifest: Manifest,
+    wanted: Arc<Wanted>,
     /// Tenants as they were last wanted.
-    documents: BTreeMap<String, Value>,
+    documents: BTreeMap<String, Arc<Document>>,
     /// Tenants that are gone, and of which machines are left: their end was forgotten.
     left: BTreeSet<String>,
+}
+
+/// What people want, read once: it is written, and compared with what passes found, again and again.
+#[derive(Default)]
+struct Wanted {
+    classes: Vec<(String, Arc<Document>)>,
+    tenants: Vec<(String, Arc<Document>)>,
+    wishes: Wishes,
+}
+
+impl Wanted {
+    fn of(manifest: &Manifest) -> Self {
+        let read = |(name, document): (&str, Value)| match check(&document) {
+            Ok(document) => (name.to_owned(), Arc::new(document)),
+            Err(problems) => unreachable!("a story's documents are sound: {problems:?}"),
+        };
+        Self {
+            classes: manifest.classes().map(read).collect(),
+            tenants: manifest.tenants().map(read).collect(),
+            wishes: manifest.wishes(),
+        }
+    }
 }
 
 impl Actor {
@@ -107,11 +130,10 @@ impl Actor {
 
     /// From now on people want this.
     pub fn want(&self, manifest: &Manifest) {
+        let wanted = Arc::new(Wanted::of(manifest));
         let mut people = self.people();
-        for (name, document) in manifest.tenants() {
-            people.documents.insert(name.to_owned(), document);
-        }
-        people.manifest = manifest.clone();
+        people.documents.extend(wanted.tenants.iter().cloned());
+        people.wanted = wanted;
         drop(people);
         self.progress(|progress| *progress = Progress { told: false, quiet: 0, ..*progress });
         self.untold.notify_one();
@@ -254,12 +276,12 @@ impl Actor {
             && pass.held_until.is_none_or(|until| until.since_ms(now) >= HELD_MS_MAX);
         let (left, all_ready): (BTreeSet<String>, bool) = {
             let people = self.people();
-            let wishes = people.manifest.wishes();
+            let wishes = &people.wanted.wishes;
             let mut tenants = wishes.tenants.difference(&wishes.left_alone);
             let all_ready = pass.tenants == wishes.tenants.len()
                 && tenants.all(|tenant| pass.ready.contains(tenant));
             let gone = pass.strays.iter().map(|stray| stray.tenant.clone());
-            let gone = gone.filter(|tenant| !people.manifest.tenants.contains_key(tenant));
+            let gone = gone.filter(|tenant| !wishes.tenants.contains(tenant));
             (gone.collect(), all_ready)
         };
         if !left.is_empty() {
@@ -300,22 +322,27 @@ impl Actor {
 
     /// Writes what differs; whether all of it could be written.
     async fn write(&self, store: &SimStore) -> bool {
-        let (manifest, left, documents) = {
+        let (wanted, left, documents) = {
             let people = self.people();
-            (people.manifest.clone(), people.left.clone(), people.documents.clone())
+            (Arc::clone(&people.wanted), people.left.clone(), people.documents.clone())
         };
         let id = self.identity();
         let mut all = true;
-        for (name, document) in manifest.classes() {
-            all &= self.put(store, &id, Kind::TenantClass, name, &document).await;
+        for (name, document) in &wanted.classes {
+            all &= self.put(store, &id, Kind::TenantClass, name, document).await;
         }
-        for (name, document) in manifest.tenants() {
-            all &= self.put(store, &id, Kind::Tenant, name, &document).await;
+        for (name, document) in &wanted.tenants {
+            all &= self.put(store, &id, Kind::Tenant, name, document).await;
         }
-        let Ok(stored) = store.objects(Kind::Tenant).await else { return false };
+        let Ok(stored) = store.status_rows("", usize::MAX).await else { return false };
+        let mut unwanted = Vec::new();
+        for row in stored.iter().filter(|row| !wanted.wishes.tenants.contains(&row.name)) {
+            let Ok(object) = store.object(Kind::Tenant, &row.name).await else { return false };
+            unwanted.extend(object);
+        }
         for name in &left {
             // The end of what is left has to be asked for again, by its name.
-            if !stored.iter().any(|object| object.name == *name)
+            if !stored.iter().any(|row| row.name == *name)
                 && let Some(document) = documents.get(name)
             {
                 all = false;
@@ -324,10 +351,8 @@ impl Actor {
             }
             self.people().left.remove(name);
         }
-        for object in stored {
-            if !manifest.tenants.contains_key(&object.name) {
-                all &= self.delete(store, object).await;
-            }
+        for object in unwanted {
+            all &= self.delete(store, object).await;
         }
         all
     }
@@ -338,18 +363,14 @@ impl Actor {
         id: &ControllerId,
         kind: Kind,
         name: &str,
-        document: &Value,
+        document: &Document,
     ) -> bool {
-        let document = match check(document) {
-            Ok(document) => document,
-            Err(problems) => unreachable!("a story's documents are sound: {problems:?}"),
-        };
         let Ok(stored) = store.object(kind, name).await else { return false };
         let writer = Writer { source: &Source::Api, take_ownership: false, rehearsal: false };
         let now = SimClock::new(self.shared.clone(), self.controller).now();
         let version = stored.as_ref().map(|stored| stored.resource_version);
         let goes = stored.as_ref().is_some_and(|stored| stored.deleted_at.is_some());
-        match decide(&document, stored.as_ref(), writer, id, now) {
+        match decide(document, stored.as_ref(), writer, id, now) {
             // It is made anew once it is gone.
             _ if goes => false,
             Ok(Decision::Keep(_)) => true,

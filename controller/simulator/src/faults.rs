@@ -99,6 +99,20 @@ impl Faults {
         !self.healed && !matches!(self.plan, Plan::None)
     }
 
+    /// Whether a list of now may be shown later: only then is it kept.
+    #[must_use]
+    pub(crate) fn may_show_again(&self) -> bool {
+        self.are_on()
+            && match &self.plan {
+                Plan::None => false,
+                Plan::Drawn(rates) => {
+                    rates.fates.iter().any(|(fate, rate)| *fate == Fate::Stale && *rate > 0)
+                }
+                Plan::Scripted(script) => script.lists.is_some_and(|(_, fate)| fate == Fate::Stale),
+                Plan::Outage(fate) => *fate == Fate::Stale,
+            }
+    }
+
     /// How many calls were made that may change something.
     #[must_use]
     pub fn writes(&self) -> u64 {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use vault_controller::platform::{AppList, MachineList, VolumeList};
 use vault_emulator::world::query::Filter;
 use vault_emulator::world::volume::VolumeState;
@@ -126,11 +126,7 @@ pub fn is_departing(volume: &Volume) -> bool {
 #[must_use]
 pub fn machine(row: &Machine, blank: bool) -> ObservedMachine {
     let config = &row.config;
-    let shown = |value: Option<&Value>| value.filter(|_| !blank).cloned();
-    let object = |value: Option<Value>| match value {
-        Some(Value::Object(members)) => members,
-        _ => Map::new(),
-    };
+    let shown = |name: &str| config.get(name).filter(|_| !blank);
     let metadata = match blank {
         true => BTreeMap::new(),
         false => row.metadata().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
@@ -143,8 +139,8 @@ pub fn machine(row: &Machine, blank: bool) -> ObservedMachine {
         region: row.region.clone(),
         version: Some(row.version.clone()),
         private_ip: Some(row.private_ip.to_string()),
-        image: shown(config.get("image")).and_then(|image| image.as_str().map(str::to_owned)),
-        guest: object(shown(config.get("guest"))),
+        image: shown("image").and_then(Value::as_str).map(str::to_owned),
+        guest: shown("guest").and_then(Value::as_object).cloned().unwrap_or_default(),
         metadata,
         updated_at: Some(millis(row.updated_at)),
     }

@@ -13,13 +13,12 @@ mod tombstones;
 
 use std::future::pending;
 
-use serde_json::Value;
 use tokio::sync::oneshot;
 use ulid::Ulid;
 use vault_controller::edits::MachineVersion;
 use vault_controller::store::{
-    Doomed, Intent, IntentAnswer, Kind, LiveUsage, Settlement, Store, StoreError, StoredObject,
-    StoredSecret, TenantRow, UsagePage, Verdict,
+    Doomed, Intent, IntentAnswer, Kind, LiveUsage, Settlement, StatusRow, Store, StoreError,
+    StoredObject, StoredSecret, TenantRow, UsagePage, Verdict,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
@@ -104,11 +103,11 @@ impl SimStore {
 
 impl Store for SimStore {
     async fn objects(&self, kind: Kind) -> Result<Vec<StoredObject>, StoreError> {
-        self.read(|disk| disk.objects(kind)).await
+        self.read(|disk| disk.objects(kind)).await?
     }
 
     async fn object(&self, kind: Kind, name: &str) -> Result<Option<StoredObject>, StoreError> {
-        self.read(|disk| disk.object(kind, name).cloned()).await
+        self.read(|disk| disk.object(kind, name)).await?
     }
 
     async fn objects_version(&self) -> Result<i64, StoreError> {
@@ -117,6 +116,10 @@ impl Store for SimStore {
 
     async fn tenant_rows(&self, after: &str, limit: usize) -> Result<Vec<TenantRow>, StoreError> {
         self.read(|disk| disk.tenant_rows(after, limit)).await
+    }
+
+    async fn status_rows(&self, after: &str, limit: usize) -> Result<Vec<StatusRow>, StoreError> {
+        self.read(|disk| disk.status_rows(after, limit)).await
     }
 
     async fn put_object(
@@ -133,7 +136,7 @@ impl Store for SimStore {
         self.write(Write::RemoveObject, remove).await
     }
 
-    async fn put_statuses(&self, statuses: Vec<(String, Value)>) -> Result<(), StoreError> {
+    async fn put_statuses(&self, statuses: Vec<(String, String)>) -> Result<(), StoreError> {
         if statuses.is_empty() {
             return Ok(());
         }

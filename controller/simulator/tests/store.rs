@@ -1,6 +1,6 @@
 //! The model of the store does what the store does: one story, told to both.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use tokio::runtime::Builder;
 use ulid::Ulid;
 use vault_api::status::TenantStatus;
@@ -92,7 +92,8 @@ async fn objects<S: Store>(store: &S) {
         let refused = store.put_object(first.clone(), wrong).await;
         assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
     }
-    let statuses = vec![("bob".to_owned(), json!({ "a": 1 })), ("nobody".to_owned(), Value::Null)];
+    let statuses = [("bob", r#"{"a":1}"#), ("nobody", "{}")];
+    let statuses = statuses.map(|(name, status)| (name.to_owned(), status.to_owned())).to_vec();
     store.put_statuses(statuses).await.unwrap();
     let told = store.object(Kind::Tenant, "bob").await.unwrap().unwrap();
     assert_eq!((told.status.clone(), told.generation), (Some(json!({ "a": 1 })), 1));
@@ -100,6 +101,11 @@ async fn objects<S: Store>(store: &S) {
 
     let rows = store.tenant_rows("", 1).await.unwrap();
     assert_eq!((rows.len(), rows[0].name.as_str()), (1, "acme"));
+    let rows = store.status_rows("acme", 9).await.unwrap();
+    assert_eq!((rows.len(), rows[0].name.as_str()), (1, "bob"));
+    assert_eq!(rows[0].status.as_deref(), Some(r#"{"a":1}"#));
+    let rows = store.status_rows("", 1).await.unwrap();
+    assert_eq!((rows.len(), rows[0].name.as_str(), &rows[0].status), (1, "acme", &None));
     let rows = store.tenant_rows("acme", 9).await.unwrap();
     assert_eq!((rows.len(), rows[0].status.as_deref()), (1, Some(r#"{"a":1}"#)));
     assert_eq!(rows[0].spec, r#"{"machines":[]}"#);

@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use serde_json::json;
 use vault_api::problem::{FieldPath, Problem};
-use vault_plan::config::ConfigTemplate;
 
 use super::*;
 use crate::testing::{ORG, controller};
@@ -167,6 +166,15 @@ fn the_port_is_the_configs_or_the_agents_own() {
     for bad in ["", "9000", ":9000", "[::]", "[::]:0", "[::]:70000"] {
         assert!(matches!(port("m", &with(json!(bad))), Err(Obstacle::Never(_))), "{bad}");
     }
+}
+
+#[test]
+fn what_may_run_the_agent_is_told_from_what_is_written() {
+    let may_run = |value: Value| may_run_agent(&wanted("acme-box-0", 0, value).config);
+    assert!(may_run(agent_config()));
+    assert!(may_run(json!({ "image": "registry.fly.io/{{vars.image}}" })), "only rendering tells");
+    assert!(!may_run(json!({ "image": "nginx:1" })));
+    assert!(!may_run(json!({ "image": "a/agent", "init": { "cmd": ["{{tenant}}"] } })));
 }
 
 #[test]

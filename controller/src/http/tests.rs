@@ -317,7 +317,8 @@ async fn a_merge_patch_changes_what_it_names_and_survives_a_pass_between() {
             "acme".to_owned(),
             json!({
                 "observedGeneration": 1, "conditions": [],
-            }),
+            })
+            .to_string(),
         )])
         .await
         .unwrap();

@@ -7,7 +7,7 @@ use vault_plan::time::UnixMillis;
 use super::Reconciler;
 use crate::agents::Question;
 use crate::clock::Clock;
-use crate::connect::place;
+use crate::connect::{may_run_agent, place};
 use crate::platform::Platform;
 use crate::store::Store;
 
@@ -24,7 +24,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     ) {
         let agents = &self.config.agents;
         if !is_ready && !desired.deleting {
-            for wanted in desired.machines.as_deref().unwrap_or_default() {
+            let machines = desired.machines.as_deref().unwrap_or_default().iter();
+            for wanted in machines.filter(|wanted| may_run_agent(&wanted.config)) {
                 match place(desired, wanted, Some(status), &self.config.oidc_issuer) {
                     Ok(place) if place.runs_agent => agents.ask(Question::from(place), now),
                     // It does not run, or runs something else: there is nobody to ask.

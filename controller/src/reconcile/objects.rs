@@ -9,11 +9,14 @@ use vault_plan::bucket::DesiredBucket;
 use vault_plan::desired::{Desired, TenantInput};
 
 use super::ReconcileConfig;
+use super::named::Named;
 use crate::accept::finalizers;
 use crate::identity::SecretFiles;
 use crate::observe::{Known, KnownMachine};
 use crate::source::Source;
-use crate::store::{Intent, IntentState, Kind, Store, StoreError, StoredObject, TenantRow};
+use crate::store::{
+    Intent, IntentState, Kind, StatusRow, Store, StoreError, StoredObject, TenantRow,
+};
 
 /// How many tenants are decoded at a time: enough that the queries do not count, and few enough
 /// that their memory does not.
@@ -115,8 +118,8 @@ impl Objects {
                 None => return Ok(objects),
             }
             for row in rows {
-                if let Some(status) = row.status()? {
-                    objects.learn(&row.name, status);
+                if let Some(status) = &row.status {
+                    objects.learn(&row.name, Named::read(status)?);
                 }
                 objects.tenants.push(TenantObject::of_row(row)?);
             }
@@ -146,9 +149,10 @@ impl Objects {
     }
 
     /// Takes in what a status names.
-    fn learn(&mut self, tenant: &str, status: TenantStatus) {
+    fn learn(&mut self, tenant: &str, status: Named<'_>) {
         let replacing = status.machines.iter().filter(|machine| machine.replacing);
-        self.replacing.extend(replacing.map(|machine| (tenant.to_owned(), machine.name.clone())));
+        let replacing = replacing.map(|machine| (tenant.to_owned(), machine.name.to_string()));
+        self.replacing.extend(replacing);
         if let Some(revision) = status.reached_revision {
             self.reached.insert(tenant.to_owned(), revision);
         }
@@ -279,11 +283,11 @@ pub(super) struct KnownIds {
     pub(super) only_of_intents: BTreeSet<String>,
 }
 
-/// The stored tenants once more, at the end of a pass: asked for in the order of their names, and
-/// read a page at a time.
+/// The stored statuses once more, at the end of a pass: asked for in the order of the tenants' names,
+/// and read a page at a time.
 pub(super) struct Rows<'a, S> {
     store: &'a S,
-    page: VecDeque<TenantRow>,
+    page: VecDeque<StatusRow>,
     /// The name of the last one that was read.
     after: String,
     ended: bool,
@@ -296,13 +300,13 @@ impl<'a, S: Store> Rows<'a, S> {
 
     /// The tenant `name`, which comes after those that were asked for before; `None` if it has gone
     /// in the meantime.
-    pub(super) async fn of(&mut self, name: &str) -> Result<Option<TenantRow>, StoreError> {
+    pub(super) async fn of(&mut self, name: &str) -> Result<Option<StatusRow>, StoreError> {
         loop {
             while self.page.pop_front_if(|row| row.name.as_str() < name).is_some() {}
             if self.ended || !self.page.is_empty() {
                 return Ok(self.page.pop_front_if(|row| row.name == name));
             }
-            self.page = self.store.tenant_rows(&self.after, TENANTS_PER_PAGE).await?.into();
+            self.page = self.store.status_rows(&self.after, TENANTS_PER_PAGE).await?.into();
             match self.page.back() {
                 Some(last) => self.after.clone_from(&last.name),
                 None => self.ended = true,

@@ -96,10 +96,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             }
             if before != Some(&status) {
                 self.tell_turn_of_status(tenant, before, &status, now);
-                statuses.push((
-                    tenant.name.clone(),
-                    serde_json::to_value(&status).map_err(StoreError::from)?,
-                ));
+                let text = serde_json::to_string(&status).map_err(StoreError::from)?;
+                statuses.push((tenant.name.clone(), text));
             }
             if statuses.len() >= STATUSES_PER_WRITE {
                 self.store.put_statuses(std::mem::take(&mut statuses)).await?;

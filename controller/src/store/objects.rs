@@ -89,14 +89,14 @@ pub(super) fn remove(
 
 pub(super) fn put_statuses(
     connection: &Connection,
-    statuses: &[(String, Value)],
+    statuses: &[(String, String)],
 ) -> Result<(), StoreError> {
     let mut update = connection.prepare_cached(
         "UPDATE object SET status = ?3, resource_version = ?4 WHERE kind = ?1 AND name = ?2",
     )?;
     for (name, status) in statuses {
         let version = next_version(connection)?;
-        update.execute(params![Kind::Tenant.word(), name, status.to_string(), version])?;
+        update.execute(params![Kind::Tenant.word(), name, status, version])?;
     }
     Ok(())
 }

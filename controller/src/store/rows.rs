@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
+use vault_api::status::TenantStatus;
 use vault_plan::time::UnixMillis;
 
 use super::objects::rows_max;
@@ -56,9 +57,32 @@ impl TenantRow {
     ///
     /// # Errors
     /// If this version cannot read it.
-    pub fn status(&self) -> Result<Option<vault_api::status::TenantStatus>, StoreError> {
-        Ok(self.status.as_deref().map(serde_json::from_str).transpose()?)
+    pub fn status(&self) -> Result<Option<TenantStatus>, StoreError> {
+        decoded(self.status.as_deref())
     }
+}
+
+/// What is stored of a tenant's status alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusRow {
+    /// The tenant's name.
+    pub name: String,
+    /// As last folded, as JSON.
+    pub status: Option<String>,
+}
+
+impl StatusRow {
+    /// The status, if there is one.
+    ///
+    /// # Errors
+    /// If this version cannot read it.
+    pub fn status(&self) -> Result<Option<TenantStatus>, StoreError> {
+        decoded(self.status.as_deref())
+    }
+}
+
+fn decoded(status: Option<&str>) -> Result<Option<TenantStatus>, StoreError> {
+    Ok(status.map(serde_json::from_str).transpose()?)
 }
 
 pub(super) fn page(
@@ -80,6 +104,20 @@ pub(super) fn page(
             spec: row.get(5)?,
             status: row.get(6)?,
         })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn statuses(
+    connection: &Connection,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<StatusRow>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT name, status FROM object WHERE kind = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
+    )?;
+    let rows = select.query_map(params![Kind::Tenant.word(), after, rows_max(limit)], |row| {
+        Ok(StatusRow { name: row.get(0)?, status: row.get(1)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use serde_json::Value;
 use ulid::Ulid;
 use vault_plan::identity::TenantUid;
 use vault_plan::time::UnixMillis;
@@ -19,9 +18,10 @@ use vault_plan::tombstone::Tombstone;
 use super::writer::Writer;
 use super::{
     BucketStore, CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent,
-    IntentAnswer, Kind, LiveUsage, NewCredential, Settlement, ShownCredential, Store, StoreError,
-    StoredCredential, StoredObject, StoredPolicy, StoredSecret, TenantRow, UsagePage, buckets,
-    credentials, journal, migrations, objects, rows, secrets, tombstones, trace, usage, versions,
+    IntentAnswer, Kind, LiveUsage, NewCredential, Settlement, ShownCredential, StatusRow, Store,
+    StoreError, StoredCredential, StoredObject, StoredPolicy, StoredSecret, TenantRow, UsagePage,
+    buckets, credentials, journal, migrations, objects, rows, secrets, tombstones, trace, usage,
+    versions,
 };
 use crate::edits::MachineVersion;
 use crate::usage::UsageFact;
@@ -123,6 +123,11 @@ impl Store for SqliteStore {
         self.read(move |connection| rows::page(connection, &after, limit)).await
     }
 
+    async fn status_rows(&self, after: &str, limit: usize) -> Result<Vec<StatusRow>, StoreError> {
+        let after = after.to_owned();
+        self.read(move |connection| rows::statuses(connection, &after, limit)).await
+    }
+
     async fn put_object(
         &self,
         object: StoredObject,
@@ -138,7 +143,7 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn put_statuses(&self, statuses: Vec<(String, Value)>) -> Result<(), StoreError> {
+    async fn put_statuses(&self, statuses: Vec<(String, String)>) -> Result<(), StoreError> {
         if statuses.is_empty() {
             return Ok(());
         }

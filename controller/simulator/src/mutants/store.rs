@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
 use ulid::Ulid;
 use vault_controller::edits::MachineVersion;
 use vault_controller::store::{
     BucketStore, CredentialKey, CredentialKind, CredentialStore, Credentials, Doomed, Intent,
-    IntentAnswer, IntentState, Kind, LiveUsage, NewCredential, Settlement, ShownCredential, Store,
-    StoreError, StoredCredential, StoredObject, StoredPolicy, StoredSecret, TenantRow, UsagePage,
-    Verdict,
+    IntentAnswer, IntentState, Kind, LiveUsage, NewCredential, Settlement, ShownCredential,
+    StatusRow, Store, StoreError, StoredCredential, StoredObject, StoredPolicy, StoredSecret,
+    TenantRow, UsagePage, Verdict,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::action::ActionKind;
@@ -132,7 +131,8 @@ impl Store for MutantStore {
         tenant_rows(after: &str, limit: usize) -> Vec<TenantRow>;
         put_object(object: StoredObject, expected: Option<i64>) -> StoredObject;
         remove_object(kind: Kind, name: &str, expected: i64) -> ();
-        put_statuses(statuses: Vec<(String, Value)>) -> ();
+        status_rows(after: &str, limit: usize) -> Vec<StatusRow>;
+        put_statuses(statuses: Vec<(String, String)>) -> ();
         machine_versions() -> Vec<MachineVersion>;
         put_machine_versions(versions: Vec<MachineVersion>) -> ();
         remove_machine_versions(machines: Vec<String>) -> ();

@@ -18,7 +18,7 @@ use crate::universe::Universe;
 pub(super) fn apps(universe: &mut Universe, call: &Call) -> Result<AppList, Refusal> {
     let (now_ms, organization) = (universe.now_ms(), &call.organization);
     let mut list = lists::apps(&universe.world, organization);
-    let kept = universe.faults.are_on().then(|| Arc::new(list.clone()));
+    let kept = universe.faults.may_show_again().then(|| Arc::new(list.clone()));
     match call.fate {
         Fate::Stale => {
             let pick = universe.chance.usize(..);
@@ -42,7 +42,7 @@ pub(super) fn machines(universe: &mut Universe, call: &Call) -> Result<MachineLi
     let (now_ms, organization) = (universe.now_ms(), &call.organization);
     let dead = &universe.faults.dead_hosts;
     let mut list = lists::machines(&universe.world, organization, |id| dead.contains_key(id));
-    let kept = universe.faults.are_on().then(|| Arc::new(list.clone()));
+    let kept = universe.faults.may_show_again().then(|| Arc::new(list.clone()));
     match call.fate {
         Fate::Stale => {
             let pick = universe.chance.usize(..);
@@ -110,7 +110,7 @@ pub(super) fn machines_since(
 pub(super) fn volumes(universe: &mut Universe, call: &Call) -> Result<VolumeList, Refusal> {
     let (now_ms, organization) = (universe.now_ms(), &call.organization);
     let mut list = lists::volumes(&universe.world, organization);
-    let kept = universe.faults.are_on().then(|| Arc::new(list.clone()));
+    let kept = universe.faults.may_show_again().then(|| Arc::new(list.clone()));
     match call.fate {
         Fate::Stale => {
             let pick = universe.chance.usize(..);

@@ -6,8 +6,9 @@ use serde_json::Value;
 use ulid::Ulid;
 use vault_controller::edits::MachineVersion;
 use vault_controller::store::{
-    CredentialKind, Intent, IntentAnswer, IntentState, Kind, LiveUsage, Settlement, StoreError,
-    StoredCredential, StoredObject, StoredSecret, TenantRow, UsagePage, Verdict, tombstone_of,
+    CredentialKind, Intent, IntentAnswer, IntentState, Kind, LiveUsage, Settlement, StatusRow,
+    StoreError, StoredCredential, StoredObject, StoredSecret, TenantRow, UsagePage, Verdict,
+    tombstone_of,
 };
 use vault_controller::usage::UsageFact;
 use vault_plan::time::UnixMillis;
@@ -46,6 +47,7 @@ pub struct Database {
 /// A tenant, and the texts that are kept of it.
 #[derive(Clone, Debug)]
 struct Tenant {
+    /// Without its status, which is kept as text alone: few ask for more.
     object: StoredObject,
     row: TenantRow,
 }
@@ -61,7 +63,12 @@ impl Tenant {
             spec: serde_json::to_string(&object.spec)?,
             status: object.status.as_ref().map(Value::to_string),
         };
-        Ok(Self { object, row })
+        Ok(Self { object: StoredObject { status: None, ..object }, row })
+    }
+
+    fn whole(&self) -> Result<StoredObject, StoreError> {
+        let status = self.row.status.as_deref().map(serde_json::from_str).transpose()?;
+        Ok(StoredObject { status, ..self.object.clone() })
     }
 }
 
@@ -93,14 +100,26 @@ impl Database {
         Self { open, ..Self::new(0) }
     }
 
-    pub(super) fn objects(&self, kind: Kind) -> Vec<StoredObject> {
+    pub(super) fn objects(&self, kind: Kind) -> Result<Vec<StoredObject>, StoreError> {
         match kind {
-            Kind::Tenant => self.tenants.values().map(|tenant| tenant.object.clone()).collect(),
-            Kind::TenantClass => self.classes.values().cloned().collect(),
+            Kind::Tenant => self.tenants.values().map(Tenant::whole).collect(),
+            Kind::TenantClass => Ok(self.classes.values().cloned().collect()),
         }
     }
 
-    pub(super) fn object(&self, kind: Kind, name: &str) -> Option<&StoredObject> {
+    pub(super) fn object(
+        &self,
+        kind: Kind,
+        name: &str,
+    ) -> Result<Option<StoredObject>, StoreError> {
+        match kind {
+            Kind::Tenant => self.tenants.get(name).map(Tenant::whole).transpose(),
+            Kind::TenantClass => Ok(self.classes.get(name).cloned()),
+        }
+    }
+
+    /// An object as it is stored; of a tenant without its status.
+    pub(super) fn stored(&self, kind: Kind, name: &str) -> Option<&StoredObject> {
         match kind {
             Kind::Tenant => self.tenants.get(name).map(|tenant| &tenant.object),
             Kind::TenantClass => self.classes.get(name),
@@ -141,12 +160,22 @@ impl Database {
         rows.map(|(_, tenant)| tenant.row.clone()).collect()
     }
 
+    pub(super) fn status_rows(&self, after: &str, limit: usize) -> Vec<StatusRow> {
+        let beyond = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        let rows = self.tenants.range::<str, _>(beyond).take(limit);
+        let row = |(name, tenant): (&String, &Tenant)| StatusRow {
+            name: name.clone(),
+            status: tenant.row.status.clone(),
+        };
+        rows.map(row).collect()
+    }
+
     pub(super) fn put_object(
         &mut self,
         mut object: StoredObject,
         expected: Option<i64>,
     ) -> Result<StoredObject, StoreError> {
-        let found = self.object(object.kind, &object.name).map(|found| found.resource_version);
+        let found = self.stored(object.kind, &object.name).map(|found| found.resource_version);
         if found != expected {
             return Err(StoreError::Conflict);
         }
@@ -165,8 +194,9 @@ impl Database {
         name: &str,
         expected: i64,
     ) -> Result<(), StoreError> {
-        let found = self.object(kind, name).filter(|found| found.resource_version == expected);
-        let buried = found.map(tombstone_of).ok_or(StoreError::Conflict)?;
+        let found = self.object(kind, name)?;
+        let found = found.filter(|found| found.resource_version == expected);
+        let buried = found.as_ref().map(tombstone_of).ok_or(StoreError::Conflict)?;
         self.tombstones.put(buried);
         match kind {
             Kind::Tenant => drop(self.tenants.remove(name)),
@@ -176,12 +206,11 @@ impl Database {
         Ok(())
     }
 
-    pub(super) fn put_statuses(&mut self, statuses: Vec<(String, Value)>) {
+    pub(super) fn put_statuses(&mut self, statuses: Vec<(String, String)>) {
         for (name, status) in statuses {
             let version = self.next_version();
             if let Some(tenant) = self.tenants.get_mut(&name) {
-                tenant.row.status = Some(status.to_string());
-                tenant.object.status = Some(status);
+                tenant.row.status = Some(status);
                 tenant.object.resource_version = version;
             }
         }
@@ -235,16 +264,19 @@ impl Database {
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         self.verified.retain(|(_, at)| now.since_ms(*at) < VERIFIED_KEPT_MS);
-        let before = (self.open.clone(), self.verified.clone());
-        let mut done = Vec::with_capacity(all.len());
+        let verified = self.verified.len();
+        let mut before: Vec<Intent> = Vec::with_capacity(all.len());
         for settlement in all {
-            let id = settlement.id;
+            before.extend(self.open.get(&settlement.id).cloned());
             if let Err(error) = self.settle(settlement, now) {
-                (self.open, self.verified) = before;
-                self.closed.retain(|id, _| !done.contains(id));
+                // Backwards: one that is settled twice is as it was before the first time.
+                for intent in before.into_iter().rev() {
+                    self.closed.remove(&intent.id);
+                    self.open.insert(intent.id, intent);
+                }
+                self.verified.truncate(verified);
                 return Err(error);
             }
-            done.push(id);
         }
         Ok(())
     }

@@ -69,9 +69,9 @@ impl Database {
 
     /// A tenant as it is now.
     fn owner(&self, name: &str) -> Option<Owner> {
-        let object = self.object(Kind::Tenant, name)?;
+        let object = self.stored(Kind::Tenant, name)?;
         let class = object.spec.get("class").and_then(Value::as_str).map(|class| {
-            let known = self.object(Kind::TenantClass, class);
+            let known = self.stored(Kind::TenantClass, class);
             (class.to_owned(), known.map_or(0, |known| known.generation))
         });
         let (generation, deleting) = (object.generation, object.deleted_at.is_some());

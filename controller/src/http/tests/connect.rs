@@ -20,7 +20,7 @@ async fn staged(state: &str) -> Stage {
         "privateIp": "127.0.9.1", "version": "01V", "ready": true,
     });
     let status = json!({ "observedGeneration": 1, "conditions": [], "machines": [machine] });
-    stage.store.put_statuses(vec![("acme".to_owned(), status)]).await.unwrap();
+    stage.store.put_statuses(vec![("acme".to_owned(), status.to_string())]).await.unwrap();
     stage
 }
 

@@ -24,7 +24,7 @@ async fn with_machines(machines: Vec<MachineStatus>) -> Stage {
     put(&stage.store, &tenant("acme", "nginx:1"), Source::Api).await;
     let status =
         TenantStatus { app: Some("acme-app".to_owned()), machines, ..TenantStatus::default() };
-    let statuses = vec![("acme".to_owned(), serde_json::to_value(status).unwrap())];
+    let statuses = vec![("acme".to_owned(), serde_json::to_string(&status).unwrap())];
     stage.store.put_statuses(statuses).await.unwrap();
     stage
 }

@@ -84,7 +84,11 @@ async fn a_watch_tells_what_happens_from_a_version_on() {
     lines.expect("MODIFIED", "acme").await;
     let umbra = stage.make("umbra", "pro").await;
     lines.expect("ADDED", "umbra").await;
-    stage.store.put_statuses(vec![("acme".to_owned(), json!({ "app": "x" }))]).await.unwrap();
+    stage
+        .store
+        .put_statuses(vec![("acme".to_owned(), json!({ "app": "x" }).to_string())])
+        .await
+        .unwrap();
     let line = lines.next().await.unwrap();
     assert_eq!(
         (&line["type"], &line["object"]["status"]["app"]),
@@ -112,7 +116,7 @@ async fn what_enters_and_leaves_a_selection_is_added_and_deleted() {
     let mut live = stage.watch(&selected).await;
     let acme = stage.write(&acme, "free").await;
     live.expect("ADDED", "acme").await;
-    stage.store.put_statuses(vec![("acme".to_owned(), json!({}))]).await.unwrap();
+    stage.store.put_statuses(vec![("acme".to_owned(), json!({}).to_string())]).await.unwrap();
     live.expect("MODIFIED", "acme").await;
     let acme = stage.store.object(acme.kind, "acme").await.unwrap().unwrap();
     let acme = stage.write(&acme, "pro").await;
