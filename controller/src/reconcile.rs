@@ -48,7 +48,7 @@ use crate::store::{Kind, LiveUsage, Store, StoreError};
 use crate::tokens::Looks;
 use changes::Changes;
 use edits::EditLooks;
-use leftovers::RareLook;
+use leftovers::{Leftovers, RareLook};
 use objects::KnownIds;
 pub use objects::{Objects, TenantObject};
 pub(crate) use publish::DELETED;
@@ -179,6 +179,7 @@ struct Memory {
     changes: Changes,
     /// The tenants whose turns were under way when the last pass began.
     under_way: BTreeSet<String>,
+    leftovers: Leftovers,
 }
 
 /// A plan, and all that it was made from.
@@ -272,10 +273,13 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let names: BTreeSet<&str> =
             objects.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
         let mut memory = self.memory();
-        let is_known = |tenant: &str| names.contains(tenant) || buried.contains(tenant);
+        let left = memory.leftovers.names();
+        let is_known = |tenant: &str| {
+            names.contains(tenant) || buried.contains(tenant) || left.contains(tenant)
+        };
         memory.setbacks.keep_only(is_known, now);
         memory.changes.keep_only(&names);
-        memory.token_setbacks.keep_only(|tenant| names.contains(tenant), now);
+        memory.token_setbacks.keep_only(is_known, now);
         memory.storage_setbacks.keep_only(is_known, now);
         let held = [
             memory.setbacks.next_until(now),
@@ -345,6 +349,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         intents.retain(|intent| !under_way.contains(&intent.tenant));
         let tombstones = self.store.tombstones().await?;
         organizations.extend(tombstones::organizations(&tombstones));
+        let all_organizations = self.add_all_if_suspicious(&mut organizations, settle_mode).await;
         if settle_mode == Settle::Write {
             self.doubt_what_was_sent(&intents, self.clock.now()).await?;
         }
@@ -374,6 +379,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let revisions =
             objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
         let revisions = revisions.chain(tombstones::revisions(&tombstones, objects));
+        let leftovers = self.memory().leftovers.names();
+        let revisions = revisions.chain(leftovers.iter().map(|name| (name.as_str(), 0)));
         let mut holds = self.memory().setbacks.holds(revisions, now);
         merge_holds(&mut holds, settled.holds);
         under_way::hold(&mut holds, &under_way, now);
@@ -391,6 +398,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             tombstones,
             edits: self.known_edits().await?,
             reached: objects.reached(),
+            all_organizations: all_organizations && look.failures.is_empty(),
         };
         let choosing = vault_plan::needs_history(&desired, &observed);
         observed.last_used = self.last_used(&choosing).await?;
@@ -405,6 +413,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             plan = vault_plan::plan(&desired, &observed, policy, now);
         }
         under_way::leave_out(&mut plan, &under_way);
+        if settle_mode == Settle::Write {
+            self.memory().leftovers.follow(&desired, &observed, &plan);
+        }
         let (unread, mut unsettled) = (look.failures, settled.open);
         unsettled.extend(under_way.iter().cloned());
         Ok(Planned { desired, observed, plan, unread, unsettled, under_way, is_settled })

@@ -165,6 +165,13 @@ impl Looks {
         look.seen = Some(Arc::new(Seen { at, tokens: of_our_names(list) }));
     }
 
+    /// The tenants that tokens which were seen belong to, by their identities.
+    #[must_use]
+    pub fn tenants(&self) -> BTreeSet<TenantUid> {
+        let seen = self.organizations.values().filter_map(|look| look.seen.as_ref());
+        seen.flat_map(|seen| seen.tokens.values()).map(|token| token.tenant).collect()
+    }
+
     /// Notes that a token was revoked since the last look.
     pub fn revoked(&mut self, id: &str) {
         for look in self.organizations.values_mut() {

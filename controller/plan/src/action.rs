@@ -38,6 +38,8 @@ pub struct Plan {
     pub report: Report,
     /// What is to be written of tombstones, durably, before any action is carried out.
     pub tombstones: TombstoneChanges,
+    /// Tenants that nobody knows any more and whose credentials are left, by their names.
+    pub leftovers: BTreeSet<String>,
 }
 
 /// An app, and where it is.

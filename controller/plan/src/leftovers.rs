@@ -13,7 +13,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bucket::StorageLook;
+use crate::desired::DesiredTenant;
 use crate::identity::{ControllerId, TenantUid};
+use crate::observed::Observed;
 
 /// The tenants' names of those of these identities that names of buckets or apps explain.
 #[must_use]
@@ -40,6 +43,28 @@ pub fn explained<'a>(
         }
     }
     explained
+}
+
+/// The identities that credentials carry, that no tenant has, and that buckets which are left explain,
+/// with the names of the tenants. Whether these are gone is another question.
+#[must_use]
+pub fn suspects(
+    controller: &ControllerId,
+    desired: &[DesiredTenant],
+    observed: &Observed,
+) -> BTreeMap<TenantUid, String> {
+    let storage = &observed.storage;
+    if storage.look != StorageLook::Done {
+        return BTreeMap::new();
+    }
+    let listed = storage.listed.keys().chain(observed.tokens.listed.keys());
+    let mut uids: BTreeSet<TenantUid> = listed.copied().collect();
+    if !uids.is_empty() {
+        for tenant in desired {
+            uids.remove(&tenant.uid);
+        }
+    }
+    explained(controller, &uids, storage.buckets.iter().map(String::as_str))
 }
 
 #[cfg(test)]

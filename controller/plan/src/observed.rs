@@ -46,6 +46,8 @@ pub struct Observed {
     pub edits: BTreeMap<String, Vec<String>>,
     /// Tenants that were Ready since their spec and their class's last changed.
     pub reached: BTreeSet<String>,
+    /// `organizations` are all that the platform's token covers, and not only those of tenants.
+    pub all_organizations: bool,
 }
 
 /// What is known of the secrets of one app.

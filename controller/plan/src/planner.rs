@@ -65,7 +65,7 @@ pub fn plan(desired: &Desired, observed: &Observed, policy: &Policy, now: UnixMi
     };
     let tenants = desired.tenants.iter().map(|tenant| planner.tenant(tenant)).collect();
     planner.tombstones();
-    planner.leftovers();
+    let leftovers = planner.leftovers();
     let Planner { mut actions, withheld, to_confirm, mut buried, tombstones, .. } = planner;
     if !buried.is_empty() {
         // The actions of one tenant stand together, in the order of their names.
@@ -73,7 +73,7 @@ pub fn plan(desired: &Desired, observed: &Observed, policy: &Policy, now: UnixMi
         actions.sort_by(|one, other| one.tenant.cmp(&other.tenant));
     }
     let report = Report { tenants, strays: index.strays() };
-    Plan { actions, withheld, to_confirm, report, tombstones }
+    Plan { actions, withheld, to_confirm, report, tombstones, leftovers }
 }
 
 /// The tombstones of volumes that stand, by the volumes' ids.

@@ -11,7 +11,19 @@
 //! puts a file in the place of one that a process has open, so each start of a process is taken for
 //! the first after a loss, which costs three calls. Once a day is for what no start explains.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use vault_plan::action::Plan;
+use vault_plan::desired::Desired;
+use vault_plan::leftovers::suspects;
+use vault_plan::observed::Observed;
 use vault_plan::time::UnixMillis;
+
+use super::{Reconciler, Settle};
+use crate::clock::Clock;
+use crate::platform::Platform;
+use crate::store::Store;
 
 /// How long it is from one look to the next, in milliseconds: a day. Nothing new comes to what is
 /// looked for here while a database lives.
@@ -59,6 +71,50 @@ impl RareLook {
         };
         self.has_looked |= sight == Sight::Clean;
         self.next_at = Some(now.plus_ms(wait_ms));
+    }
+}
+
+/// What the last plan found of credentials that no tenant has.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    /// A bucket explains some of them: the next pass looks at all organizations.
+    is_suspicious: bool,
+    /// The tenants whose credentials are to go.
+    names: Arc<BTreeSet<String>>,
+}
+
+impl Leftovers {
+    /// The tenants whose credentials are to go: what did not work for them is remembered like that
+    /// of tenants that are known.
+    pub(super) fn names(&self) -> Arc<BTreeSet<String>> {
+        Arc::clone(&self.names)
+    }
+
+    /// Takes in a plan, and what it was made from.
+    pub(super) fn follow(&mut self, desired: &Desired, observed: &Observed, plan: &Plan) {
+        let suspects = suspects(&desired.controller, &desired.tenants, observed);
+        self.is_suspicious = !suspects.is_empty();
+        if *self.names != plan.leftovers {
+            self.names = Arc::new(plan.leftovers.clone());
+        }
+    }
+}
+
+impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
+    /// Adds all organizations that the token covers if the last plan suspects that a tenant is gone:
+    /// it may live in one that nobody asks for. Answers whether they are all of them.
+    pub(super) async fn add_all_if_suspicious(
+        &self,
+        organizations: &mut BTreeSet<String>,
+        mode: Settle,
+    ) -> bool {
+        if mode == Settle::Only || !self.memory().leftovers.is_suspicious {
+            return false;
+        }
+        // One that cannot be asked leaves what is suspected for the next pass.
+        let Ok(all) = self.platform.organizations().await else { return false };
+        organizations.extend(all);
+        true
     }
 }
 

@@ -81,6 +81,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let revisions =
             objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
         let revisions = revisions.chain(super::tombstones::revisions(tombstones, objects));
+        let leftovers = self.memory().leftovers.names();
+        let revisions = revisions.chain(leftovers.iter().map(|name| (name.as_str(), 0)));
         observed.holds = self.memory().storage_setbacks.holds(revisions, self.clock.now());
         Ok(observed)
     }
@@ -106,13 +108,17 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let Ok(lists) = lists else { return Sight::Failed };
         let named = lists.keys.iter().filter_map(|key| read_platform_name(&key.name));
         let mut uids: BTreeSet<TenantUid> = named.map(|(uid, _)| uid).collect();
+        let with_keys = uids.clone();
+        // A tenant that had tokens and buckets is explained by its buckets alone.
+        uids.extend(self.memory().token_looks.tenants());
         if uids.is_empty() {
             return Sight::Clean;
         }
         let mut is_left = false;
         for tenant in &desired.tenants {
-            let wants = !tenant.buckets.is_empty() || tenant.paused;
-            is_left |= uids.remove(&tenant.uid) && !wants;
+            // A manifest that cannot be carried out says nothing of buckets.
+            let wants = !tenant.buckets.is_empty() || tenant.paused || tenant.machines.is_err();
+            is_left |= uids.remove(&tenant.uid) && with_keys.contains(&tenant.uid) && !wants;
         }
         let names = lists.buckets.iter().map(String::as_str);
         is_left |= !explained(&self.config.controller, &uids, names).is_empty();

@@ -1,19 +1,20 @@
 //! Credentials of tenants that are gone, and of which nothing else says so: revoked.
 //!
 //! ```text
-//!   listed, and no tenant has its identity ─▶ explained by a name that is left? ─ no ─▶ left alone
+//!   listed, and no tenant has its identity ─▶ explained by a bucket that is left? ─ no ─▶ left alone
 //!                                              │ yes
 //!                                              ▼
-//!                           lists whole, and no machine of it there? ─ no ─▶ left for later
+//!                   every organization read whole, and neither app nor machine of it ─ no ─▶ left alone
 //!                                              │ yes
 //!                                              ▼
 //!                                     policy, keys and tokens go
 //! ```
 //!
 //! When a database is lost, or an older one is put back, nobody remembers a tenant that was deleted
-//! since, and its end was perhaps not complete. While a machine of it is there, its manifest may only
-//! not have been applied again, and the machine uses what its environment names; after that nobody has
-//! the values, and the tenant, should it come again, is given others.
+//! since, and its end was perhaps not complete. But nobody remembers one either whose manifest has not
+//! been applied again yet, and whose machine uses what its environment names. They differ by the app:
+//! a tenant that ended has none, and who still has one loses nothing. What a list might hide, be it a
+//! machine whose host is away or all machines at once, is taken to be there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +22,8 @@ use super::Planner;
 use crate::action::{Action, PlannedAction};
 use crate::bucket::{RemoveBucketPolicy, RevokeAccessKey, StorageLook, policy_name};
 use crate::identity::TenantUid;
-use crate::leftovers::explained;
-use crate::observed::Hold;
+use crate::leftovers::suspects;
+use crate::observed::{Hold, ObservedMachine, ObservedOrganization};
 use crate::token::RevokeToken;
 
 /// How many tenants' credentials go in one pass: there are seldom any, and the platform takes a few
@@ -30,58 +31,42 @@ use crate::token::RevokeToken;
 const TENANTS_PER_PASS_MAX: usize = 20;
 
 impl Planner<'_> {
-    /// Plans the end of credentials of tenants that are no more.
-    pub(super) fn leftovers(&mut self) {
-        let uids = self.of_nobody();
+    /// Plans the end of credentials of tenants that are no more, and answers the names of these.
+    pub(super) fn leftovers(&mut self) -> BTreeSet<String> {
         let observed = self.observed;
-        if uids.is_empty()
-            || observed.organizations.values().any(|lists| lists.gaps.any().is_some())
-        {
-            return;
+        if !observed.all_organizations || !observed.organizations.values().all(shows_all) {
+            return BTreeSet::new();
         }
-        let apps = observed.organizations.values().flat_map(|lists| &lists.apps);
-        let names = observed.storage.buckets.iter().chain(apps).map(String::as_str);
-        let explained = explained(self.controller, &uids, names);
-        let gone = explained.into_iter().filter(|(uid, tenant)| self.is_gone(*uid, tenant));
-        let gone: BTreeMap<TenantUid, String> = gone.take(TENANTS_PER_PASS_MAX).collect();
-        for (uid, tenant) in gone {
+        let mut suspects = suspects(self.controller, self.desired, observed);
+        suspects.retain(|uid, tenant| self.is_gone(*uid, tenant));
+        let free = suspects.iter().filter(|(_, tenant)| !self.waits(tenant));
+        let free: Vec<(TenantUid, String)> =
+            free.map(|(uid, tenant)| (*uid, tenant.clone())).take(TENANTS_PER_PASS_MAX).collect();
+        for (uid, tenant) in free {
             self.revoke_all(uid, &tenant);
         }
+        suspects.into_values().collect()
     }
 
-    /// The identities that are listed and that no tenant has.
-    fn of_nobody(&self) -> BTreeSet<TenantUid> {
-        let keys = match self.observed.storage.look {
-            StorageLook::Done => Some(self.observed.storage.listed.keys()),
-            _ => None,
-        };
-        let listed = keys.into_iter().flatten().chain(self.observed.tokens.listed.keys());
-        let mut uids: BTreeSet<TenantUid> = listed.copied().collect();
-        if !uids.is_empty() {
-            for tenant in self.desired {
-                uids.remove(&tenant.uid);
-            }
-        }
-        uids
-    }
-
-    /// Whether nothing of a tenant runs or could run again, and nothing is under way for it.
+    /// Whether nothing of a tenant runs or could run again.
     fn is_gone(&self, uid: TenantUid, tenant: &str) -> bool {
         let app = uid.app_name(tenant);
-        let mut lists = self.observed.organizations.keys();
-        let has_machines = |slug: &String| {
-            let places = self.index.organization(slug);
-            places.is_some_and(|places| !places.machines(&app).is_empty())
-        };
-        let is_held = |holds: &BTreeMap<String, Hold>| {
-            holds.get(tenant).is_some_and(|hold| self.now < hold.until)
+        let has_app = |lists: &ObservedOrganization| {
+            lists.apps.contains(&app) || lists.machines.iter().any(|machine| machine.app == app)
         };
         self.index.tenant(tenant).is_none()
             && self.index.owned(tenant).is_empty()
-            && !lists.any(has_machines)
-            && !self.is_held(tenant)
-            && !is_held(&self.observed.storage.holds)
-            && !is_held(&self.observed.tokens.holds)
+            && !self.observed.organizations.values().any(has_app)
+    }
+
+    /// Whether something is under way for a tenant, or its last attempt failed.
+    fn waits(&self, tenant: &str) -> bool {
+        let is_held = |holds: &BTreeMap<String, Hold>| {
+            holds.get(tenant).is_some_and(|hold| self.now < hold.until)
+        };
+        self.is_held(tenant)
+            || is_held(&self.observed.storage.holds)
+            || is_held(&self.observed.tokens.holds)
     }
 
     fn revoke_all(&mut self, uid: TenantUid, tenant: &str) {
@@ -124,14 +109,22 @@ impl Planner<'_> {
     }
 }
 
+/// Whether an organization's lists show each machine and whose it is. Apps without a single machine
+/// look as they did when lists were empty for everybody (28 April 2026).
+fn shows_all(lists: &ObservedOrganization) -> bool {
+    let is_empty = lists.machines.is_empty() && !lists.apps.is_empty();
+    lists.gaps.any().is_none() && !is_empty && !lists.machines.iter().any(ObservedMachine::is_blank)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::Plan;
     use crate::bucket::{ListedKey, ObservedStorage};
     use crate::desired::Desired;
     use crate::identity::ControllerId;
     use crate::metadata;
-    use crate::observed::{Gaps, Observed, ObservedMachine, ObservedOrganization, PlatformState};
+    use crate::observed::{Gaps, HoldKind, Observed, PlatformState};
     use crate::planner::plan;
     use crate::policy::Policy;
     use crate::testing::{CONTROLLER, NOW, machine, tenant};
@@ -141,7 +134,7 @@ mod tests {
         ControllerId::from_bytes([7; 16])
     }
 
-    /// What is left of tenant `gone`: a bucket and an app, a key and a token.
+    /// What is left of tenant `gone`: a bucket, a key and a token.
     fn observed() -> Observed {
         let uid = controller().tenant_uid("gone");
         let name = platform_name(uid, 3);
@@ -155,42 +148,44 @@ mod tests {
         };
         let listed = [(uid, vec![token])].into();
         let tokens = ObservedTokens { listed, ..ObservedTokens::default() };
-        let lists = ObservedOrganization {
-            apps: vec![uid.app_name("gone")],
-            ..ObservedOrganization::default()
-        };
-        let organizations = [("local".to_owned(), lists)].into();
-        Observed { organizations, storage, tokens, ..Observed::default() }
+        let organizations = [("local".to_owned(), ObservedOrganization::default())].into();
+        Observed { organizations, storage, tokens, all_organizations: true, ..Observed::default() }
     }
 
-    /// What a plan does for a tenant that nobody wants.
-    fn planned(observed: &Observed) -> Vec<&'static str> {
+    fn whole(observed: &Observed) -> Plan {
         let desired = Desired {
             controller: controller(),
             controller_mark: CONTROLLER.to_owned(),
             tenants: vec![tenant()],
             contested: BTreeMap::new(),
         };
-        let plan = plan(&desired, observed, &Policy::default(), NOW);
+        plan(&desired, observed, &Policy::default(), NOW)
+    }
+
+    /// What a plan does for a tenant that nobody wants.
+    fn planned(observed: &Observed) -> Vec<&'static str> {
+        let plan = whole(observed);
         let its = plan.actions.iter().filter(|action| &*action.tenant == "gone");
         its.map(|action| action.action.kind().word()).collect()
     }
 
     #[test]
-    fn what_a_lost_database_forgot_is_revoked_where_a_name_explains_it() {
-        let all = ["RemoveBucketPolicy", "RevokeAccessKey", "RevokeToken"];
-        assert_eq!(planned(&observed()), all);
-        // The app alone explains it, and so does the bucket alone.
-        let mut app = observed();
-        app.storage.buckets.clear();
-        assert_eq!(planned(&app), all);
+    fn what_a_lost_database_forgot_is_revoked_where_a_bucket_explains_it() {
+        assert_eq!(planned(&observed()), ["RemoveBucketPolicy", "RevokeAccessKey", "RevokeToken"]);
         let mut bucket = observed();
-        bucket.organizations.get_mut("local").unwrap().apps.clear();
-        assert_eq!(planned(&bucket), all);
-        bucket.storage.buckets = ["gone-state-abcdefgh".to_owned()].into();
-        assert_eq!(planned(&bucket), all, "the digest of the whole name is what counts");
         bucket.storage.buckets = ["strangers-state-abcdefgh".to_owned()].into();
         assert_eq!(planned(&bucket), [""; 0], "perhaps another controller's");
+    }
+
+    #[test]
+    fn one_that_is_refused_waits_and_is_still_named() {
+        let mut refused = observed();
+        let until = NOW.plus_ms(60_000);
+        let hold = Hold { until, kind: HoldKind::BackOff, message: "no".to_owned() };
+        refused.holds.insert("gone".to_owned(), hold);
+        let plan = whole(&refused);
+        assert!(plan.actions.iter().all(|action| &*action.tenant != "gone"));
+        assert_eq!(plan.leftovers, BTreeSet::from(["gone".to_owned()]));
     }
 
     #[test]
@@ -215,16 +210,36 @@ mod tests {
             observed.organizations.get_mut("local").unwrap().machines.push(there.clone());
             assert_eq!(planned(&observed), [""; 0], "{there:?}");
         }
-        let mut gap = observed();
+        let lists = |change: &dyn Fn(&mut ObservedOrganization)| {
+            let mut observed = observed();
+            change(observed.organizations.get_mut("local").unwrap());
+            planned(&observed)
+        };
+        let stranger =
+            || ObservedMachine { id: "m8".to_owned(), ..machine(PlatformState::Started, 0) };
+        let its_app = || uid.app_name("gone");
+        let with_app = |lists: &mut ObservedOrganization| {
+            lists.apps.push(its_app());
+            lists.machines.push(stranger());
+        };
+        assert_eq!(lists(&with_app), [""; 0], "its manifest may only not have been applied again");
+        let empty = |lists: &mut ObservedOrganization| lists.apps.push("another-app".to_owned());
+        assert_eq!(lists(&empty), [""; 0], "a list of machines that is wrongly empty");
+        let blank = |lists: &mut ObservedOrganization| {
+            let mut away = stranger();
+            (away.image, away.guest, away.metadata) =
+                (None, serde_json::Map::new(), BTreeMap::new());
+            lists.machines.push(away);
+        };
+        assert_eq!(lists(&blank), [""; 0], "nobody knows whose it is");
         let gaps = Gaps { unclear: Some("rows".to_owned()), ..Gaps::default() };
-        gap.organizations.get_mut("local").unwrap().gaps = gaps;
-        assert_eq!(planned(&gap), [""; 0], "a machine may be hidden");
+        let gap = |lists: &mut ObservedOrganization| lists.gaps = gaps.clone();
+        assert_eq!(lists(&gap), [""; 0], "a machine may be hidden");
+        let mut partial = observed();
+        partial.all_organizations = false;
+        assert_eq!(planned(&partial), [""; 0], "it may be in an organization that was not read");
         let mut failed = observed();
         failed.storage.look = StorageLook::Failed("no answer".to_owned());
-        assert_eq!(
-            planned(&failed),
-            ["RevokeToken"],
-            "buckets are not known, and the app explains it"
-        );
+        assert_eq!(planned(&failed), [""; 0], "buckets are not known");
     }
 }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vault_api::storage::BucketAccess;
 use vault_emulator::world::World;
+use vault_emulator::world::query::Filter;
 use vault_plan::bucket::policy_name;
 use vault_plan::identity::{ControllerId, TenantUid};
 use vault_plan::token::read_platform_name;
 
 use super::Wishes;
 use crate::platform::storage::ACCOUNT;
+use crate::workload::ORGANIZATIONS;
 
 /// What is wrong with the storage of a controller, given what people want. `names` are all tenants that
 /// there ever were: keys and policies of those that are gone must be gone with them. `forgets` says that its
@@ -88,11 +90,19 @@ pub fn unlike_wishes(
     left_over(world, id, wishes, names, forgets)
 }
 
-/// Whether a bucket is left whose name says that there was a tenant of this identity: nothing else says
-/// so where a disk was lost, and the identity alone may be another controller's.
+/// Whether a bucket is left whose name says that there was a tenant of this identity, and its app is
+/// gone: nothing else says so where a disk was lost. The identity alone may be another controller's, and
+/// who has an app may only not have been told of again. Apps without any machine prove nothing.
 #[must_use]
-pub fn has_bucket(world: &World, uid: TenantUid) -> bool {
-    world.buckets(ACCOUNT, None).any(|bucket| uid.owns_bucket(&bucket.name))
+pub fn is_known_to_be_gone(world: &World, uid: TenantUid, name: &str) -> bool {
+    let app = uid.app_name(name);
+    let shows_all = |organization: &&str| {
+        let apps: Vec<&str> = world.apps(organization).map(|app| app.name.as_str()).collect();
+        let has_machine = |name: &&str| world.machines(name, &Filter::default()).next().is_some();
+        (apps.is_empty() || apps.iter().any(has_machine)) && !apps.contains(&app.as_str())
+    };
+    let mut buckets = world.buckets(ACCOUNT, None);
+    buckets.any(|bucket| uid.owns_bucket(&bucket.name)) && ORGANIZATIONS.iter().all(shows_all)
 }
 
 /// A key, or a policy, of a tenant that is gone. `names` are all that there ever were.
@@ -106,7 +116,7 @@ fn left_over(
     let gone = names.iter().filter(|name| !wishes.tenants.contains(*name));
     for name in gone {
         let uid = id.tenant_uid(name);
-        if forgets && !has_bucket(world, uid) {
+        if forgets && !is_known_to_be_gone(world, uid, name) {
             continue;
         }
         let is_its = |key: &str| read_platform_name(key).is_some_and(|(of, _)| of == uid);

@@ -9,7 +9,7 @@ use vault_emulator::world::World;
 use vault_plan::token::read_platform_name;
 
 use super::Oracles;
-use super::storage::has_bucket;
+use super::storage::is_known_to_be_gone;
 use crate::controller::Controller;
 use crate::universe::BEGIN_MS;
 use crate::workload::{Manifest, ORGANIZATIONS, Token};
@@ -90,16 +90,12 @@ pub fn unlike_tokens(
         .map(|(name, tenant)| (controller.id.tenant_uid(name), tenant))
         .collect();
     // Without the disk that knew its tenant, one whose tenant is gone is known to be ours only by what
-    // else is left of it: a bucket, or an app that is called by a derived name. Its own name carries an
-    // identity that nobody can turn back into a tenant's, and that may be another controller's.
+    // else is left of it. Its own name carries an identity that nobody can turn back into a tenant's,
+    // and that may be another controller's.
     let explained: BTreeSet<_> = names
         .iter()
         .map(|name| (controller.id.tenant_uid(name), name))
-        .filter(|(uid, name)| {
-            let app = uid.app_name(name);
-            let mut apps = ORGANIZATIONS.iter().flat_map(|organization| world.apps(organization));
-            has_bucket(world, *uid) || apps.any(|there| there.name == app)
-        })
+        .filter(|(uid, name)| is_known_to_be_gone(world, *uid, name))
         .map(|(uid, _)| uid)
         .collect();
     // Nor does anybody touch what a tenant has that is left alone.
