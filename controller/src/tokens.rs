@@ -151,6 +151,13 @@ impl Looks {
         look.seen = Some(Arc::new(Seen { at, tokens: of_our_names(list) }));
     }
 
+    /// Whether an organization is looked at every few minutes anyway, because somebody wants a token.
+    #[must_use]
+    pub fn are_frequent(&self, organization: &str, now: UnixMillis) -> bool {
+        let look = self.organizations.get(organization);
+        look.and_then(|look| look.tried_at).is_some_and(|at| now.since_ms(at) < 2 * LOOK_VALID_MS)
+    }
+
     /// Takes in a look at an organization where nobody wants a token. One that failed is made again
     /// sometime.
     pub fn take_rare(

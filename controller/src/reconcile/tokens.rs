@@ -31,10 +31,11 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let settle_after = self.config.settle_after;
         let mut looks = self.memory().token_looks.clone();
         let due = looks.due(desired, &stored, settle_after, self.clock.now());
-        let rare = match mode {
+        let mut rare = match mode {
             Settle::Write => self.rare_tokens(organizations.keys()),
             Settle::Only => BTreeSet::new(),
         };
+        rare.retain(|organization| !looks.are_frequent(organization, self.clock.now()));
         let wanted: BTreeSet<String> = due.into_iter().collect();
         for organization in wanted.union(&rare) {
             let at = self.clock.now();
