@@ -29,15 +29,23 @@ pub struct Fleet {
     /// The fewest calls with which the lists could be read: one for the apps of an organization,
     /// one per page of its machines and of its volumes.
     pub floor_reads: u64,
-    conditions: BTreeMap<(String, &'static str, String), usize>,
+    conditions: ByType,
 }
+
+/// How many tenants have each condition, by its type, status and reason: nested, so that one more
+/// tenant of a kind that is known copies nothing.
+type ByType = BTreeMap<String, BTreeMap<&'static str, BTreeMap<String, usize>>>;
 
 impl Fleet {
     /// Counts a tenant; they are named in the order in which they come.
     pub fn add_tenant(&mut self, name: &str, status: &TenantStatus, ready: bool) {
         for one in &status.conditions {
-            let key = (one.r#type.clone(), word(one.status), one.reason.clone());
-            *self.conditions.entry(key).or_default() += 1;
+            if !self.conditions.contains_key(&one.r#type) {
+                self.conditions.insert(one.r#type.clone(), BTreeMap::new());
+            }
+            if let Some(by_status) = self.conditions.get_mut(&one.r#type) {
+                count(by_status.entry(word(one.status)).or_default(), &one.reason);
+            }
         }
         for volume in status.volumes.iter().filter(|volume| volume.id.is_some()) {
             self.volumes.total += 1;
@@ -84,15 +92,21 @@ impl Fleet {
     /// How many tenants have each condition.
     #[must_use]
     pub fn conditions(&self) -> Vec<ConditionCount> {
-        let counts = self.conditions.iter().map(|((kind, status, reason), count)| ConditionCount {
-            r#type: kind.clone(),
-            status: match *status {
-                "True" => ConditionStatus::True,
-                "False" => ConditionStatus::False,
-                _ => ConditionStatus::Unknown,
-            },
-            reason: reason.clone(),
-            count: *count,
+        let kinds = self.conditions.iter();
+        let statuses = kinds.flat_map(|(kind, by_status)| {
+            by_status.iter().map(move |(status, by_reason)| (kind, *status, by_reason))
+        });
+        let counts = statuses.flat_map(|(kind, status, by_reason)| {
+            by_reason.iter().map(move |(reason, count)| ConditionCount {
+                r#type: kind.clone(),
+                status: match status {
+                    "True" => ConditionStatus::True,
+                    "False" => ConditionStatus::False,
+                    _ => ConditionStatus::Unknown,
+                },
+                reason: reason.clone(),
+                count: *count,
+            })
         });
         counts.collect()
     }

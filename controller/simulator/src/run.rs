@@ -46,8 +46,8 @@ const STILL_PASSES: u64 = 3;
 /// After how long, in milliseconds, everything that is only looked at now and then is looked at again:
 /// what the controller calls `LOOK_VALID_MS`, and a pass more.
 const LOOK_MS: i64 = 620_000;
-/// From `starting` to `started`.
-const BOOT: Duration = Duration::from_millis(900);
+/// From `starting` to `started`, but where nobody looks at what happens meanwhile.
+pub const BOOT: Duration = Duration::from_millis(900);
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub struct Setting {
     pub storm: bool,
     /// Whether a few more passes, which must write nothing, follow the end of each stage.
     pub still: bool,
+    /// How long machines take from `starting` to `started`.
+    pub boot: Duration,
     /// Whether lines are kept.
     pub readable: bool,
     /// How the first controller is broken; not at all if absent.
@@ -114,6 +116,7 @@ impl Setting {
             pause: None,
             storm: false,
             still: true,
+            boot: BOOT,
             readable: false,
             mutation: None,
         }
@@ -128,7 +131,8 @@ impl Setting {
         let trace = if self.readable { Trace::readable() } else { Trace::counting() };
         let faults = Faults::new(self.plan.clone());
         let chance = Rng::with_seed(self.seed);
-        let shared = Shared::new(world(self.seed), faults, chance, trace, Oracles::default());
+        let shared =
+            Shared::new(world(self.seed, self.boot), faults, chance, trace, Oracles::default());
         let time = shared.clone();
         let runtime = Builder::new_current_thread().on_thread_park(move || time.turn()).build();
         let runtime = runtime.expect("a runtime without input, output and time needs nothing");
@@ -428,16 +432,17 @@ async fn lull(shared: &Shared, until_ms: i64) {
     shared.lock().lull = false;
 }
 
-/// A platform with a stranger's app in it, whose machine is called as ours would be.
+/// A platform with a stranger's app in it, whose machine is called as ours would be; machines take
+/// `boot_delay` from `starting` to `started`.
 ///
 /// # Panics
 /// Never: a fresh world takes what is asked of it here.
 #[must_use]
-pub fn world(seed: u64) -> World {
+pub fn world(seed: u64, boot_delay: Duration) -> World {
     let settings = Settings {
         seed,
         orgs: ORGANIZATIONS.map(str::to_owned).into(),
-        boot_delay: BOOT,
+        boot_delay,
         processes: false,
         addresses: Addresses::PrivateNetwork,
         digest_key: DigestKey::new([7; 32]),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastrand::Rng;
 use vault_controller::metrics::Metrics;
@@ -10,7 +11,7 @@ use vault_emulator::faults::Fault;
 use crate::faults::{Plan, Rates};
 use crate::nature::Nature;
 use crate::oracle::end::StageEnd;
-use crate::run::{Outcome, Setting};
+use crate::run::{BOOT, Outcome, Setting};
 use crate::workload::{Group, Manifest, RANDOM, Tenant, Workload, apart, named, random};
 
 /// How long faults are on in each stage, in milliseconds.
@@ -70,6 +71,7 @@ impl Seeds {
             pause: None,
             storm,
             still: true,
+            boot: BOOT,
             readable,
             mutation: None,
             workload,
@@ -111,9 +113,12 @@ impl Seeds {
         if let Some(known) = self.references.get(&workload.name) {
             return Ok(Arc::clone(known));
         }
-        // That nothing is written after the end is seen in the run that is compared with this one.
-        let still = workload.name != RANDOM;
-        let calm = Setting { still, readable, ..Setting::calm(workload.clone()) };
+        let mut calm = Setting { readable, ..Setting::calm(workload.clone()) };
+        if workload.name == RANDOM {
+            // Nobody else needs this run, and only its end is needed. That nothing is written after
+            // that, and what happens while machines boot, is seen in the run that is compared with it.
+            (calm.still, calm.boot) = (false, Duration::ZERO);
+        }
         let outcome = calm.run(None, &self.metrics);
         if !outcome.violations.is_empty() {
             return Err(Box::new(outcome));

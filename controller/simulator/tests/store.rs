@@ -19,7 +19,7 @@ use vault_plan::tombstone::{Cause, TombstoneKind, TombstoneState};
 use vault_simulator::controller::Controller;
 use vault_simulator::faults::{Faults, Plan};
 use vault_simulator::oracle::Oracles;
-use vault_simulator::run::world;
+use vault_simulator::run::{BOOT, world};
 use vault_simulator::store::SimStore;
 use vault_simulator::trace::Trace;
 use vault_simulator::universe::{BEGIN_MS, Shared};
@@ -36,7 +36,7 @@ fn sqlite_behaves_so() {
 #[test]
 fn the_model_behaves_so_too() {
     let shared = Shared::new(
-        world(1),
+        world(1, BOOT),
         Faults::new(Plan::None),
         fastrand::Rng::with_seed(1),
         Trace::counting(),

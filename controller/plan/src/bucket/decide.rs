@@ -58,19 +58,19 @@ impl Seen<'_> {
     fn converge<'m>(&self, machines: impl IntoIterator<Item = &'m ObservedMachine>) -> Decision {
         let mut decision = Decision { is_ready: true, ..Decision::default() };
         let current = self.known.current();
+        let document = policy_document(&self.tenant.buckets);
         if self.observed.look == StorageLook::NoKey {
             // What there is stays as it is: nothing of it can be seen or changed.
             self.blocked(&mut decision);
         } else {
             if self.create_buckets(&mut decision) {
                 match current {
-                    Some((_, id)) => self.put_policy(id, &mut decision),
+                    Some((_, id)) => self.put_policy(id, &document, &mut decision),
                     None => self.create_key(&mut decision),
                 }
             }
             self.retire(current, machines, &mut decision);
         }
-        let document = policy_document(&self.tenant.buckets);
         let policy = self.observed.policies.get(&self.tenant.uid);
         let is_open = current.zip(policy).is_some_and(|((_, id), policy)| {
             !policy.changed && policy.key_id == id && policy.document == document
@@ -133,8 +133,7 @@ impl Seen<'_> {
         true
     }
 
-    fn put_policy(&self, key_id: &str, decision: &mut Decision) {
-        let document = policy_document(&self.tenant.buckets);
+    fn put_policy(&self, key_id: &str, document: &str, decision: &mut Decision) {
         let reason = match self.observed.policies.get(&self.tenant.uid) {
             Some(policy) if policy.changed => "somebody else changed it",
             Some(policy) if policy.key_id != key_id => "the key is another now",
@@ -144,7 +143,7 @@ impl Seen<'_> {
         };
         let put = PutBucketPolicy {
             name: policy_name(self.tenant.uid),
-            document,
+            document: document.to_owned(),
             key_id: key_id.to_owned(),
             tenant_uid: self.tenant.uid,
         };

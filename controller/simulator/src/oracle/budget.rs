@@ -174,14 +174,14 @@ mod tests {
     use vault_emulator::world::NewMachine;
 
     use super::*;
-    use crate::run::world;
+    use crate::run::{BOOT, world};
 
     const APP: &str = "strangers";
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A world with three machines that run, and the time.
     fn running() -> (World, jiff::Timestamp) {
-        let mut world = world(1);
+        let mut world = world(1, BOOT);
         let now = jiff::Timestamp::from_millisecond(crate::universe::BEGIN_MS).unwrap();
         for name in ["a-box-0", "a-box-1", "b-box-0"] {
             let config = json!({ "image": "x", "metadata": { "vault_tenant": &name[..1] } });

@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_volume_that_goes_without_a_tombstone_is_missed() {
-        let mut world = crate::run::world(1);
+        let mut world = crate::run::world(1, crate::run::BOOT);
         let app = "strangers";
         let id = world.volumes(app).next().unwrap().id.clone();
         let mut owners = ForeignOracle::default();
