@@ -5,6 +5,7 @@ mod changes;
 mod doubts;
 mod edits;
 mod fallback;
+mod holds;
 mod leftovers;
 mod named;
 mod objects;
@@ -22,10 +23,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use vault_plan::action::{ActionKind, Plan};
+use vault_plan::action::Plan;
 use vault_plan::desired::Desired;
 use vault_plan::identity::ControllerId;
-use vault_plan::observed::{Hold, Observed, ObservedOrganization};
+use vault_plan::observed::{Observed, ObservedOrganization};
 use vault_plan::policy::Policy;
 use vault_plan::report::Stray;
 use vault_plan::time::UnixMillis;
@@ -266,29 +267,6 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         Ok(pass)
     }
 
-    /// Forgets the setbacks of tenants that are no more; when the first of the others may be tried
-    /// again.
-    fn forget_setbacks(&self, objects: &Objects, buried: &BTreeSet<String>) -> Option<UnixMillis> {
-        let now = self.clock.now();
-        let names: BTreeSet<&str> =
-            objects.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
-        let mut memory = self.memory();
-        let left = memory.leftovers.names();
-        let is_known = |tenant: &str| {
-            names.contains(tenant) || buried.contains(tenant) || left.contains(tenant)
-        };
-        memory.setbacks.keep_only(is_known, now);
-        memory.changes.keep_only(&names);
-        memory.token_setbacks.keep_only(is_known, now);
-        memory.storage_setbacks.keep_only(is_known, now);
-        let held = [
-            memory.setbacks.next_until(now),
-            memory.token_setbacks.next_until(now),
-            memory.storage_setbacks.next_until(now),
-        ];
-        held.into_iter().flatten().min()
-    }
-
     /// The calls since then, without as many looks as are counted apart.
     fn calls_since(&self, before: Calls, looks: u64) -> Calls {
         let calls = self.platform.calls();
@@ -376,13 +354,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             let all_read = look.failures.is_empty();
             self.look_at_edits(&desired, &look.organizations, all_read, now).await?;
         }
-        let revisions =
-            objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
-        let revisions = revisions.chain(tombstones::revisions(&tombstones, objects));
-        let leftovers = self.memory().leftovers.names();
-        let revisions = revisions.chain(leftovers.iter().map(|name| (name.as_str(), 0)));
-        let mut holds = self.memory().setbacks.holds(revisions, now);
-        merge_holds(&mut holds, settled.holds);
+        let mut holds = self.held_back(objects, &tombstones, now);
+        // An unknown outcome outweighs a back-off: acting before it is known could do it twice.
+        holds.extend(settled.holds);
         under_way::hold(&mut holds, &under_way, now);
         let tokens =
             self.look_at_tokens(&desired, objects, &look.organizations, settle_mode).await?;
@@ -451,46 +425,6 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Notes what worked and what did not; how many failed.
-    fn remember(&self, objects: &Objects, turns: &[Turn]) -> usize {
-        let now = self.clock.now();
-        let revisions: HashMap<&str, i64> = objects
-            .tenants
-            .iter()
-            .map(|tenant| (tenant.name.as_str(), objects.revision(tenant)))
-            .collect();
-        for turn in turns {
-            let revision = revisions.get(turn.tenant.as_str()).copied().unwrap_or(0);
-            let is_about_tokens = self.remember_tokens(turn, revision, now)
-                || self.remember_storage(turn, revision, now);
-            let mut memory = self.memory();
-            match turn.failure.as_ref().filter(|_| !is_about_tokens) {
-                Some(failure) => memory.setbacks.failed(
-                    &turn.tenant,
-                    revision,
-                    failure.hold,
-                    failure.message.clone(),
-                    now,
-                ),
-                None => memory.setbacks.worked(&turn.tenant),
-            }
-            for done in &turn.done {
-                match done.kind {
-                    ActionKind::StartMachine => {
-                        memory.setbacks.started(&turn.tenant, revision, &done.name, now);
-                    }
-                    ActionKind::UpdateMachine => {
-                        memory.setbacks.updated(&turn.tenant, revision, &done.name, now);
-                        memory.edits.forget_versions();
-                    }
-                    ActionKind::CreateMachine => memory.edits.forget_versions(),
-                    _ => {}
-                }
-            }
-        }
-        turns.iter().filter(|turn| turn.has_failed()).count()
-    }
 }
 
 /// Whether looking also writes to the journal.
@@ -498,11 +432,6 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
 enum Settle {
     Write,
     Only,
-}
-
-/// An unknown outcome outweighs a back-off: acting before it is known could do it twice.
-fn merge_holds(holds: &mut BTreeMap<String, Hold>, unsettled: BTreeMap<String, Hold>) {
-    holds.extend(unsettled);
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use vault_plan::time::UnixMillis;
 use vault_plan::token::read_platform_name;
 use vault_plan::tombstone::{Tombstone, TombstoneKind};
 
+use super::holds::revisions;
 use super::leftovers::{RareLook, Sight};
 use super::{Objects, Reconciler, Settle};
 use crate::chain::chain;
@@ -78,11 +79,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             storage::observed(lists.as_ref().map_err(Clone::clone), &keys, &policies);
         observed.unclear = unclear;
         observed.remembered = remembered;
-        let revisions =
-            objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
-        let revisions = revisions.chain(super::tombstones::revisions(tombstones, objects));
         let leftovers = self.memory().leftovers.names();
-        let revisions = revisions.chain(leftovers.iter().map(|name| (name.as_str(), 0)));
+        let revisions = revisions(objects, tombstones, &leftovers);
         observed.holds = self.memory().storage_setbacks.holds(revisions, self.clock.now());
         Ok(observed)
     }
