@@ -160,14 +160,17 @@ async fn a_lost_database_leaves_no_key_of_a_tenant_that_is_gone_or_wants_none_an
             before.after(1_000).await;
         }
         before.assert_one_key("before").await;
-        // The disk is lost; whether people want it without buckets, or not at all, its machine is gone.
+        // The disk is lost; whether people want it without buckets, or not at all, its machine is gone,
+        // and of one that ended the app is as well.
         before.platform.world().machines.clear();
         let stage = Stage::on(Arc::clone(&before.platform), before.clock.clone());
         if comes_again {
             put(&stage.store, &tenant("acme", "nginx:1"), Source::Api).await;
+        } else {
+            stage.platform.world().apps.clear();
         }
         for _ in 0..4 {
-            stage.after(1_000).await;
+            stage.after(11_000).await;
         }
         let world = stage.platform.world();
         assert!(world.storage.keys.is_empty(), "{comes_again}: {:?}", world.storage.keys);
@@ -177,15 +180,21 @@ async fn a_lost_database_leaves_no_key_of_a_tenant_that_is_gone_or_wants_none_an
 
 #[tokio::test]
 async fn the_key_that_a_machine_may_use_outlives_a_lost_database() {
-    let before = Stage::with_buckets(state()).await;
-    for _ in 0..4 {
-        before.after(1_000).await;
+    for is_shown in [true, false] {
+        let before = Stage::with_buckets(state()).await;
+        for _ in 0..4 {
+            before.after(1_000).await;
+        }
+        if !is_shown {
+            before.platform.world().machines.clear();
+        }
+        let stage = Stage::on(Arc::clone(&before.platform), before.clock.clone());
+        for _ in 0..10 {
+            stage.after(60_000).await;
+        }
+        let keys = stage.platform.world().storage.keys.len();
+        assert_eq!(keys, 1, "its manifest may come again; the machine is listed: {is_shown}");
     }
-    let stage = Stage::on(Arc::clone(&before.platform), before.clock.clone());
-    for _ in 0..10 {
-        stage.after(60_000).await;
-    }
-    assert_eq!(stage.platform.world().storage.keys.len(), 1, "its manifest may come again");
 }
 
 #[tokio::test]
