@@ -281,7 +281,7 @@ pub const MUTANTS: [Mutant; 33] = [
         "an effect counts as seen although nobody looked",
         Seam::Store,
         Mutation::VerifiesWithoutLooking,
-        Ground::Lists("four-tenants"),
+        Ground::Lists("image"),
     ),
     mutant(
         "budget-ignored",
