@@ -150,7 +150,7 @@ fn why_not(operation: Operation, place: Place, fate: Fate) -> Option<&'static st
         Operation::Call(verb) => verb,
     };
     if NOT_IN_PASSES.contains(&verb) {
-        return Some("no pass makes this call: it belongs to the start, or to what people ask");
+        return Some("no pass makes this call: it belongs to what people ask");
     }
     match fate {
         Fate::Stale if !fate.concerns(verb) => Some("only lists of whole organizations lag behind"),

@@ -109,7 +109,8 @@ pub enum Verb {
 }
 
 /// The calls that passes make.
-pub const IN_PASSES: [Verb; 46] = [
+pub const IN_PASSES: [Verb; 47] = [
+    Verb::Organizations,
     Verb::Apps,
     Verb::Machines,
     Verb::MachinesSince,
@@ -158,8 +159,8 @@ pub const IN_PASSES: [Verb; 46] = [
     Verb::DeletePolicy,
 ];
 
-/// The calls that no pass makes: one when a controller starts, two when people ask.
-pub const NOT_IN_PASSES: [Verb; 3] = [Verb::Organizations, Verb::Exits, Verb::LogTail];
+/// The calls that no pass makes, but people who ask.
+pub const NOT_IN_PASSES: [Verb; 2] = [Verb::Exits, Verb::LogTail];
 
 impl Verb {
     /// The last one of the list above.
