@@ -7,7 +7,9 @@
 //!
 //! Names of volumes are not unique, so the platform would not refuse a second one, and with an empty
 //! database nothing is known by id: a list that is wrongly empty would cost a tenant its data. Two
-//! more witnesses are heard before that: the app's own list, and the count in the list of apps.
+//! more witnesses are heard before that: the app's own list, and the count in the list of apps. Neither
+//! knows of a request that is still on its way: while a database is so young that one of before its time
+//! may be, no volume is made in an app that was there.
 
 mod apps;
 
@@ -24,6 +26,19 @@ pub(crate) use apps::confirm_apps;
 
 /// How many apps are asked in one pass, side by side. Those beyond wait for their turn.
 const LOOKS_MAX: usize = 64;
+
+/// Leaves these apps unasked while a volume that nobody remembers may still come to be in them.
+pub(crate) fn put_off(
+    places: &BTreeSet<AppPlace>,
+    organizations: &mut BTreeMap<String, ObservedOrganization>,
+) {
+    for place in places {
+        if let Some(observed) = organizations.get_mut(&*place.organization) {
+            let why = "the database is new, and what was asked for before it may still come";
+            observed.gaps.volumes.insert(place.app.clone(), VolumeGap::Unread(why.to_owned()));
+        }
+    }
+}
 
 /// Asks these apps for their volumes and adds what they say; whether there was anything to ask.
 pub(crate) async fn confirm<P: Platform>(

@@ -33,7 +33,7 @@ use vault_plan::time::UnixMillis;
 
 use crate::agents::Agents;
 use crate::clock::Clock;
-use crate::confirm::{confirm, confirm_apps};
+use crate::confirm::{confirm, confirm_apps, put_off};
 use crate::events::Event;
 use crate::execute::{Seams, Standing, Turn, Turns, Work};
 use crate::fleet::Fleet;
@@ -383,7 +383,12 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         if confirm_apps(&*self.platform, &plan, &mut observed, now).await {
             plan = vault_plan::plan(&desired, &observed, policy, now);
         }
-        if confirm(&*self.platform, &plan.to_confirm, &mut observed.organizations).await {
+        let lists = &mut observed.organizations;
+        let haunted = self.haunted(&plan.to_confirm, now).await?;
+        put_off(&haunted, lists);
+        let asked: BTreeSet<_> = plan.to_confirm.difference(&haunted).cloned().collect();
+        let found = confirm(&*self.platform, &asked, lists).await || !haunted.is_empty();
+        if found {
             plan = vault_plan::plan(&desired, &observed, policy, now);
         }
         under_way::leave_out(&mut plan, &under_way);

@@ -7,8 +7,13 @@
 //! Doing it again does no harm, and is done if it is still wanted. If it is not wanted any more, because
 //! somebody changed the manifest back or deleted the tenant meanwhile, what was known before would say that
 //! nothing is to be done.
+//!
+//! A database that was lost is forgotten with all that was on its way: what is made under a name that is
+//! not unique waits until nothing of before can come any more.
 
-use vault_plan::action::ActionKind;
+use std::collections::BTreeSet;
+
+use vault_plan::action::{ActionKind, AppPlace};
 use vault_plan::bucket::policy_name;
 use vault_plan::observed::SecretState;
 use vault_plan::time::UnixMillis;
@@ -17,6 +22,9 @@ use super::Reconciler;
 use crate::clock::Clock;
 use crate::platform::Platform;
 use crate::store::{Intent, IntentState, Store, StoreError, StoredPolicy, StoredSecret};
+
+/// How many bits of the counter of changes count changes; the others are milliseconds since 1970.
+const COUNTER_BITS: u32 = 16;
 
 impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// Notes which secrets and policies nobody knows any more, given the open intents: no call of an
@@ -55,5 +63,28 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             known
         });
         self.store.put_bucket_policies(doubted.collect()).await
+    }
+
+    /// Of apps that are about to get a volume, those in which one may still come to be that nobody
+    /// remembers: while the database is young, all that it has not seen made itself.
+    pub(super) async fn haunted(
+        &self,
+        places: &BTreeSet<AppPlace>,
+        now: UnixMillis,
+    ) -> Result<BTreeSet<AppPlace>, StoreError> {
+        // The counter of changes begins with the moment at which the database was made, in its upper
+        // bits. No database takes tens of thousands of changes in a millisecond of its life.
+        let born = UnixMillis(self.store.objects_version().await? >> COUNTER_BITS);
+        let wait_ms = i64::try_from(self.config.settle_after.as_millis()).unwrap_or(i64::MAX);
+        // Where the clock was set back, the age says nothing.
+        if places.is_empty() || !(0..wait_ms).contains(&now.since_ms(born)) {
+            return Ok(BTreeSet::new());
+        }
+        let mut intents = self.store.intents_verified_since(born).await?;
+        intents.extend(self.store.open_intents().await?);
+        let made = intents.iter().filter(|intent| intent.kind == ActionKind::CreateApp);
+        let made: BTreeSet<&str> = made.map(|intent| intent.app.as_str()).collect();
+        let haunted = places.iter().filter(|place| !made.contains(place.app.as_str()));
+        Ok(haunted.cloned().collect())
     }
 }

@@ -27,6 +27,8 @@ use crate::testing::{
 
 /// One of so many whole looks that differ in nothing plans.
 const PLAN_EVERY: u32 = 3;
+/// After so long, in milliseconds, no call of before can act any more: see `settle_after`.
+const PAST_ALL_CALLS_MS: i64 = 11_000;
 
 struct Stage {
     _folder: TempDir,
@@ -740,9 +742,11 @@ async fn hidden_from_a_new_controller() -> Stage {
 #[tokio::test]
 async fn lists_that_are_wrongly_empty_make_no_second_volume_because_the_app_is_asked() {
     let stage = hidden_from_a_new_controller().await;
-    stage.pass().await;
-    assert_eq!(stage.platform.world().volumes.len(), 1);
     let asked = format!("app_volumes {}", app_of_acme());
+    stage.pass().await;
+    assert!(!stage.platform.world().calls.contains(&asked), "one may still come to be");
+    stage.after(PAST_ALL_CALLS_MS).await;
+    assert_eq!(stage.platform.world().volumes.len(), 1);
     assert!(stage.platform.world().calls.contains(&asked));
     stage.platform.world().unlisted.clear();
     for _ in 0..3 {
@@ -754,8 +758,26 @@ async fn lists_that_are_wrongly_empty_make_no_second_volume_because_the_app_is_a
 }
 
 #[tokio::test]
+async fn a_volume_that_a_lost_database_asked_for_is_taken_in_when_it_comes_late() {
+    let stage = hidden_from_a_new_controller().await;
+    let late = std::mem::take(&mut stage.platform.world().volumes);
+    stage.platform.world().unlisted.clear();
+    for _ in 0..3 {
+        stage.after(1_000).await;
+        assert!(stage.platform.world().volumes.is_empty(), "it may be on its way");
+    }
+    stage.platform.world().volumes = late;
+    for _ in 0..3 {
+        stage.after(PAST_ALL_CALLS_MS).await;
+    }
+    let world = stage.platform.world();
+    assert_eq!((world.volumes.len(), world.machines.len()), (1, 1));
+}
+
+#[tokio::test]
 async fn an_app_whose_own_list_is_empty_too_gets_no_volume_while_more_are_counted() {
     let stage = hidden_from_a_new_controller().await;
+    stage.clock.advance(PAST_ALL_CALLS_MS);
     {
         let mut world = stage.platform.world();
         world.unlisted_in_app = world.volumes.iter().map(|volume| volume.id.clone()).collect();
