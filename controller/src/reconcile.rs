@@ -367,8 +367,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         if settle_mode == Settle::Write {
             self.store.settle_intents(settled.settlements, now).await?;
             is_settled &= !self.keep_usage(usage, &look.organizations, now).await?;
-            self.look_at_secrets(&desired, lists, &tombstones, &mut secrets, now).await?;
             let all_read = look.failures.is_empty();
+            let seen = (lists, all_read);
+            self.look_at_secrets(&desired, seen, &tombstones, &mut secrets, now).await?;
             self.look_at_edits(&desired, &look.organizations, all_read, now).await?;
         }
         let revisions =
