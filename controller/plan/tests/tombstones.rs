@@ -243,6 +243,40 @@ fn a_tenant_that_no_longer_wants_it_lets_it_go() {
     assert_eq!(deletes(&case.plan()), 0);
 }
 
+fn hold(kind: HoldKind) -> Hold {
+    Hold { until: NOW.plus_ms(1), message: String::new(), kind }
+}
+
+#[test]
+fn what_may_still_be_deleted_is_not_told_to_be_taken_back() {
+    let of_tenant = |app: String| Tombstone {
+        kind: TombstoneKind::Tenant,
+        id: "acme".to_owned(),
+        name: app.clone(),
+        app,
+        machine: String::new(),
+        ..due()
+    };
+    for tombstone in [due(), of_tenant(app())] {
+        let mut case = Case::new();
+        case.tenant = Some((spec(2, "Delete"), false));
+        case.tombstones = vec![Tombstone { state: TombstoneState::Acting, ..tombstone }];
+        case.holds.insert("acme".to_owned(), hold(HoldKind::Unsettled));
+        let changes = case.plan().tombstones;
+        assert_eq!((changes.cleared.len(), changes.written.len()), (0, 0), "it is left as it is");
+        case.holds.clear();
+        assert_eq!(case.plan().tombstones.cleared.len(), 1, "the call did nothing");
+    }
+    // One that went is not taken back either, though its tenant wants it again.
+    let mut case = Case::new();
+    case.tenant = Some((spec(2, "Delete"), false));
+    case.tombstones[0].state = TombstoneState::Acting;
+    case.lists.volumes.clear();
+    let changes = case.plan().tombstones;
+    assert_eq!((changes.cleared.len(), changes.written.len()), (0, 1));
+    assert_eq!(changes.written[0].outcome.as_deref(), Some("it was deleted"));
+}
+
 #[test]
 fn no_more_than_a_share_goes_within_an_hour() {
     let mut case = Case::new();

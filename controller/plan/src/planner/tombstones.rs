@@ -86,19 +86,24 @@ impl<'a> Planner<'a> {
         let written = self.tombstones.written.iter();
         let mut written = written.filter(|new| new.id == before.id && new.kind == before.kind);
         let mut tombstone = written.next().unwrap_or(before).clone();
+        let lists = self.whole_lists(&tombstone);
+        let volume =
+            lists.and_then(|lists| lists.volumes.iter().find(|volume| volume.id == tombstone.id));
+        if before.state == TombstoneState::Acting && lists.is_some() && volume.is_none() {
+            return self.write(tombstone.ended("it was deleted", self.now));
+        }
+        if self.is_too_late(before) {
+            return;
+        }
         match self.claim(&tombstone) {
             Claim::Wanted(why) => return self.clear(before, why),
             Claim::Unclear => return,
             Claim::Policy(policy) => tombstone.policy = policy,
             Claim::Nobody => {}
         }
-        let Some(lists) = self.whole_lists(&tombstone) else { return };
-        let Some(volume) = lists.volumes.iter().find(|volume| volume.id == tombstone.id) else {
-            let outcome = match before.state {
-                TombstoneState::Acting => "it was deleted",
-                TombstoneState::Standing | TombstoneState::Ended => "somebody else deleted it",
-            };
-            return self.write(tombstone.ended(outcome, self.now));
+        let Some(lists) = lists else { return };
+        let Some(volume) = volume else {
+            return self.write(tombstone.ended("somebody else deleted it", self.now));
         };
         if volume.name != tombstone.name || volume.app != tombstone.app {
             let why = format!(
@@ -193,6 +198,12 @@ impl<'a> Planner<'a> {
             && (!owner_is_gone || self.index.owned(&tombstone.tenant).is_empty())
     }
 
+    /// Whether a deletion may still be under way: too late to take back, and nobody is told that it
+    /// was. What came of it is seen once its tenant is held no longer.
+    pub(super) fn is_too_late(&self, tombstone: &Tombstone) -> bool {
+        tombstone.state == TombstoneState::Acting && self.is_held(&tombstone.tenant)
+    }
+
     pub(super) fn is_held(&self, tenant: &str) -> bool {
         self.observed.holds.get(tenant).is_some_and(|hold| self.now < hold.until)
     }
@@ -249,6 +260,9 @@ impl<'a> Planner<'a> {
 
     fn tenant_tombstone(&mut self, before: &'a Tombstone, has_volumes: bool, left: &mut usize) {
         let mut tombstone = before.clone();
+        if self.is_too_late(before) {
+            return;
+        }
         match self.index.tenant(&tombstone.tenant) {
             Some(tenant) if tenant.deleting => return,
             Some(tenant) => {
