@@ -302,6 +302,40 @@ fn no_more_than_a_share_goes_within_an_hour() {
 }
 
 #[test]
+fn deletions_that_fail_for_good_keep_no_other_volume() {
+    let mut case = Case::new();
+    case.lists.volumes.clear();
+    case.tombstones.clear();
+    let tenants = ["a", "b", "c", "d", "e"];
+    for tenant in tenants {
+        let uid = controller().tenant_uid(tenant);
+        let (id, name) = (format!("vol_{tenant}"), uid.volume_name("box", 1, "data"));
+        case.lists.volumes.push(ObservedVolume { id: id.clone(), name: name.clone(), ..volume() });
+        let (tenant, machine) = (tenant.to_owned(), format!("{tenant}-box-1"));
+        case.tombstones.push(Tombstone { id, name, tenant, uid, machine, ..due() });
+    }
+    let gone = |case: &Case| -> Vec<String> {
+        case.plan().actions.iter().map(|planned| planned.tenant.to_string()).collect()
+    };
+    assert_eq!(gone(&case), ["a", "b", "c"], "three in an hour");
+    for tombstone in case.tombstones.iter_mut().take(3) {
+        tombstone.state = TombstoneState::Acting;
+    }
+    let hold_all = |case: &mut Case, kind: HoldKind| {
+        case.holds = ["a", "b", "c"].map(|tenant| (tenant.to_owned(), hold(kind))).into();
+    };
+    hold_all(&mut case, HoldKind::Unsettled);
+    assert_eq!(gone(&case), [""; 0], "they may be going");
+    hold_all(&mut case, HoldKind::Refused);
+    assert_eq!(gone(&case), ["d", "e"], "nothing of them went");
+    // What is no longer shown went, whatever its tenant waits for.
+    let without = case.lists.volumes.split_off(2);
+    case.lists.volumes.clear();
+    case.lists.volumes.extend(without);
+    assert_eq!(gone(&case), ["d"], "two of three");
+}
+
+#[test]
 fn an_app_goes_only_when_nothing_is_in_it_and_its_name_is_derived() {
     let tenant = |app: String| Tombstone {
         kind: TombstoneKind::Tenant,

@@ -17,7 +17,7 @@ use super::burial::Snapshot;
 use crate::action::{Action, DeleteVolume, PlannedAction, SnapshotVolume};
 use crate::desired::{DesiredTenant, group_and_index};
 use crate::identity::is_volume_name;
-use crate::observed::{ObservedMachine, ObservedOrganization, ObservedVolume};
+use crate::observed::{Hold, HoldKind, ObservedMachine, ObservedOrganization, ObservedVolume};
 use crate::policy::DELETIONS_WINDOW_MS;
 use crate::relocation;
 use crate::tombstone::{Cleared, Tombstone, TombstoneKind, TombstoneState};
@@ -40,14 +40,19 @@ impl<'a> Planner<'a> {
             let all = self.observed.tombstones.iter();
             all.filter(move |tombstone| tombstone.kind == kind && tombstone.is_open())
         };
-        let (volumes, tenants): (Vec<_>, Vec<_>) =
+        let (mut volumes, tenants): (Vec<_>, Vec<_>) =
             (open(TombstoneKind::Volume).collect(), open(TombstoneKind::Tenant).collect());
+        // What was tried and is still there comes after what was not tried yet.
+        let was_tried = |tombstone: &&Tombstone| tombstone.state == TombstoneState::Acting;
+        volumes.sort_by_key(was_tried);
         let mut left = self.deletions_left();
         for tombstone in &volumes {
             self.volume_tombstone(tombstone, &mut left);
         }
         let mut left = self.bucket_deletions_left();
-        for tombstone in open(TombstoneKind::Bucket).collect::<Vec<_>>() {
+        let mut buckets: Vec<_> = open(TombstoneKind::Bucket).collect();
+        buckets.sort_by_key(was_tried);
+        for tombstone in buckets {
             self.bucket_tombstone(tombstone, &mut left);
         }
         let mut apps_left = APPS_PER_PASS_MAX;
@@ -73,12 +78,35 @@ impl<'a> Planner<'a> {
         let all = self.observed.tombstones.iter();
         let lately = all.filter(|one| one.kind == kind).filter(|tombstone| match tombstone.state {
             TombstoneState::Standing => false,
-            TombstoneState::Acting => true,
+            TombstoneState::Acting => !self.was_refused(tombstone),
             TombstoneState::Ended => tombstone.ended_at.is_some_and(|at| {
                 self.now.since_ms(at).max(at.since_ms(self.now)) < DELETIONS_WINDOW_MS
             }),
         });
         lately.count()
+    }
+
+    /// Whether a deletion that was decided has failed: what it was for is there, and its tenant waits
+    /// for another try, and not for an outcome that nobody knows. Those that fail for good would
+    /// otherwise use up the share, and keep all others for good as well.
+    fn was_refused(&self, tombstone: &Tombstone) -> bool {
+        let storage = &self.observed.storage;
+        let is_there = match tombstone.kind {
+            TombstoneKind::Volume => {
+                let lists = self.observed.organizations.get(&tombstone.organization);
+                let mut volumes = lists.iter().flat_map(|lists| &lists.volumes);
+                volumes.any(|volume| volume.id == tombstone.id)
+            }
+            TombstoneKind::Bucket => storage.buckets.contains(&tombstone.id),
+            TombstoneKind::Tenant => false,
+        };
+        let of_tenant = self.observed.holds.get(&tombstone.tenant);
+        let of_storage = storage.holds.get(&tombstone.tenant);
+        let of_storage = of_storage.filter(|_| tombstone.kind == TombstoneKind::Bucket);
+        let waits = |hold: &Hold| {
+            matches!(hold.kind, HoldKind::BackOff | HoldKind::Refused) && self.now < hold.until
+        };
+        is_there && of_tenant.is_none_or(waits) && of_tenant.or(of_storage).is_some_and(waits)
     }
 
     fn volume_tombstone(&mut self, before: &'a Tombstone, left: &mut usize) {
