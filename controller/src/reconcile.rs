@@ -396,13 +396,13 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let choosing = vault_plan::needs_history(&desired, &observed);
         observed.last_used = self.last_used(&choosing).await?;
         let needed = vault_plan::needs_snapshots(&desired, &observed);
-        observed.snapshots = snapshots::look(&*self.platform, needed).await;
+        observed.snapshots = snapshots::look(&*self.platform, needed, now).await;
         let policy = &self.config.policy;
         let mut plan = vault_plan::plan(&desired, &observed, policy, now);
         if confirm_apps(&*self.platform, &plan, &mut observed, now).await {
             plan = vault_plan::plan(&desired, &observed, policy, now);
         }
-        if confirm(&*self.platform, &plan.to_confirm, &mut observed.organizations).await {
+        if confirm(&*self.platform, &plan.to_confirm, &mut observed.organizations, now).await {
             plan = vault_plan::plan(&desired, &observed, policy, now);
         }
         under_way::leave_out(&mut plan, &under_way);
