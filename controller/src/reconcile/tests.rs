@@ -678,8 +678,10 @@ async fn what_is_known_of_secrets_is_not_forgotten_by_a_list_that_is_not_whole()
     stage.platform.world().partial_apps = false;
     stage.pass().await;
     assert_eq!(stage.store.secrets().await.unwrap().len(), 1, "there is no list");
-    stage.clock.advance(SLICE_INTERVAL_MS);
-    stage.pass().await;
+    for _ in 0..=PLAN_EVERY {
+        stage.clock.advance(SLICE_INTERVAL_MS);
+        stage.pass().await;
+    }
     assert_eq!(stage.store.secrets().await.unwrap(), [], "it is gone");
 }
 
