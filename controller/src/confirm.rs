@@ -18,8 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use vault_plan::action::AppPlace;
 use vault_plan::observed::{ObservedOrganization, VolumeGap};
+use vault_plan::time::UnixMillis;
 
 use crate::chain::chain;
+use crate::in_turn::in_turn;
 use crate::platform::Platform;
 
 pub(crate) use apps::confirm_apps;
@@ -45,8 +47,10 @@ pub(crate) async fn confirm<P: Platform>(
     platform: &P,
     places: &BTreeSet<AppPlace>,
     organizations: &mut BTreeMap<String, ObservedOrganization>,
+    now: UnixMillis,
 ) -> bool {
-    let looks = places.iter().take(LOOKS_MAX).map(|place| async move {
+    let (turn, others) = in_turn(places.iter().collect(), LOOKS_MAX, now);
+    let looks = turn.into_iter().map(|place| async move {
         let list = platform.app_volumes(&place.app).await.map_err(|error| chain(&error));
         (place, list)
     });
@@ -75,11 +79,42 @@ pub(crate) async fn confirm<P: Platform>(
             observed.gaps.volumes.insert(place.app.clone(), gap);
         }
     }
-    for place in places.iter().skip(LOOKS_MAX) {
+    for place in others {
         if let Some(observed) = organizations.get_mut(&*place.organization) {
             let why = "other apps are asked first".to_owned();
             observed.gaps.volumes.insert(place.app.clone(), VolumeGap::Unread(why));
         }
     }
     !places.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{FakePlatform, NOW, ORG, rejected};
+
+    #[tokio::test]
+    async fn apps_that_never_answer_keep_nobody_from_being_asked() {
+        let app = |number: usize| format!("app-{number:03}");
+        let place = |number| AppPlace { organization: ORG.into(), app: app(number) };
+        let places: BTreeSet<AppPlace> = (0..LOOKS_MAX + 8).map(place).collect();
+        let last = app(LOOKS_MAX + 7);
+        let platform = FakePlatform::default();
+        let mut asked = 0;
+        for pass in 0..40 {
+            let lists = ObservedOrganization::default();
+            let mut organizations = BTreeMap::from([(ORG.to_owned(), lists)]);
+            for _ in 0..LOOKS_MAX {
+                platform.fail("app_volumes", rejected(403, "no"), false);
+            }
+            let now = NOW.plus_ms(pass * 10_000);
+            assert!(confirm(&platform, &places, &mut organizations, now).await);
+            let gaps = &organizations[ORG].gaps.volumes;
+            assert_eq!(gaps.len(), places.len(), "nobody gets a volume without an answer");
+            let VolumeGap::Unread(why) = &gaps[&last] else { panic!("{gaps:?}") };
+            asked += usize::from(why != "other apps are asked first");
+        }
+        assert!(asked > 20, "{asked} of 40 passes asked the last one");
+        assert_eq!(platform.calls().reads, 40 * LOOKS_MAX as u64);
+    }
 }

@@ -26,6 +26,7 @@ pub mod store;
 mod confirm;
 pub mod edits;
 pub mod execute;
+mod in_turn;
 pub mod observe;
 pub mod reconcile;
 pub mod record;

@@ -29,10 +29,10 @@ pub use delta::Seen;
 /// sign that the list is wrong; nothing is concluded then, and the next pass asks for others.
 const CONFIRMATIONS_MAX: usize = 50;
 
-/// How many apps are asked in one pass for volumes whose creation was sent and has not been seen. The
-/// others wait for a pass that follows, and hold nobody but their own tenants: a process that dies
-/// may leave as many such calls as it had in flight, and none of them may ever have taken effect.
-const EXPECTED_MAX: usize = 50;
+/// How many apps are asked side by side for volumes whose creation was sent and has not been seen. All
+/// of them are asked, because one that never answers would keep its place. There are no more than
+/// there were calls in flight when a process died, none of which may ever have taken effect.
+const EXPECTED_AT_ONCE: usize = 16;
 
 /// What earlier passes and the journal know of an organization.
 #[derive(Clone, Debug, Default)]
@@ -193,16 +193,16 @@ async fn confirm<P: Platform>(
 /// its own: whoever waits for that volume goes on waiting, and nobody else.
 async fn look_for_expected<P: Platform>(
     platform: &P,
-    mut apps: BTreeSet<String>,
+    apps: BTreeSet<String>,
     observed: &mut ObservedOrganization,
 ) {
-    let first_later = apps.iter().nth(EXPECTED_MAX).cloned();
-    let later = first_later.map(|first| apps.split_off(&first)).unwrap_or_default();
-    let mut gap = |app, why| drop(observed.gaps.volumes.insert(app, VolumeGap::Unread(why)));
-    for app in later {
-        gap(app, "other apps are asked first".to_owned());
+    let apps: Vec<String> = apps.into_iter().collect();
+    let mut answers = Vec::with_capacity(apps.len());
+    for apps in apps.chunks(EXPECTED_AT_ONCE) {
+        answers.extend(ask_for_volumes(platform, apps.iter().cloned()).await);
     }
-    for (app, list) in ask_for_volumes(platform, apps).await {
+    let mut gap = |app, why| drop(observed.gaps.volumes.insert(app, VolumeGap::Unread(why)));
+    for (app, list) in answers {
         match list {
             Ok(there) if there.unreadable == 0 => {
                 observed.volumes.retain(|volume| volume.app != app);

@@ -350,8 +350,9 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         if settle_mode == Settle::Write {
             self.store.settle_intents(settled.settlements, now).await?;
             is_settled &= !self.keep_usage(usage, &look.organizations, now).await?;
-            self.look_at_secrets(&desired, lists, &tombstones, &mut secrets, now).await?;
             let all_read = look.failures.is_empty();
+            let seen = (lists, all_read);
+            self.look_at_secrets(&desired, seen, &tombstones, &mut secrets, now).await?;
             self.look_at_edits(&desired, &look.organizations, all_read, now).await?;
         }
         let mut holds = self.held_back(objects, &tombstones, now);
@@ -377,7 +378,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let choosing = vault_plan::needs_history(&desired, &observed);
         observed.last_used = self.last_used(&choosing).await?;
         let needed = vault_plan::needs_snapshots(&desired, &observed);
-        observed.snapshots = snapshots::look(&*self.platform, needed).await;
+        observed.snapshots = snapshots::look(&*self.platform, needed, now).await;
         let policy = &self.config.policy;
         let mut plan = vault_plan::plan(&desired, &observed, policy, now);
         if confirm_apps(&*self.platform, &plan, &mut observed, now).await {
@@ -387,7 +388,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let haunted = self.haunted(&plan.to_confirm, now).await?;
         put_off(&haunted, lists);
         let asked: BTreeSet<_> = plan.to_confirm.difference(&haunted).cloned().collect();
-        let found = confirm(&*self.platform, &asked, lists).await || !haunted.is_empty();
+        let found = confirm(&*self.platform, &asked, lists, now).await || !haunted.is_empty();
         if found {
             plan = vault_plan::plan(&desired, &observed, policy, now);
         }

@@ -29,15 +29,22 @@ use crate::identity::TenantSecrets;
 use crate::platform::AccessKey;
 use crate::store::{CredentialKey, CredentialState, Credentials, StoredPolicy};
 
-/// How many policies one slice looks at, two calls each. At this and [`SLICE_INTERVAL_MS`] a thousand
-/// tenants with buckets are seen in forty minutes.
+/// How many policies one slice looks at per [`SLICE_INTERVAL_MS`] since the one before, two calls each.
+/// At this a thousand tenants with buckets are seen in forty minutes.
 pub const SLICE_MAX: usize = 4;
+/// How many of these intervals one slice makes up for at most: as many as lie between two passes that
+/// plan, so that policies are looked at as often whether these are rare or not.
+pub const SLICES_MAX: usize = 48;
+/// How many policies are looked at side by side: few enough that the rest of the pass has connections
+/// left.
+pub const LOOKS_AT_ONCE: usize = 32;
 /// The least time between two slices, in milliseconds: the pace of passes when nothing happens.
 pub const SLICE_INTERVAL_MS: i64 = 10_000;
 /// How long a look at a policy is good for, in milliseconds.
 pub const LOOK_VALID_MS: i64 = 600_000;
 /// How many buckets, and how many keys, that a list should show and does not are asked for by name in
-/// one pass: a list that is empty by mistake costs no more than this.
+/// one pass: a list that is empty by mistake costs no more than this. The others have their turn in
+/// passes that follow.
 pub const MISSING_MAX: usize = 8;
 
 /// What a stored access key is called in the store: a tenant has one for all of its buckets.
@@ -195,14 +202,23 @@ pub fn missing_keys(lists: &Lists, keys: &Credentials) -> Vec<(CredentialKey, St
     live.filter(|(_, id)| !listed.contains(id.as_str())).collect()
 }
 
-/// The policies to look at now: those whose last look lies back longest.
+/// The policies to look at now: those whose last look lies back longest, and at most `policies_max`.
+/// `failed` are tenants whose policies could not be looked at, and when: the others come first.
 #[must_use]
-pub fn due(policies: &[StoredPolicy], now: UnixMillis) -> Vec<StoredPolicy> {
-    let is_old = |stored: &&StoredPolicy| now.since_ms(stored.read_at) >= LOOK_VALID_MS;
-    let mut due: Vec<&StoredPolicy> =
-        policies.iter().filter(|stored| !stored.policy.changed).filter(is_old).collect();
+pub fn due(
+    policies: &[StoredPolicy],
+    failed: &BTreeMap<TenantUid, UnixMillis>,
+    policies_max: usize,
+    now: UnixMillis,
+) -> Vec<StoredPolicy> {
+    let is_old = |at: &UnixMillis| now.since_ms(*at) >= LOOK_VALID_MS;
+    let mut due: Vec<&StoredPolicy> = policies
+        .iter()
+        .filter(|stored| !stored.policy.changed && is_old(&stored.read_at))
+        .filter(|stored| failed.get(&stored.tenant_uid).is_none_or(is_old))
+        .collect();
     due.sort_unstable_by_key(|stored| (stored.read_at, stored.tenant_uid));
-    due.into_iter().take(SLICE_MAX).cloned().collect()
+    due.into_iter().take(policies_max).cloned().collect()
 }
 
 /// Whether a policy says what we had it say: the platform may write it in another way.
@@ -210,4 +226,37 @@ pub fn due(policies: &[StoredPolicy], now: UnixMillis) -> Vec<StoredPolicy> {
 pub fn says(found: &str, wanted: &str) -> bool {
     let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
     found == wanted || read(found).is_some_and(|found| Some(found) == read(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use vault_plan::bucket::KnownPolicy;
+    use vault_plan::identity::ControllerId;
+
+    use super::*;
+
+    #[test]
+    fn policies_that_cannot_be_looked_at_keep_no_other_from_it() {
+        let now = UnixMillis(1_800_000_000_000);
+        let controller = ControllerId::from_bytes([7; 16]);
+        let of = |tenant: &str| StoredPolicy {
+            tenant_uid: controller.tenant_uid(tenant),
+            tenant: tenant.to_owned(),
+            policy: KnownPolicy {
+                key_id: "tid_1".to_owned(),
+                document: "{}".to_owned(),
+                changed: false,
+            },
+            read_at: now.plus_ms(-LOOK_VALID_MS),
+        };
+        let policies: Vec<StoredPolicy> = ["a", "b", "c", "d", "e"].map(of).into();
+        let first = due(&policies, &BTreeMap::new(), 4, now);
+        assert_eq!(first.len(), 4);
+        let failed = first.iter().map(|stored| (stored.tenant_uid, now)).collect();
+        let second = due(&policies, &failed, 4, now);
+        assert_eq!(second.len(), 1, "the one behind them");
+        assert!(!first.contains(&second[0]));
+        let later = now.plus_ms(LOOK_VALID_MS);
+        assert_eq!(due(&policies, &failed, 4, later).len(), 4, "they are looked at again");
+    }
 }

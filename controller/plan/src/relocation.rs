@@ -12,7 +12,7 @@
 //! machine has to go before the new one comes, because names of machines are unique in an app; by
 //! then its data is in both regions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use vault_api::tenant::DeletionPolicy;
 
@@ -39,10 +39,11 @@ pub fn needs_snapshots(desired: &Desired, observed: &Observed) -> Vec<SnapshotsN
     });
     // In a shared app two tenants may come to one name.
     let mut wanted: HashMap<(&str, &str), Vec<&DesiredMachine>> = HashMap::new();
-    for (tenant, machine) in moving.filter(|(tenant, _)| !tenant.deleting) {
+    // Whoever is paused goes no step further.
+    for (tenant, machine) in moving.filter(|(tenant, _)| !tenant.deleting && !tenant.paused) {
         wanted.entry((&tenant.app, &machine.name)).or_default().push(machine);
     }
-    let mut needed = of_tombstones(observed);
+    let mut needed = of_tombstones(desired, observed);
     if wanted.is_empty() {
         return needed;
     }
@@ -69,11 +70,14 @@ pub fn needs_snapshots(desired: &Desired, observed: &Observed) -> Vec<SnapshotsN
 
 /// The volumes with tombstones whose policy asks for a snapshot: held by a machine that rests, or
 /// free and without one.
-fn of_tombstones(observed: &Observed) -> Vec<SnapshotsNeeded> {
+fn of_tombstones(desired: &Desired, observed: &Observed) -> Vec<SnapshotsNeeded> {
+    let paused = desired.tenants.iter().filter(|tenant| tenant.paused);
+    let paused: HashSet<&str> = paused.map(|tenant| &*tenant.name).collect();
     let standing = observed.tombstones.iter().filter(|tombstone| {
         tombstone.kind == TombstoneKind::Volume
             && tombstone.state == TombstoneState::Standing
             && tombstone.policy == DeletionPolicy::Snapshot
+            && !paused.contains(tombstone.tenant.as_str())
     });
     let mut needed = Vec::new();
     for tombstone in standing {

@@ -747,3 +747,25 @@ fn drift_is_withheld_where_class_or_tenant_say_so_and_the_manifest_was_reached()
         assert_eq!(found, (is_withheld, usize::from(is_withheld)), "{what}");
     }
 }
+
+#[test]
+fn an_app_whose_volume_is_only_told_of_is_not_asked_for_it() {
+    use vault_api::tenant::DriftPolicy::Report;
+
+    let mut scenario = Scenario::converged(ACME);
+    for (tenant, _) in scenario.tenants.values_mut() {
+        tenant.drift_policy = Some(Report);
+    }
+    let mut lists = scenario.world.lists();
+    lists.machines.clear();
+    lists.volumes.clear();
+    let mut unread = lists.clone();
+    unread.gaps.volumes.insert(lists.apps[0].clone(), VolumeGap::Counted(1));
+    assert!(!scenario.plan(lists.clone()).to_confirm.is_empty(), "it is to be made");
+    assert!(!scenario.plan(unread.clone()).to_confirm.is_empty(), "it is to be made");
+    scenario.reached = scenario.tenants.keys().cloned().collect();
+    let plan = scenario.plan(lists);
+    assert!(plan.withheld.iter().any(|one| one.action.kind() == ActionKind::CreateVolume));
+    assert_eq!((plan.actions.len(), plan.to_confirm.len()), (0, 0), "it takes nobody's turn");
+    assert_eq!(scenario.plan(unread).to_confirm.len(), 0);
+}

@@ -243,6 +243,40 @@ fn a_tenant_that_no_longer_wants_it_lets_it_go() {
     assert_eq!(deletes(&case.plan()), 0);
 }
 
+fn hold(kind: HoldKind) -> Hold {
+    Hold { until: NOW.plus_ms(1), message: String::new(), kind }
+}
+
+#[test]
+fn what_may_still_be_deleted_is_not_told_to_be_taken_back() {
+    let of_tenant = |app: String| Tombstone {
+        kind: TombstoneKind::Tenant,
+        id: "acme".to_owned(),
+        name: app.clone(),
+        app,
+        machine: String::new(),
+        ..due()
+    };
+    for tombstone in [due(), of_tenant(app())] {
+        let mut case = Case::new();
+        case.tenant = Some((spec(2, "Delete"), false));
+        case.tombstones = vec![Tombstone { state: TombstoneState::Acting, ..tombstone }];
+        case.holds.insert("acme".to_owned(), hold(HoldKind::Unsettled));
+        let changes = case.plan().tombstones;
+        assert_eq!((changes.cleared.len(), changes.written.len()), (0, 0), "it is left as it is");
+        case.holds.clear();
+        assert_eq!(case.plan().tombstones.cleared.len(), 1, "the call did nothing");
+    }
+    // One that went is not taken back either, though its tenant wants it again.
+    let mut case = Case::new();
+    case.tenant = Some((spec(2, "Delete"), false));
+    case.tombstones[0].state = TombstoneState::Acting;
+    case.lists.volumes.clear();
+    let changes = case.plan().tombstones;
+    assert_eq!((changes.cleared.len(), changes.written.len()), (0, 1));
+    assert_eq!(changes.written[0].outcome.as_deref(), Some("it was deleted"));
+}
+
 #[test]
 fn no_more_than_a_share_goes_within_an_hour() {
     let mut case = Case::new();
@@ -265,6 +299,40 @@ fn no_more_than_a_share_goes_within_an_hour() {
         later.lists.volumes.drain(..gone);
         assert_eq!(deletes(&later.plan()), left, "{gone} are gone");
     }
+}
+
+#[test]
+fn deletions_that_fail_for_good_keep_no_other_volume() {
+    let mut case = Case::new();
+    case.lists.volumes.clear();
+    case.tombstones.clear();
+    let tenants = ["a", "b", "c", "d", "e"];
+    for tenant in tenants {
+        let uid = controller().tenant_uid(tenant);
+        let (id, name) = (format!("vol_{tenant}"), uid.volume_name("box", 1, "data"));
+        case.lists.volumes.push(ObservedVolume { id: id.clone(), name: name.clone(), ..volume() });
+        let (tenant, machine) = (tenant.to_owned(), format!("{tenant}-box-1"));
+        case.tombstones.push(Tombstone { id, name, tenant, uid, machine, ..due() });
+    }
+    let gone = |case: &Case| -> Vec<String> {
+        case.plan().actions.iter().map(|planned| planned.tenant.to_string()).collect()
+    };
+    assert_eq!(gone(&case), ["a", "b", "c"], "three in an hour");
+    for tombstone in case.tombstones.iter_mut().take(3) {
+        tombstone.state = TombstoneState::Acting;
+    }
+    let hold_all = |case: &mut Case, kind: HoldKind| {
+        case.holds = ["a", "b", "c"].map(|tenant| (tenant.to_owned(), hold(kind))).into();
+    };
+    hold_all(&mut case, HoldKind::Unsettled);
+    assert_eq!(gone(&case), [""; 0], "they may be going");
+    hold_all(&mut case, HoldKind::Refused);
+    assert_eq!(gone(&case), ["d", "e"], "nothing of them went");
+    // What is no longer shown went, whatever its tenant waits for.
+    let without = case.lists.volumes.split_off(2);
+    case.lists.volumes.clear();
+    case.lists.volumes.extend(without);
+    assert_eq!(gone(&case), ["d"], "two of three");
 }
 
 #[test]

@@ -23,6 +23,7 @@ use vault_plan::tombstone::{Tombstone, TombstoneKind, TombstoneState};
 
 use super::LOOKS_MAX;
 use crate::chain::chain;
+use crate::in_turn::in_turn;
 use crate::platform::{AppOwner, Platform};
 
 /// Asks for the apps that this plan would make although we have set secrets in them, or takes for
@@ -35,7 +36,8 @@ pub(crate) async fn confirm_apps<P: Platform>(
     now: UnixMillis,
 ) -> bool {
     let doubted = doubted(plan, observed);
-    let looks = doubted.keys().take(LOOKS_MAX).map(|place| async move {
+    let (turn, others) = in_turn(doubted.keys().collect(), LOOKS_MAX, now);
+    let looks = turn.into_iter().map(|place| async move {
         let owner = platform.app_owner(&place.app).await.map_err(|error| chain(&error));
         (place, owner)
     });
@@ -52,8 +54,9 @@ pub(crate) async fn confirm_apps<P: Platform>(
             Err(why) => waits.push((place, format!("asking for it did not help: {why}"))),
         }
     }
-    let others = doubted.keys().skip(LOOKS_MAX);
-    waits.extend(others.map(|place| (place, "other apps are asked for first".to_owned())));
+    waits.extend(
+        others.into_iter().map(|place| (place, "other apps are asked for first".to_owned())),
+    );
     for (place, why) in waits {
         let message = format!("app {} was there and is not listed, and {why}", place.app);
         // Past as soon as the next pass plans; an earlier reason to wait may last longer.

@@ -84,17 +84,26 @@ async fn a_volume_that_was_sent_for_is_looked_for_in_its_app() {
 }
 
 #[tokio::test]
-async fn however_many_volumes_were_sent_for_only_their_own_apps_wait_for_a_look() {
+async fn however_many_volumes_were_sent_for_and_never_seen_the_last_one_is_looked_for() {
     let platform = FakePlatform::default();
     let app = |number: usize| format!("app-{number:03}");
-    let expected_volumes = (0..EXPECTED_MAX + 2).map(|number| (app(number), "v_data".to_owned()));
-    let known = Known { expected_volumes: expected_volumes.collect(), ..Known::default() };
-    let look = look(&platform, known).await;
-    let gaps = &look.organizations[ORG].gaps;
-    assert_eq!(gaps.unclear, None, "nobody else waits");
-    let waiting: Vec<&String> = gaps.volumes.keys().collect();
-    assert_eq!(waiting, [&app(EXPECTED_MAX), &app(EXPECTED_MAX + 1)]);
-    assert_eq!(platform.calls().reads, 3 + EXPECTED_MAX as u64);
+    let count = 4 * EXPECTED_AT_ONCE;
+    platform.world().volumes.push(volume("vol_1", "v_data", &app(count - 1)));
+    platform.world().unlisted.insert("vol_1".to_owned());
+    // The others never answer, in no pass.
+    for pass in 1..=2 {
+        for _ in 1..count {
+            platform.fail("app_volumes", rejected(403, "no"), false);
+        }
+        let expected_volumes = (0..count).map(|number| (app(number), "v_data".to_owned()));
+        let known = Known { expected_volumes: expected_volumes.collect(), ..Known::default() };
+        let look = look(&platform, known).await;
+        let seen = &look.organizations[ORG];
+        assert_eq!(seen.gaps.unclear, None, "nobody else waits");
+        assert_eq!(seen.gaps.volumes.len(), count - 1);
+        assert_eq!(seen.volumes[0].id, "vol_1", "pass {pass}");
+        assert_eq!(platform.calls().reads, pass * (3 + count as u64));
+    }
 }
 
 #[tokio::test]

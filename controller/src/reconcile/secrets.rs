@@ -32,7 +32,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     pub(super) async fn look_at_secrets(
         &self,
         desired: &Desired,
-        organizations: &BTreeMap<String, ObservedOrganization>,
+        (organizations, all_read): (&BTreeMap<String, ObservedOrganization>, bool),
         tombstones: &[Tombstone],
         stored: &mut Vec<StoredSecret>,
         now: UnixMillis,
@@ -41,8 +41,12 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let listed = organizations.values().flat_map(|lists| &lists.apps);
         let ending = tombstones.iter().filter(|known| known.is_open()).map(|known| &known.app);
         let there: HashSet<&str> = listed.chain(ending).map(String::as_str).collect();
+        // Where an app is, is not known of apps that nobody has: one list that was not read whole
+        // may be the one that shows it.
+        let is_whole = |lists: &ObservedOrganization| lists.gaps.unclear.is_none();
+        let all_whole = all_read && organizations.values().all(is_whole);
         let OfNobody { gone, unsure } =
-            secrets::of_nobody(stored, desired, |app| there.contains(app));
+            secrets::of_nobody(stored, desired, |app| !all_whole || there.contains(app));
         stored.retain(|secret| !gone.contains(&secret.app));
         self.store.remove_secrets(gone).await?;
         let due = secrets::due(desired, stored, organizations, &failed, apps_max, now);

@@ -20,8 +20,12 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::execute::Turn;
+use crate::in_turn::in_turn;
 use crate::platform::{BucketOwner, Platform};
-use crate::storage::{self, Lists, MISSING_MAX, SLICE_INTERVAL_MS};
+use crate::storage::{
+    self, LOOK_VALID_MS, LOOKS_AT_ONCE, Lists, MISSING_MAX, SLICE_INTERVAL_MS, SLICE_MAX,
+    SLICES_MAX,
+};
 use crate::store::{CredentialKind, Credentials, Store, StoreError, StoredPolicy};
 
 /// What is remembered of looks. All of it may be lost.
@@ -29,6 +33,9 @@ use crate::store::{CredentialKind, Credentials, Store, StoreError, StoredPolicy}
 pub(super) struct StorageLooks {
     /// When the last slice of policies was looked at.
     slice_at: Option<UnixMillis>,
+    /// Tenants whose policies could not be looked at, and when: the others come first. No more than
+    /// there are policies, because what is too old to matter is dropped.
+    failed: BTreeMap<TenantUid, UnixMillis>,
     /// When they are listed though nobody wants a bucket.
     rare: RareLook,
 }
@@ -139,10 +146,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             .filter(|known| known.kind == TombstoneKind::Bucket && known.is_open());
         let buried = buried.filter(|known| !lists.buckets.contains(&known.id));
         missing.extend(buried.map(|known| known.id.clone()));
-        let asked = missing
-            .iter()
-            .take(MISSING_MAX)
-            .map(|name| async move { (name, self.platform.bucket(name).await) });
+        let (turn, others) = in_turn(missing, MISSING_MAX, lists.at);
+        let asked = turn.iter().map(|name| async move { (name, self.platform.bucket(name).await) });
         let mut unclear = BTreeMap::new();
         for (name, owner) in join_all(asked).await {
             match owner {
@@ -156,8 +161,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 }
             }
         }
-        for name in missing.iter().skip(MISSING_MAX) {
-            unclear.insert(name.clone(), "it is not listed; others are asked for first".to_owned());
+        for name in others {
+            unclear.insert(name, "it is not listed; others are asked for first".to_owned());
         }
         unclear
     }
@@ -166,7 +171,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     async fn settle_keys(&self, lists: &Lists, keys: &mut Credentials) -> Result<(), StoreError> {
         let mut forgotten = storage::never_made(lists, keys, self.config.settle_after);
         let missing = storage::missing_keys(lists, keys);
-        let asked = missing.into_iter().take(MISSING_MAX).map(|(key, id)| async move {
+        let (turn, _) = in_turn(missing, MISSING_MAX, lists.at);
+        let asked = turn.into_iter().map(|(key, id)| async move {
             let found = self.platform.attached_policies(&id).await;
             (key, matches!(found, Ok(None)))
         });
@@ -193,26 +199,25 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// Looks at what a few policies say, if it is time to.
     async fn look_at_policies(&self, policies: &mut [StoredPolicy]) -> Result<(), StoreError> {
         let now = self.clock.now();
-        {
-            let looks = &mut self.memory().storage_looks;
-            if looks.slice_at.is_some_and(|at| now.since_ms(at) < SLICE_INTERVAL_MS) {
-                return Ok(());
-            }
-            looks.slice_at = Some(now);
-        }
-        let looked = storage::due(policies, now).into_iter().map(|stored| async move {
+        let Some((policies_max, failed)) = self.begin_policy_slice(now) else { return Ok(()) };
+        let look = |stored: StoredPolicy| async move {
             let name = policy_name(stored.tenant_uid);
             let says = self.platform.policy(&name).await;
             let attached = self.platform.attached_policies(&stored.policy.key_id).await;
             (stored, name, says, attached)
-        });
+        };
+        let mut looked = Vec::new();
+        for few in storage::due(policies, &failed, policies_max, now).chunks(LOOKS_AT_ONCE) {
+            looked.extend(join_all(few.iter().cloned().map(look)).await);
+        }
         let mut learned = Vec::new();
-        for (mut stored, name, says, attached) in join_all(looked).await {
+        for (mut stored, name, says, attached) in looked {
             let (says, attached) = match (says, attached) {
                 (Ok(says), Ok(attached)) => (says, attached.unwrap_or_default()),
                 (Err(error), _) | (_, Err(error)) => {
                     let error = chain(&error);
                     tracing::warn!(policy = name, error, "a policy could not be looked at");
+                    self.memory().storage_looks.failed.insert(stored.tenant_uid, now);
                     continue;
                 }
             };
@@ -234,6 +239,23 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             known.for_each(|known| known.clone_from(news));
         }
         self.store.put_bucket_policies(learned).await
+    }
+
+    /// How many policies are to be looked at, and the failures so far, if it is time for another slice.
+    fn begin_policy_slice(
+        &self,
+        now: UnixMillis,
+    ) -> Option<(usize, BTreeMap<TenantUid, UnixMillis>)> {
+        let mut memory = self.memory();
+        let looks = &mut memory.storage_looks;
+        let intervals = looks.slice_at.map_or(1, |at| now.since_ms(at) / SLICE_INTERVAL_MS);
+        let intervals = usize::try_from(intervals).unwrap_or(0).min(SLICES_MAX);
+        if intervals == 0 {
+            return None;
+        }
+        looks.slice_at = Some(now);
+        looks.failed.retain(|_, at| now.since_ms(*at) < LOOK_VALID_MS);
+        Some((intervals * SLICE_MAX, looks.failed.clone()))
     }
 
     /// Notes what became of a turn's storage. Whether its failure was about it: then nothing but the

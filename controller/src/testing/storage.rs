@@ -32,6 +32,8 @@ pub(crate) struct FakeStorage {
     pub(crate) attached: BTreeSet<(String, String)>,
     /// Lists show nothing, as lists have done.
     pub(crate) hides: bool,
+    /// No object is removed, whoever asks.
+    pub(crate) keeps_objects: bool,
 }
 
 impl FakePlatform {
@@ -84,10 +86,11 @@ impl ObjectStorage for FakePlatform {
 
     async fn empty_bucket(&self, name: &str) -> Result<Emptied, CallError> {
         self.change("empty_bucket", name, |storage| {
+            let step = if storage.keeps_objects { 0 } else { STEP };
             let Some(objects) = storage.buckets.get_mut(name) else {
                 return Emptied { deleted: 0, more: false };
             };
-            let deleted = STEP.min(*objects);
+            let deleted = step.min(*objects);
             *objects -= deleted;
             Emptied { deleted: deleted as u64, more: *objects > 0 }
         })

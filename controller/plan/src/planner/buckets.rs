@@ -127,21 +127,26 @@ impl<'a> Planner<'a> {
         let written = self.tombstones.written.iter();
         let mut written = written.filter(|new| new.id == before.id && new.kind == before.kind);
         let mut tombstone = written.next().unwrap_or(before).clone();
+        let storage = &self.observed.storage;
+        let is_seen =
+            storage.look == StorageLook::Done && !storage.unclear.contains_key(&tombstone.id);
+        let is_gone = is_seen && !storage.buckets.contains(&tombstone.id);
+        if before.state == TombstoneState::Acting && is_gone {
+            return self.write(tombstone.ended("it was deleted", self.now));
+        }
+        if self.is_too_late(before) {
+            return;
+        }
         match self.claims_bucket(&tombstone) {
             Claim::Wanted(why) => return self.clear(before, why),
             Claim::Unclear => return,
             Claim::Nobody => {}
         }
-        let storage = &self.observed.storage;
-        if storage.look != StorageLook::Done || storage.unclear.contains_key(&tombstone.id) {
+        if !is_seen {
             return;
         }
-        if !storage.buckets.contains(&tombstone.id) {
-            let outcome = match before.state {
-                TombstoneState::Acting => "it was deleted",
-                TombstoneState::Standing | TombstoneState::Ended => "somebody else deleted it",
-            };
-            return self.write(tombstone.ended(outcome, self.now));
+        if is_gone {
+            return self.write(tombstone.ended("somebody else deleted it", self.now));
         }
         let is_held = |hold: &crate::observed::Hold| self.now < hold.until;
         if self.is_held(&tombstone.tenant)

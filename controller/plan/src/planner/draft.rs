@@ -30,7 +30,7 @@ pub(super) struct Draft<'a> {
     /// The version of the app's secrets that machines have to start with, as far as it is known
     /// before the plan is carried out.
     pub(super) secrets_version: Option<u64>,
-    /// A volume that was not there before is asked for.
+    /// A volume that was not there before is asked for, and not only told of.
     pub(super) wants_volume: bool,
     /// The end of a machine waits for a snapshot of its volume.
     pub(super) snapshotting: bool,

@@ -17,7 +17,7 @@ use super::burial::Snapshot;
 use crate::action::{Action, DeleteVolume, PlannedAction, SnapshotVolume};
 use crate::desired::{DesiredTenant, group_and_index};
 use crate::identity::is_volume_name;
-use crate::observed::{ObservedMachine, ObservedOrganization, ObservedVolume};
+use crate::observed::{Hold, HoldKind, ObservedMachine, ObservedOrganization, ObservedVolume};
 use crate::policy::DELETIONS_WINDOW_MS;
 use crate::relocation;
 use crate::tombstone::{Cleared, Tombstone, TombstoneKind, TombstoneState};
@@ -40,14 +40,19 @@ impl<'a> Planner<'a> {
             let all = self.observed.tombstones.iter();
             all.filter(move |tombstone| tombstone.kind == kind && tombstone.is_open())
         };
-        let (volumes, tenants): (Vec<_>, Vec<_>) =
+        let (mut volumes, tenants): (Vec<_>, Vec<_>) =
             (open(TombstoneKind::Volume).collect(), open(TombstoneKind::Tenant).collect());
+        // What was tried and is still there comes after what was not tried yet.
+        let was_tried = |tombstone: &&Tombstone| tombstone.state == TombstoneState::Acting;
+        volumes.sort_by_key(was_tried);
         let mut left = self.deletions_left();
         for tombstone in &volumes {
             self.volume_tombstone(tombstone, &mut left);
         }
         let mut left = self.bucket_deletions_left();
-        for tombstone in open(TombstoneKind::Bucket).collect::<Vec<_>>() {
+        let mut buckets: Vec<_> = open(TombstoneKind::Bucket).collect();
+        buckets.sort_by_key(was_tried);
+        for tombstone in buckets {
             self.bucket_tombstone(tombstone, &mut left);
         }
         let mut apps_left = APPS_PER_PASS_MAX;
@@ -73,7 +78,7 @@ impl<'a> Planner<'a> {
         let all = self.observed.tombstones.iter();
         let lately = all.filter(|one| one.kind == kind).filter(|tombstone| match tombstone.state {
             TombstoneState::Standing => false,
-            TombstoneState::Acting => true,
+            TombstoneState::Acting => !self.was_refused(tombstone),
             TombstoneState::Ended => tombstone.ended_at.is_some_and(|at| {
                 self.now.since_ms(at).max(at.since_ms(self.now)) < DELETIONS_WINDOW_MS
             }),
@@ -81,24 +86,52 @@ impl<'a> Planner<'a> {
         lately.count()
     }
 
+    /// Whether a deletion that was decided has failed: what it was for is there, and its tenant waits
+    /// for another try, and not for an outcome that nobody knows. Those that fail for good would
+    /// otherwise use up the share, and keep all others for good as well.
+    fn was_refused(&self, tombstone: &Tombstone) -> bool {
+        let storage = &self.observed.storage;
+        let is_there = match tombstone.kind {
+            TombstoneKind::Volume => {
+                let lists = self.observed.organizations.get(&tombstone.organization);
+                let mut volumes = lists.iter().flat_map(|lists| &lists.volumes);
+                volumes.any(|volume| volume.id == tombstone.id)
+            }
+            TombstoneKind::Bucket => storage.buckets.contains(&tombstone.id),
+            TombstoneKind::Tenant => false,
+        };
+        let of_tenant = self.observed.holds.get(&tombstone.tenant);
+        let of_storage = storage.holds.get(&tombstone.tenant);
+        let of_storage = of_storage.filter(|_| tombstone.kind == TombstoneKind::Bucket);
+        let waits = |hold: &Hold| {
+            matches!(hold.kind, HoldKind::BackOff | HoldKind::Refused) && self.now < hold.until
+        };
+        is_there && of_tenant.is_none_or(waits) && of_tenant.or(of_storage).is_some_and(waits)
+    }
+
     fn volume_tombstone(&mut self, before: &'a Tombstone, left: &mut usize) {
         // What this plan has written already knows more.
         let written = self.tombstones.written.iter();
         let mut written = written.filter(|new| new.id == before.id && new.kind == before.kind);
         let mut tombstone = written.next().unwrap_or(before).clone();
+        let lists = self.whole_lists(&tombstone);
+        let volume =
+            lists.and_then(|lists| lists.volumes.iter().find(|volume| volume.id == tombstone.id));
+        if before.state == TombstoneState::Acting && lists.is_some() && volume.is_none() {
+            return self.write(tombstone.ended("it was deleted", self.now));
+        }
+        if self.is_too_late(before) {
+            return;
+        }
         match self.claim(&tombstone) {
             Claim::Wanted(why) => return self.clear(before, why),
             Claim::Unclear => return,
             Claim::Policy(policy) => tombstone.policy = policy,
             Claim::Nobody => {}
         }
-        let Some(lists) = self.whole_lists(&tombstone) else { return };
-        let Some(volume) = lists.volumes.iter().find(|volume| volume.id == tombstone.id) else {
-            let outcome = match before.state {
-                TombstoneState::Acting => "it was deleted",
-                TombstoneState::Standing | TombstoneState::Ended => "somebody else deleted it",
-            };
-            return self.write(tombstone.ended(outcome, self.now));
+        let Some(lists) = lists else { return };
+        let Some(volume) = volume else {
+            return self.write(tombstone.ended("somebody else deleted it", self.now));
         };
         if volume.name != tombstone.name || volume.app != tombstone.app {
             let why = format!(
@@ -193,6 +226,12 @@ impl<'a> Planner<'a> {
             && (!owner_is_gone || self.index.owned(&tombstone.tenant).is_empty())
     }
 
+    /// Whether a deletion may still be under way: too late to take back, and nobody is told that it
+    /// was. What came of it is seen once its tenant is held no longer.
+    pub(super) fn is_too_late(&self, tombstone: &Tombstone) -> bool {
+        tombstone.state == TombstoneState::Acting && self.is_held(&tombstone.tenant)
+    }
+
     pub(super) fn is_held(&self, tenant: &str) -> bool {
         self.observed.holds.get(tenant).is_some_and(|hold| self.now < hold.until)
     }
@@ -249,6 +288,9 @@ impl<'a> Planner<'a> {
 
     fn tenant_tombstone(&mut self, before: &'a Tombstone, has_volumes: bool, left: &mut usize) {
         let mut tombstone = before.clone();
+        if self.is_too_late(before) {
+            return;
+        }
         match self.index.tenant(&tombstone.tenant) {
             Some(tenant) if tenant.deleting => return,
             Some(tenant) => {

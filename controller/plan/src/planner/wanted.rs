@@ -62,7 +62,7 @@ impl<'a> Planner<'a> {
         }
         let hidden = draft.organization.gaps.hides(&wanted.region);
         let volume_gap = wanted.volume.as_ref().and_then(|_| draft.volume_gap());
-        draft.wants_volume |= volume_gap.is_some();
+        draft.wants_volume |= volume_gap.is_some() && !draft.withholds();
         if let Some(gap) = hidden.or(volume_gap) {
             draft.note(NoteReason::Unobserved, format!("machine {}: {gap}", wanted.name));
             return None;
@@ -103,7 +103,7 @@ impl<'a> Planner<'a> {
                     snapshot: None,
                     left_behind,
                 };
-                draft.wants_volume = true;
+                draft.wants_volume |= !draft.withholds();
                 draft.act(Action::CreateVolume(create), reason);
                 (Some(VolumeSource::Planned(volume.name.clone())), None)
             }

@@ -4,7 +4,8 @@
 //!   409 or 412 ─▶ look at the machine by its id
 //!                   ├─ it shows our change ──▶ done: the request was delivered twice, and this is the
 //!                   │                          answer to the second one
-//!                   ├─ it does not ──────────▶ refused, as it says
+//!                   ├─ it does not ──────────▶ refused, as it says; but a concurrent update may be our
+//!                   │                          own first delivery: nobody knows
 //!                   └─ not to be seen ───────▶ nobody knows: the next pass settles it by looking
 //! ```
 //!
@@ -50,6 +51,7 @@ pub(super) async fn settle_or_look<P: Platform>(
             Applied::Done(is_update.then_some(Created::Machine(written)))
         }
         Ok(Some(machine)) if shows(change, &machine).is_none() => unknown(&error),
+        Ok(Some(_)) if may_be_under_way(change, &error) => unknown(&error),
         Ok(_) => settle(Err(error)),
         Err(_) => unknown(&error),
     }
@@ -66,6 +68,14 @@ fn is_conflict(error: &CallError) -> bool {
     matches!(rejection.answer.status.as_u16(), 409 | 412)
         && error.lease_holder().is_none()
         && error.capacity().is_none()
+}
+
+/// Whether a refusal may be of a second delivery while the first one is still at it: then the machine
+/// does not show the change yet, and goes down all the same. A version that is another than the one
+/// that was asked for (412) is one that stays.
+fn may_be_under_way(change: Change<'_>, error: &CallError) -> bool {
+    let CallError::Rejected(rejection) = error else { return false };
+    matches!(change, Change::Update(_)) && rejection.answer.status.as_u16() == 409
 }
 
 /// Whether a machine shows a change; `None` if its host does not let it be seen.
@@ -133,12 +143,19 @@ mod tests {
                 let applied = settled(change, concurrent(status), runs, None).await;
                 assert!(matches!(applied, Applied::NotDone(_)), "{change:?}");
             }
-            // Somebody else's change, and a machine that is gone.
-            for there in [Some((Replacing, "another")), None] {
-                let applied = settled(update, concurrent(status), there.clone(), None).await;
-                assert!(matches!(applied, Applied::NotDone(_)), "{there:?}");
-            }
+            let applied = settled(update, concurrent(status), None, None).await;
+            assert!(matches!(applied, Applied::NotDone(_)), "it is gone");
         }
+    }
+
+    #[tokio::test]
+    async fn an_update_that_meets_another_one_may_have_met_its_own_first_delivery() {
+        use PlatformState::Started;
+        let older = Some((Started, "older"));
+        let met = settled(Change::Update(INTENT), concurrent(409), older.clone(), None).await;
+        assert!(matches!(met, Applied::Unknown(_)), "the first delivery may still take it down");
+        let moved = settled(Change::Update(INTENT), concurrent(412), older, None).await;
+        assert!(matches!(moved, Applied::NotDone(_)), "another version stays another version");
     }
 
     #[tokio::test]

@@ -63,6 +63,11 @@ pub(super) async fn remove_policy<P: Platform>(
 /// One step: what is left is for the next pass, which looks first whether somebody wants it back.
 pub(super) async fn empty_bucket<P: Platform>(platform: &P, bucket: &BucketRef) -> Applied {
     match platform.empty_bucket(&bucket.bucket).await {
+        // What storage would not remove now, it will not remove at once either.
+        Ok(emptied) if emptied.more && emptied.deleted == 0 => Applied::NotDone(Failure {
+            hold: HoldKind::BackOff,
+            message: format!("storage removes no object of bucket {}", bucket.bucket),
+        }),
         Ok(emptied) if emptied.more => Applied::Partly(format!(
             "{} objects of bucket {} are deleted, and there are more",
             emptied.deleted, bucket.bucket
@@ -86,5 +91,28 @@ fn gone(result: Result<(), CallError>, created: Option<Created>) -> Applied {
     match result {
         Err(error) if error.is_not_found() => Applied::Done(created),
         done => settle(done.map(|()| created)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::FakePlatform;
+
+    #[tokio::test]
+    async fn a_bucket_of_which_nothing_goes_waits_and_one_that_goes_in_steps_does_not() {
+        let platform = FakePlatform::default();
+        platform.world().storage.buckets.insert("state".to_owned(), 5);
+        let bucket = BucketRef { name: "state".to_owned(), bucket: "state".to_owned() };
+        let applied = empty_bucket(&platform, &bucket).await;
+        assert!(matches!(applied, Applied::Partly(_)), "there are three left");
+        platform.world().storage.keeps_objects = true;
+        let Applied::NotDone(failure) = empty_bucket(&platform, &bucket).await else {
+            panic!("it would be asked again at once, and for ever");
+        };
+        assert_eq!(failure.hold, HoldKind::BackOff);
+        platform.world().storage.keeps_objects = false;
+        assert!(matches!(empty_bucket(&platform, &bucket).await, Applied::Partly(_)));
+        assert!(matches!(empty_bucket(&platform, &bucket).await, Applied::Done(_)));
     }
 }

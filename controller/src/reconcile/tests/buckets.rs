@@ -7,7 +7,7 @@ use vault_plan::tombstone::TombstoneKind;
 
 use super::*;
 use crate::identity::SealedFor;
-use crate::storage::{KEY_NAME, LOOK_VALID_MS as POLICY_VALID_MS};
+use crate::storage::{KEY_NAME, LOOK_VALID_MS as POLICY_VALID_MS, MISSING_MAX};
 use crate::store::{CredentialKind, CredentialStore, Undelete};
 use crate::testing::not_sent;
 
@@ -419,4 +419,23 @@ async fn an_unnamed_bucket_whose_policy_is_delete_goes_while_its_tenant_stays() 
     let left: Vec<String> = stage.platform.world().storage.buckets.keys().cloned().collect();
     assert_eq!(left, [name("state")]);
     stage.assert_one_key("the other one is not touched").await;
+}
+
+#[tokio::test]
+async fn of_many_buckets_that_are_not_listed_each_is_asked_for_before_long() {
+    let names: Vec<String> = (0..=MISSING_MAX).map(|number| format!("b{number}")).collect();
+    let buckets = names.iter().map(|name| json!({ "name": name })).collect();
+    let stage = Stage::with_buckets(serde_json::Value::Array(buckets)).await;
+    stage.settle_down().await;
+    stage.platform.world().calls.clear();
+    stage.platform.world().storage.hides = true;
+    for _ in 0..20 {
+        let asked = stage.storage_calls("bucket");
+        stage.after(10_000).await;
+        assert_eq!(stage.storage_calls("bucket") - asked, MISSING_MAX);
+    }
+    for bucket in names {
+        let call = format!("bucket {}", name(&bucket));
+        assert!(stage.platform.world().calls.contains(&call), "{call}");
+    }
 }
