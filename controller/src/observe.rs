@@ -20,8 +20,10 @@ use futures_util::future::join_all;
 use thiserror::Error;
 use vault_cloud::error::CallError;
 use vault_plan::observed::{Gaps, ObservedOrganization, PlatformState, VolumeGap};
+use vault_plan::time::UnixMillis;
 
 use crate::chain::chain;
+use crate::in_turn::in_turn;
 use crate::platform::{Platform, VolumeList};
 pub use delta::Seen;
 
@@ -29,10 +31,11 @@ pub use delta::Seen;
 /// sign that the list is wrong; nothing is concluded then, and the next pass asks for others.
 const CONFIRMATIONS_MAX: usize = 50;
 
-/// How many apps are asked side by side for volumes whose creation was sent and has not been seen. All
-/// of them are asked, because one that never answers would keep its place. There are no more than
-/// there were calls in flight when a process died, none of which may ever have taken effect.
-const EXPECTED_AT_ONCE: usize = 16;
+/// How many apps are asked in one pass, side by side, for volumes whose creation was sent and has not been
+/// seen. The others wait for a pass that follows, and hold nobody but their own tenants: a process that
+/// dies may leave as many such calls as it had in flight, none of which may ever have taken effect. What
+/// is learned of these is in the journal before the next ones are asked.
+const EXPECTED_MAX: usize = 50;
 
 /// What earlier passes and the journal know of an organization.
 #[derive(Clone, Debug, Default)]
@@ -76,17 +79,18 @@ pub struct ObserveError {
     pub source: CallError,
 }
 
-/// Looks at each organization.
+/// Looks at each organization, at `now`.
 pub async fn observe<P: Platform>(
     platform: &P,
     organizations: &BTreeSet<String>,
     known: &BTreeMap<String, Known>,
+    now: UnixMillis,
 ) -> Look {
     let mut look = Look::default();
     let nothing = Known::default();
     for organization in organizations {
         let known = known.get(organization).unwrap_or(&nothing);
-        match one(platform, organization, known, &mut look.gone).await {
+        match one(platform, organization, known, &mut look.gone, now).await {
             Ok(observed) => {
                 look.organizations.insert(organization.clone(), observed);
             }
@@ -103,6 +107,7 @@ async fn one<P: Platform>(
     organization: &str,
     known: &Known,
     gone: &mut BTreeSet<String>,
+    now: UnixMillis,
 ) -> Result<ObservedOrganization, CallError> {
     let (apps, machines, volumes) = tokio::try_join!(
         platform.apps(organization),
@@ -125,7 +130,7 @@ async fn one<P: Platform>(
     if apps.partial {
         observed.gaps.unclear = Some("the platform's list of apps is not whole".to_owned());
     }
-    confirm(platform, &mut observed, known, gone).await;
+    confirm(platform, &mut observed, known, gone, now).await;
     let unread = std::mem::take(&mut observed.gaps.volumes);
     observed.gaps.volumes = uncounted(apps.volume_counts, &observed, volumes.departing);
     observed.gaps.volumes.extend(unread);
@@ -139,6 +144,7 @@ async fn confirm<P: Platform>(
     observed: &mut ObservedOrganization,
     known: &Known,
     gone: &mut BTreeSet<String>,
+    now: UnixMillis,
 ) {
     let Missing { machines, apps, expected } = missing(observed, known);
     let asked = machines.len() + apps.len();
@@ -186,7 +192,7 @@ async fn confirm<P: Platform>(
     }
     confirm_volumes(platform, lost_volumes, observed, gone, &mut unclear).await;
     observed.gaps.unclear = unclear;
-    look_for_expected(platform, expected, observed).await;
+    look_for_expected(platform, expected, observed, now).await;
 }
 
 /// Asks apps for volumes whose creation was sent. An app that does not say what it has is a gap of
@@ -195,13 +201,14 @@ async fn look_for_expected<P: Platform>(
     platform: &P,
     apps: BTreeSet<String>,
     observed: &mut ObservedOrganization,
+    now: UnixMillis,
 ) {
-    let apps: Vec<String> = apps.into_iter().collect();
-    let mut answers = Vec::with_capacity(apps.len());
-    for apps in apps.chunks(EXPECTED_AT_ONCE) {
-        answers.extend(ask_for_volumes(platform, apps.iter().cloned()).await);
-    }
+    let (turn, others) = in_turn(apps.into_iter().collect(), EXPECTED_MAX, now);
+    let answers = ask_for_volumes(platform, turn).await;
     let mut gap = |app, why| drop(observed.gaps.volumes.insert(app, VolumeGap::Unread(why)));
+    for app in others {
+        gap(app, "other apps are asked first".to_owned());
+    }
     for (app, list) in answers {
         match list {
             Ok(there) if there.unreadable == 0 => {

@@ -338,7 +338,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             objects.known(&intents, &gone);
         usage::add_known(&mut known, &usage, &gone);
         tombstones::add_known(&mut known, &tombstones);
-        let look = observe(&*self.platform, &organizations, &known).await;
+        let look = observe(&*self.platform, &organizations, &known, self.clock.now()).await;
         drop(known);
         gone_and_named.extend(look.gone.difference(&only_of_intents).cloned());
         self.remember_gone(&gone_and_named, &usage, look.gone, &look.organizations);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{FakePlatform, ORG, machine, rejected, unknown, volume};
+use crate::testing::{FakePlatform, NOW, ORG, machine, rejected, unknown, volume};
 
 const APP: &str = "acme-app";
 
@@ -13,8 +13,12 @@ fn known(machines: &[&str], volumes: &[&str]) -> Known {
 }
 
 async fn look(platform: &FakePlatform, known: Known) -> Look {
+    look_at(platform, known, NOW).await
+}
+
+async fn look_at(platform: &FakePlatform, known: Known, now: UnixMillis) -> Look {
     let organizations = BTreeSet::from([ORG.to_owned()]);
-    observe(platform, &organizations, &BTreeMap::from([(ORG.to_owned(), known)])).await
+    observe(platform, &organizations, &BTreeMap::from([(ORG.to_owned(), known)]), now).await
 }
 
 #[tokio::test]
@@ -84,26 +88,27 @@ async fn a_volume_that_was_sent_for_is_looked_for_in_its_app() {
 }
 
 #[tokio::test]
-async fn however_many_volumes_were_sent_for_and_never_seen_the_last_one_is_looked_for() {
+async fn however_many_volumes_were_sent_for_their_own_apps_wait_alone_and_each_is_asked() {
     let platform = FakePlatform::default();
     let app = |number: usize| format!("app-{number:03}");
-    let count = 4 * EXPECTED_AT_ONCE;
-    platform.world().volumes.push(volume("vol_1", "v_data", &app(count - 1)));
-    platform.world().unlisted.insert("vol_1".to_owned());
-    // The others never answer, in no pass.
-    for pass in 1..=2 {
-        for _ in 1..count {
+    let count = EXPECTED_MAX + 8;
+    let mut asked = 0;
+    // Nobody ever answers.
+    for pass in 0..40 {
+        for _ in 0..EXPECTED_MAX {
             platform.fail("app_volumes", rejected(403, "no"), false);
         }
         let expected_volumes = (0..count).map(|number| (app(number), "v_data".to_owned()));
         let known = Known { expected_volumes: expected_volumes.collect(), ..Known::default() };
-        let look = look(&platform, known).await;
-        let seen = &look.organizations[ORG];
-        assert_eq!(seen.gaps.unclear, None, "nobody else waits");
-        assert_eq!(seen.gaps.volumes.len(), count - 1);
-        assert_eq!(seen.volumes[0].id, "vol_1", "pass {pass}");
-        assert_eq!(platform.calls().reads, pass * (3 + count as u64));
+        let look = look_at(&platform, known, NOW.plus_ms(pass * 10_000)).await;
+        let gaps = &look.organizations[ORG].gaps;
+        assert_eq!(gaps.unclear, None, "nobody else waits");
+        assert_eq!(gaps.volumes.len(), count);
+        let VolumeGap::Unread(why) = &gaps.volumes[&app(count - 1)] else { panic!("{gaps:?}") };
+        asked += usize::from(why != "other apps are asked first");
     }
+    assert!(asked > 20, "{asked} of 40 passes asked the last one");
+    assert_eq!(platform.calls().reads, 40 * (3 + EXPECTED_MAX as u64));
 }
 
 #[tokio::test]

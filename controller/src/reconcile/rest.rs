@@ -146,7 +146,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     ) -> Option<BTreeMap<String, Seen>> {
         let organizations: BTreeSet<String> = still.organizations.keys().cloned().collect();
         // What is known and not listed is asked for when it turns out to be missing.
-        let look = observe(&*self.platform, &organizations, &BTreeMap::new()).await;
+        let look = observe(&*self.platform, &organizations, &BTreeMap::new(), now).await;
         let seen = still.organizations.iter().map(|(slug, seen)| {
             let lists = look.organizations.get(slug).filter(|lists| seen.is_shown_by(lists))?;
             Some((slug.clone(), Seen::of(lists, now)?))
