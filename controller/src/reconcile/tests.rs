@@ -663,31 +663,6 @@ async fn what_is_known_of_secrets_is_unsure_once_its_tenant_is_gone() {
 }
 
 #[tokio::test]
-async fn what_is_known_of_secrets_is_not_forgotten_by_a_list_that_is_not_whole() {
-    let stage = Stage::converged().await;
-    let object = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
-    stage.store.remove_object(Kind::Tenant, "acme", object.resource_version).await.unwrap();
-    {
-        let mut world = stage.platform.world();
-        world.partial_apps = true;
-        world.apps.clear();
-    }
-    stage.clock.advance(SLICE_INTERVAL_MS);
-    stage.pass().await;
-    assert_eq!(stage.store.secrets().await.unwrap().len(), 1, "the list is not whole");
-    stage.clock.advance(SLICE_INTERVAL_MS);
-    stage.platform.fail("apps", rejected(500, "no"), false);
-    stage.platform.world().partial_apps = false;
-    stage.pass().await;
-    assert_eq!(stage.store.secrets().await.unwrap().len(), 1, "there is no list");
-    for _ in 0..=PLAN_EVERY {
-        stage.clock.advance(SLICE_INTERVAL_MS);
-        stage.pass().await;
-    }
-    assert_eq!(stage.store.secrets().await.unwrap(), [], "it is gone");
-}
-
-#[tokio::test]
 async fn a_tenant_that_comes_again_finds_no_secret_of_ours_that_it_does_not_want() {
     let pairs = [("VAULTCTL_SECRET_KEY".to_owned(), "key value".to_owned())];
     let sources = SecretSources::new(None, pairs);
