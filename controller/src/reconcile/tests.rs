@@ -740,6 +740,34 @@ async fn hidden_from_a_new_controller() -> Stage {
 }
 
 #[tokio::test]
+async fn what_is_known_of_secrets_is_not_forgotten_by_a_list_that_is_not_whole() {
+    let stage = Stage::converged().await;
+    let object = stage.store.object(Kind::Tenant, "acme").await.unwrap().unwrap();
+    stage.store.remove_object(Kind::Tenant, "acme", object.resource_version).await.unwrap();
+    // No tombstone says that the app is there.
+    let tombstones = stage.store.tombstones().await.unwrap();
+    stage.store.change_tombstones(Vec::new(), tombstones).await.unwrap();
+    {
+        let mut world = stage.platform.world();
+        world.partial_apps = true;
+        world.apps.clear();
+    }
+    stage.clock.advance(SLICE_INTERVAL_MS);
+    stage.pass().await;
+    assert_eq!(stage.store.secrets().await.unwrap().len(), 1, "the list is not whole");
+    stage.clock.advance(SLICE_INTERVAL_MS);
+    stage.platform.fail("apps", rejected(500, "no"), false);
+    stage.platform.world().partial_apps = false;
+    stage.pass().await;
+    assert_eq!(stage.store.secrets().await.unwrap().len(), 1, "there is no list");
+    for _ in 0..=PLAN_EVERY {
+        stage.clock.advance(SLICE_INTERVAL_MS);
+        stage.pass().await;
+    }
+    assert_eq!(stage.store.secrets().await.unwrap(), [], "it is gone");
+}
+
+#[tokio::test]
 async fn lists_that_are_wrongly_empty_make_no_second_volume_because_the_app_is_asked() {
     let stage = hidden_from_a_new_controller().await;
     let asked = format!("app_volumes {}", app_of_acme());
