@@ -169,7 +169,7 @@ pub const MUTANTS: [Mutant; 33] = [
         "a restart during a creation, and the creation is repeated (upjet#305, upjet#561)",
         Seam::Store,
         Mutation::ForgetsItsJournalAtARestart,
-        Ground::Matrix("volume"),
+        Ground::Matrix("scale"),
     ),
     mutant(
         "delete-believed",
