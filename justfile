@@ -16,10 +16,6 @@ kills SECONDS="600":
     VAULT_KILLS=all VAULT_KILLS_SECONDS={{SECONDS}} \
         cargo test --release --workspace --test e2e kills:: -- --nocapture
 
-# Run a range of the simulator's seeds with a build for speed: `just seeds 0..100000 --threads 2`
-seeds RANGE *ARGS:
-    cargo run --profile seeds -p vault-simulator -- run --seeds {{RANGE}} {{ARGS}}
-
 # Run broken controllers in the simulator until an oracle bites; none may survive
 broken *ARGS:
     cargo run --release -p vault-simulator -- mutants {{ARGS}}
