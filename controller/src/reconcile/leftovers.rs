@@ -34,7 +34,7 @@ const SECOND_MS: i64 = 60_000;
 /// How long it is to the next look where the last one could not be made, in milliseconds.
 const RETRY_MS: i64 = 600_000;
 /// How long it is to the next look where something was left, in milliseconds: it is being revoked, or
-/// waits until its tenant's machines are gone.
+/// its tenant's app is still there.
 const LEFT_MS: i64 = 10_000;
 
 /// What a look showed.
