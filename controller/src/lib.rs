@@ -33,6 +33,7 @@ pub mod record;
 pub mod secrets;
 pub mod setback;
 pub mod settle;
+pub mod slices;
 mod snapshots;
 pub mod status;
 pub mod storage;

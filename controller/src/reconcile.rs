@@ -44,6 +44,7 @@ use crate::platform::{Calls, Platform};
 use crate::secrets::observed as observed_secrets;
 use crate::setback::Setbacks;
 use crate::settle::{TakenDown, settle};
+use crate::slices::Slices;
 use crate::snapshots;
 use crate::store::{Kind, LiveUsage, Store, StoreError};
 use crate::tokens::Looks;
@@ -54,7 +55,6 @@ use objects::KnownIds;
 pub use objects::{Objects, TenantObject};
 pub(crate) use publish::DELETED;
 use rest::Rest;
-use secrets::SecretLooks;
 use storage::StorageLooks;
 pub use usage::retained_since;
 
@@ -167,7 +167,8 @@ struct Memory {
     /// Known ids that the platform called gone.
     gone: BTreeSet<String>,
     strays: Vec<Stray>,
-    looks: SecretLooks,
+    /// The slices of apps whose secrets are looked at.
+    looks: Slices<String>,
     token_looks: Looks,
     rare_tokens: BTreeMap<String, RareLook>,
     token_setbacks: Setbacks,

@@ -21,22 +21,14 @@ use vault_plan::observed::{ObservedOrganization, ObservedSecrets, SecretState};
 use vault_plan::time::UnixMillis;
 
 use crate::platform::{Platform, SecretList};
+use crate::slices::LOOK_VALID_MS;
 use crate::store::StoredSecret;
 
-/// How many apps one slice looks at per [`SLICE_INTERVAL_MS`] since the one before. Side by side they
+/// How many apps one slice looks at per interval since the one before. Side by side they
 /// take no longer than one call; at this a thousand apps are seen in twenty minutes.
 pub const SLICE_APPS_MAX: usize = 8;
-/// How many of these intervals one slice makes up for at most: as many as lie between two passes that
-/// plan, so that secrets are looked at as often whether these are rare or not.
-pub const SLICES_MAX: usize = 48;
 /// How many apps are looked at side by side: few enough that the rest of the pass has connections left.
 const LOOKS_AT_ONCE: usize = 96;
-/// The least time between two slices, in milliseconds: the pace of passes when nothing happens. The
-/// fast passes while something is on its way look at no more secrets than the slow ones.
-pub const SLICE_INTERVAL_MS: i64 = 10_000;
-/// How long a look at an app is good for, in milliseconds. Somebody who changes our secret by hand
-/// is rare, and does no more harm in ten minutes than in one: machines read it when they start.
-pub const LOOK_VALID_MS: i64 = 600_000;
 
 /// In the planner's words.
 #[must_use]

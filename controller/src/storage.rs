@@ -27,21 +27,15 @@ use vault_plan::tombstone::{Tombstone, TombstoneKind};
 
 use crate::identity::TenantSecrets;
 use crate::platform::AccessKey;
+use crate::slices::LOOK_VALID_MS;
 use crate::store::{CredentialKey, CredentialState, Credentials, StoredPolicy};
 
-/// How many policies one slice looks at per [`SLICE_INTERVAL_MS`] since the one before, two calls each.
+/// How many policies one slice looks at per interval since the one before, two calls each.
 /// At this a thousand tenants with buckets are seen in forty minutes.
 pub const SLICE_MAX: usize = 4;
-/// How many of these intervals one slice makes up for at most: as many as lie between two passes that
-/// plan, so that policies are looked at as often whether these are rare or not.
-pub const SLICES_MAX: usize = 48;
 /// How many policies are looked at side by side: few enough that the rest of the pass has connections
 /// left.
 pub const LOOKS_AT_ONCE: usize = 32;
-/// The least time between two slices, in milliseconds: the pace of passes when nothing happens.
-pub const SLICE_INTERVAL_MS: i64 = 10_000;
-/// How long a look at a policy is good for, in milliseconds.
-pub const LOOK_VALID_MS: i64 = 600_000;
 /// How many buckets, and how many keys, that a list should show and does not are asked for by name in
 /// one pass: a list that is empty by mistake costs no more than this. The others have their turn in
 /// passes that follow.

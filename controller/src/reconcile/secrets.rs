@@ -12,20 +12,8 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::platform::Platform;
-use crate::secrets::{
-    self, LOOK_VALID_MS, OfNobody, SLICE_APPS_MAX, SLICE_INTERVAL_MS, SLICES_MAX,
-};
+use crate::secrets::{self, OfNobody, SLICE_APPS_MAX};
 use crate::store::{Store, StoreError, StoredSecret};
-
-/// What is remembered of looks. All of it may be lost.
-#[derive(Debug, Default)]
-pub(super) struct SecretLooks {
-    /// When the last slice was looked at.
-    slice_at: Option<UnixMillis>,
-    /// Apps that could not be looked at, and when: the others come first. No more than there are
-    /// tenants, because what is too old to matter is dropped.
-    failed: BTreeMap<String, UnixMillis>,
-}
 
 impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// Looks at the secrets of a few apps, if it is time to, and brings `stored` up to date.
@@ -37,7 +25,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         stored: &mut Vec<StoredSecret>,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let Some((apps_max, failed)) = self.begin_slice(now) else { return Ok(()) };
+        let slice = self.memory().looks.begin(SLICE_APPS_MAX, now);
+        let Some((apps_max, failed)) = slice else { return Ok(()) };
         let listed = organizations.values().flat_map(|lists| &lists.apps);
         let ending = tombstones.iter().filter(|known| known.is_open()).map(|known| &known.app);
         let there: HashSet<&str> = listed.chain(ending).map(String::as_str).collect();
@@ -61,7 +50,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                             (self.tell)(Event::warning(now, &tenant.name, what, finding));
                         }
                         if news.secrets.len() < tenant.secrets.len() {
-                            self.memory().looks.failed.insert(tenant.app.clone(), now);
+                            self.memory().looks.failed(tenant.app.clone(), now);
                         }
                         learned.extend(news.secrets);
                     }
@@ -72,7 +61,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                         error = chain(&error),
                         "the secrets of an app could not be read"
                     );
-                    self.memory().looks.failed.insert(tenant.app.clone(), now);
+                    self.memory().looks.failed(tenant.app.clone(), now);
                 }
             }
         }
@@ -82,19 +71,5 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         stored.extend(learned.iter().cloned());
         stored.sort_unstable_by(|one, other| (&one.app, &one.name).cmp(&(&other.app, &other.name)));
         self.store.put_secrets(learned).await
-    }
-
-    /// How many apps are to be looked at, and the failures so far, if it is time for another slice.
-    fn begin_slice(&self, now: UnixMillis) -> Option<(usize, BTreeMap<String, UnixMillis>)> {
-        let mut memory = self.memory();
-        let looks = &mut memory.looks;
-        let intervals = looks.slice_at.map_or(1, |at| now.since_ms(at) / SLICE_INTERVAL_MS);
-        let intervals = usize::try_from(intervals).unwrap_or(0).min(SLICES_MAX);
-        if intervals == 0 {
-            return None;
-        }
-        looks.slice_at = Some(now);
-        looks.failed.retain(|_, at| now.since_ms(*at) < LOOK_VALID_MS);
-        Some((intervals * SLICE_APPS_MAX, looks.failed.clone()))
     }
 }

@@ -22,20 +22,15 @@ use crate::events::Event;
 use crate::execute::Turn;
 use crate::in_turn::in_turn;
 use crate::platform::{BucketOwner, Platform};
-use crate::storage::{
-    self, LOOK_VALID_MS, LOOKS_AT_ONCE, Lists, MISSING_MAX, SLICE_INTERVAL_MS, SLICE_MAX,
-    SLICES_MAX,
-};
+use crate::slices::Slices;
+use crate::storage::{self, LOOKS_AT_ONCE, Lists, MISSING_MAX, SLICE_MAX};
 use crate::store::{CredentialKind, Credentials, Store, StoreError, StoredPolicy};
 
 /// What is remembered of looks. All of it may be lost.
 #[derive(Debug, Default)]
 pub(super) struct StorageLooks {
-    /// When the last slice of policies was looked at.
-    slice_at: Option<UnixMillis>,
-    /// Tenants whose policies could not be looked at, and when: the others come first. No more than
-    /// there are policies, because what is too old to matter is dropped.
-    failed: BTreeMap<TenantUid, UnixMillis>,
+    /// The slices of policies, by the tenants' identities.
+    policies: Slices<TenantUid>,
     /// When they are listed though nobody wants a bucket.
     rare: RareLook,
 }
@@ -199,7 +194,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
     /// Looks at what a few policies say, if it is time to.
     async fn look_at_policies(&self, policies: &mut [StoredPolicy]) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let Some((policies_max, failed)) = self.begin_policy_slice(now) else { return Ok(()) };
+        let slice = self.memory().storage_looks.policies.begin(SLICE_MAX, now);
+        let Some((policies_max, failed)) = slice else { return Ok(()) };
         let look = |stored: StoredPolicy| async move {
             let name = policy_name(stored.tenant_uid);
             let says = self.platform.policy(&name).await;
@@ -217,7 +213,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 (Err(error), _) | (_, Err(error)) => {
                     let error = chain(&error);
                     tracing::warn!(policy = name, error, "a policy could not be looked at");
-                    self.memory().storage_looks.failed.insert(stored.tenant_uid, now);
+                    self.memory().storage_looks.policies.failed(stored.tenant_uid, now);
                     continue;
                 }
             };
@@ -239,23 +235,6 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
             known.for_each(|known| known.clone_from(news));
         }
         self.store.put_bucket_policies(learned).await
-    }
-
-    /// How many policies are to be looked at, and the failures so far, if it is time for another slice.
-    fn begin_policy_slice(
-        &self,
-        now: UnixMillis,
-    ) -> Option<(usize, BTreeMap<TenantUid, UnixMillis>)> {
-        let mut memory = self.memory();
-        let looks = &mut memory.storage_looks;
-        let intervals = looks.slice_at.map_or(1, |at| now.since_ms(at) / SLICE_INTERVAL_MS);
-        let intervals = usize::try_from(intervals).unwrap_or(0).min(SLICES_MAX);
-        if intervals == 0 {
-            return None;
-        }
-        looks.slice_at = Some(now);
-        looks.failed.retain(|_, at| now.since_ms(*at) < LOOK_VALID_MS);
-        Some((intervals * SLICE_MAX, looks.failed.clone()))
     }
 
     /// Notes what became of a turn's storage. Whether its failure was about it: then nothing but the

@@ -16,7 +16,7 @@ use vault_plan::observed::SecretState;
 use super::*;
 use crate::agents::Request;
 use crate::identity::{MasterKey, SecretSources, TENANT_SECRET};
-use crate::secrets::{LOOK_VALID_MS, SLICE_INTERVAL_MS};
+use crate::slices::{LOOK_VALID_MS, SLICE_INTERVAL_MS};
 use crate::source::Source;
 use crate::status;
 use crate::store::{ApiStore, SqliteStore, StoredObject};

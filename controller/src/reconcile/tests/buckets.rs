@@ -7,7 +7,8 @@ use vault_plan::tombstone::TombstoneKind;
 
 use super::*;
 use crate::identity::SealedFor;
-use crate::storage::{KEY_NAME, LOOK_VALID_MS as POLICY_VALID_MS, MISSING_MAX};
+use crate::slices::LOOK_VALID_MS as POLICY_VALID_MS;
+use crate::storage::{KEY_NAME, MISSING_MAX};
 use crate::store::{CredentialKind, CredentialStore, Undelete};
 use crate::testing::not_sent;
 
