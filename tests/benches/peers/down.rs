@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use serde_json::json;
+use serde_json::{Value, json};
 use vault_tests::eventually::within;
+use vault_tests::inventory::Lists;
 use vault_tests::world::{World, WorldOptions};
 
 use crate::Settings;
@@ -44,9 +45,8 @@ async fn stop(fleet: &Fleet) -> anyhow::Result<()> {
     stopped["machines"][0]["state"] = json!("Stopped");
     fleet.world.write_manifest(CLASS_FILE, class(stopped))?;
     within(WITHIN, "all are stopped and Ready", async || {
-        let lists = fleet.world.lists().await.map_err(|error| format!("{error:#}"))?;
+        let (lists, status) = look(fleet).await.map_err(|error| format!("{error:#}"))?;
         let up = lists.machines.iter().filter(|machine| machine["state"] != "stopped").count();
-        let status = fleet.world.status().await.map_err(|error| format!("{error:#}"))?;
         let all = json!({ "total": fleet.tenants, "ready": fleet.tenants });
         match up == 0 && status["tenants"] == all && status["lastPass"]["actions"] == 0 {
             true => Ok(()),
@@ -69,8 +69,7 @@ async fn delete(fleet: &Fleet) -> anyhow::Result<()> {
     let seen = fleet.seen();
     fleet.world.remove_manifest(LAST_FILE)?;
     within(WITHIN, "all are gone", async || {
-        let lists = fleet.world.lists().await.map_err(|error| format!("{error:#}"))?;
-        let status = fleet.world.status().await.map_err(|error| format!("{error:#}"))?;
+        let (lists, status) = look(fleet).await.map_err(|error| format!("{error:#}"))?;
         match lists.machines.is_empty() && status["tenants"]["total"] == 0 {
             true => Ok(()),
             false => Err(format!("{} machines: {status:#}", lists.machines.len())),
@@ -88,4 +87,9 @@ async fn delete(fleet: &Fleet) -> anyhow::Result<()> {
     Tally::of(&fleet.world.calls().since(seen)).print("calls of deleting all", &minimum);
     println!("  a lease goes with its machine; {volumes} volumes are kept, as the policy says");
     Ok(())
+}
+
+/// What the platform has, and what the controller says of it.
+async fn look(fleet: &Fleet) -> anyhow::Result<(Lists, Value)> {
+    Ok((fleet.world.lists().await?, fleet.world.status().await?))
 }
