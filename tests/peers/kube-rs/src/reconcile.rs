@@ -88,7 +88,7 @@ impl DesiredSecrets for OneSecret<'_> {
     fn of(&self, place: SecretPlace<'_>) -> Vec<DesiredSecret> {
         let variable = TENANT_SECRET.into();
         let name = place.name(&variable);
-        vec![DesiredSecret { name, variable, hash: self.0.to_owned(), from: None }]
+        vec![DesiredSecret { name, variable, hash: self.0.to_owned(), from: None, storage: None }]
     }
 
     fn of_manifest(&self, _: &str, _: &str, secret: &SecretEntry) -> Result<String, String> {
