@@ -70,8 +70,13 @@ impl<'a> Planner<'a> {
                 None
             }
             // Taken down to be moved, it is left down: started now it would write to the volume that
-            // is being copied, and which no list shows at the moment.
-            Fit::Unclear(note) if elsewhere && self.was_taken_down(draft, machine) => {
+            // is being copied, and which no list shows at the moment. A database that was lost does not
+            // remember that it was: whatever rests where it must not stay is going to be moved.
+            Fit::Unclear(note)
+                if elsewhere
+                    && (self.was_taken_down(draft, machine)
+                        || wanted.relocate && relocation::rests(machine)) =>
+            {
                 draft.add(note.clone());
                 Some(Anew::in_place(true))
             }
