@@ -145,6 +145,13 @@ impl<'a> Planner<'a> {
             draft.act(Action::StartMachine(reference(machine)), reason);
             return Anew::in_place(true);
         }
+        // Its rest begins anew when it is shown as stopped: what is copied before would not count then,
+        // and be copied once more.
+        if machine::is_being_made(machine, self.policy, self.now) {
+            let message = format!("machine {} is being made ready to be moved", machine.name);
+            draft.note(NoteReason::Waiting, message);
+            return Anew::in_place(true);
+        }
         let snapshots = self.observed.snapshots.get(&volume.id).map(Vec::as_slice);
         let step = relocation::step(wanted, machine, volume, snapshots, draft.lists);
         let mut copy = None;
