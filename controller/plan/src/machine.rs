@@ -67,7 +67,7 @@ pub(crate) fn need(
             Need::Suspend("it should be suspended and is started".to_owned())
         }
         (MachineState::Started | MachineState::Suspended, PlatformState::Created) => {
-            if age_ms(machine, now) < policy.created_grace_ms {
+            if is_being_made(machine, policy, now) {
                 return Need::Patience(format!("machine {} is being launched", machine.name));
             }
             Need::Start("it was created and never launched".to_owned())
@@ -82,6 +82,12 @@ pub(crate) fn need(
         )),
         (MachineState::Stopped, _) => Need::Nothing,
     }
+}
+
+/// Whether a machine was made so lately that the platform may still be fetching its image: then it goes
+/// on by itself, to a start or, where it is not to be launched, to `stopped`.
+pub(crate) fn is_being_made(machine: &ObservedMachine, policy: &Policy, now: UnixMillis) -> bool {
+    machine.state == PlatformState::Created && age_ms(machine, now) < policy.created_grace_ms
 }
 
 /// A machine that is changing by itself: wait, and say so when the wait is too long.

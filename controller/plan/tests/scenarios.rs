@@ -348,6 +348,44 @@ fn a_machine_that_is_being_moved_is_not_started_while_its_volume_is_not_shown() 
 }
 
 #[test]
+fn whoever_forgot_that_a_machine_is_being_moved_does_not_start_it_either() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("region: ord", "region: fra\n      relocate: Snapshot"));
+    let stop = scenario.plan(scenario.world.lists());
+    scenario.world.carry_out(stop, || Fate::Works, |_, _| {});
+    scenario.world.step();
+    let hidden = ObservedOrganization { volumes: Vec::new(), ..scenario.world.lists() };
+    let plan = scenario.plan(hidden);
+    assert!(plan.actions.is_empty(), "{}", picture(&plan));
+    // Where it may stay, it is started: it does not run, and that is all.
+    scenario.apply(ACME);
+    let hidden = ObservedOrganization { volumes: Vec::new(), ..scenario.world.lists() };
+    let plan = scenario.plan(hidden);
+    assert_eq!(plan.actions[0].action.kind(), ActionKind::StartMachine, "{}", picture(&plan));
+}
+
+#[test]
+fn a_volume_is_not_copied_while_the_machine_that_holds_it_is_still_being_made() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("region: ord", "region: fra\n      relocate: Snapshot"));
+    let stop = scenario.plan(scenario.world.lists());
+    scenario.world.carry_out(stop, || Fate::Works, |_, _| {});
+    scenario.world.step();
+    let in_state = |state: PlatformState, rests_ms: i64| {
+        let mut lists = scenario.world.lists();
+        lists.machines[0].state = state;
+        lists.machines[0].updated_at = Some(scenario.world.now.plus_ms(-rests_ms));
+        let plan = scenario.plan(lists);
+        assert!(plan.report.tenants[0].machines[0].replacing);
+        plan.actions.first().map(|planned| planned.action.kind())
+    };
+    assert_eq!(in_state(PlatformState::Created, 1_000), None);
+    assert_eq!(in_state(PlatformState::Stopped, 1_000), Some(ActionKind::SnapshotVolume));
+    // Where the platform leaves it `created` for good, that is its rest.
+    assert_eq!(in_state(PlatformState::Created, 120_000), Some(ActionKind::SnapshotVolume));
+}
+
+#[test]
 fn metadata_that_the_manifest_no_longer_names_goes_and_that_of_others_stays() {
     let metadata = |members: &str| {
         ACME.replace(

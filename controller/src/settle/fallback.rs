@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Without this, a machine that went down would count as running once more, and the disruption budget
-//! would be spent a second time.
+//! would be spent a second time. That holds as well after the machine's deletion was asked for: a list that
+//! falls back behind both shows it running.
 
 use super::*;
 
@@ -31,7 +32,7 @@ impl TakenDown {
     }
 
     /// Takes in what was settled at `now` of the open intents, and forgets what is too old to matter,
-    /// or was followed by another call about the same machine.
+    /// or was followed by another call about the same machine, after which it may run again.
     pub fn follow(
         &mut self,
         open: &[Intent],
@@ -49,7 +50,8 @@ impl TakenDown {
             return;
         }
         // The last of several: what is open comes in the order of its ids.
-        let last: HashMap<_, _> = open.iter().map(|intent| (named(intent), intent.id)).collect();
+        let running = open.iter().filter(|intent| may_run_after(intent.kind));
+        let last: HashMap<_, _> = running.map(|intent| (named(intent), intent.id)).collect();
         let is_followed =
             |intent: &Intent| last.get(&named(intent)).is_some_and(|later| *later > intent.id);
         self.0.retain(|(intent, until)| now < *until && !is_followed(intent));
@@ -64,14 +66,12 @@ impl TakenDown {
         if self.0.is_empty() {
             return;
         }
-        let machines: HashMap<_, _> = organizations
-            .iter()
-            .flat_map(|(slug, lists)| lists.machines.iter().map(move |machine| (slug, machine)))
-            .map(|(slug, machine)| ((slug.as_str(), &*machine.app, &*machine.name), machine))
-            .collect();
+        // By id: what is made under the name of one that was destroyed is another machine.
+        let machines = organizations.values().flat_map(|lists| &lists.machines);
+        let machines: HashMap<&str, _> = machines.map(|machine| (&*machine.id, machine)).collect();
         for (intent, until) in &self.0 {
-            let (app, name) = named(intent);
-            let Some(machine) = machines.get(&(intent.organization.as_str(), app, name)) else {
+            let Some(machine) = intent.external_id.as_deref().and_then(|id| machines.get(id))
+            else {
                 continue;
             };
             let sent_at = intent.sent_at.unwrap_or(intent.planned_at);
@@ -86,6 +86,12 @@ impl TakenDown {
 /// Whether an intent's effect is that a machine which runs is down, for a moment at least.
 fn takes_down(kind: ActionKind) -> bool {
     matches!(kind, ActionKind::UpdateMachine | ActionKind::StopMachine | ActionKind::SuspendMachine)
+}
+
+/// Whether the very machine that was taken down may run after such a call, or shows what that call did
+/// to it instead. Its deletion leaves it down, and what is made under its name later is another one.
+fn may_run_after(kind: ActionKind) -> bool {
+    takes_down(kind) || kind == ActionKind::StartMachine
 }
 
 /// What an intent is about: its app, and the name there.
@@ -160,6 +166,19 @@ mod tests {
         let next = Intent { id: Ulid::from_parts(6, 1), kind: ActionKind::StartMachine, ..stop() };
         followed.follow(&[next], &[], WAIT, NOW.plus_ms(5_000));
         assert_eq!(held(&followed, PlatformState::Started, -60_000), None, "started by us");
+    }
+
+    #[test]
+    fn a_list_that_falls_back_behind_a_stop_and_a_deletion_holds_the_tenant_too() {
+        for kind in [ActionKind::DeleteMachine, ActionKind::CreateMachine] {
+            let mut known = verified(&stop());
+            let next = Intent { id: Ulid::from_parts(6, 1), kind, ..stop() };
+            known.follow(&[next], &[], WAIT, NOW.plus_ms(5_000));
+            assert_eq!(held(&known, PlatformState::Started, -60_000), Some(14_000), "{kind}");
+        }
+        let mut known = verified(&stop());
+        known.0[0].0.external_id = Some("m0".to_owned());
+        assert_eq!(held(&known, PlatformState::Started, 1_000), None, "another one of its name");
     }
 
     #[test]

@@ -70,8 +70,13 @@ impl<'a> Planner<'a> {
                 None
             }
             // Taken down to be moved, it is left down: started now it would write to the volume that
-            // is being copied, and which no list shows at the moment.
-            Fit::Unclear(note) if elsewhere && self.was_taken_down(draft, machine) => {
+            // is being copied, and which no list shows at the moment. A database that was lost does not
+            // remember that it was: whatever rests where it must not stay is going to be moved.
+            Fit::Unclear(note)
+                if elsewhere
+                    && (self.was_taken_down(draft, machine)
+                        || wanted.relocate && relocation::rests(machine)) =>
+            {
                 draft.add(note.clone());
                 Some(Anew::in_place(true))
             }
@@ -138,6 +143,13 @@ impl<'a> Planner<'a> {
         if !relocation::rests(machine) {
             let reason = format!("{reason}: it has to write out what it holds in memory");
             draft.act(Action::StartMachine(reference(machine)), reason);
+            return Anew::in_place(true);
+        }
+        // Its rest begins anew when it is shown as stopped: what is copied before would not count then,
+        // and be copied once more.
+        if machine::is_being_made(machine, self.policy, self.now) {
+            let message = format!("machine {} is being made ready to be moved", machine.name);
+            draft.note(NoteReason::Waiting, message);
             return Anew::in_place(true);
         }
         let snapshots = self.observed.snapshots.get(&volume.id).map(Vec::as_slice);

@@ -63,7 +63,9 @@ pub fn inventory(world: &World, owners: &ForeignOracle, controller: usize) -> In
             let key = (app.name.clone(), volume.name.clone(), volume.region.clone());
             let count = inventory.volumes.entry(key).or_default();
             count.0 += 1;
-            count.1 += usize::from(volume.attached_machine_id.is_some());
+            let holder = volume.attached_machine_id.as_deref();
+            let is_held = holder.is_some_and(|id| lives(world, &app.name, id));
+            count.1 += usize::from(is_held);
         }
         if is_its(&app.name) {
             for secret in world.secrets(&app.name) {
@@ -75,6 +77,12 @@ pub fn inventory(world: &World, owners: &ForeignOracle, controller: usize) -> In
     let buckets = world.buckets(ACCOUNT, None).map(|bucket| &bucket.name);
     inventory.buckets = buckets.filter(|name| is_its(name)).cloned().collect();
     inventory
+}
+
+/// Whether a machine is there. The platform's claim on a volume may outlive its machine for seconds; a
+/// controller that does not want the volume has nothing to wait for.
+fn lives(world: &World, app: &str, machine: &str) -> bool {
+    world.machine(app, machine).is_ok_and(|machine| machine.state != State::Destroyed)
 }
 
 /// How values that are drawn begin, and what is left of them.
@@ -318,6 +326,10 @@ pub fn lost_volumes(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use vault_emulator::faults::Fault;
+    use vault_emulator::world::NewMachine;
+
     use super::*;
     use crate::run::Setting;
     use crate::workload::named;
@@ -431,5 +443,32 @@ mod tests {
         let message = lost_volumes(&world, &owners, 0, |_| false).unwrap();
         assert!(message.contains(&id), "{message}");
         assert_eq!(lost_volumes(&world, &owners, 0, |gone| gone == id), None);
+    }
+
+    #[test]
+    fn a_volume_is_not_held_by_a_machine_that_is_gone_however_long_its_claim_is_shown() {
+        let mut world = crate::run::world(1, crate::run::BOOT);
+        let app = "strangers";
+        let now = jiff::Timestamp::from_millisecond(crate::universe::BEGIN_MS).unwrap();
+        let volume = world.volumes(app).next().unwrap().id.clone();
+        let mut owners = ForeignOracle::default();
+        owners.own(&volume, 0);
+        let config = json!({ "image": "x", "mounts": [{ "volume": &volume, "path": "/data" }] });
+        let machine = NewMachine {
+            region: Some("ord".to_owned()),
+            config: config.as_object().cloned().unwrap(),
+            ..NewMachine::default()
+        };
+        let machine = world.create_machine(now, app, machine).unwrap().id.clone();
+        let held = |world: &World| inventory(world, &owners, 0).volumes.values().next().copied();
+        assert_eq!(held(&world), Some((1, 1)));
+        let fault = br#"[{"kind": "lingering-claim", "delay": "4s"}]"#;
+        world.set_faults(now, Fault::read_json(fault).unwrap());
+        world.destroy_machine(now, app, &machine, true).unwrap();
+        world.advance(now);
+        let claims =
+            |world: &World| world.volume(app, &volume).unwrap().attached_machine_id.clone();
+        assert_eq!(claims(&world), Some(machine));
+        assert_eq!(held(&world), Some((1, 0)));
     }
 }
