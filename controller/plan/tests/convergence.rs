@@ -740,7 +740,7 @@ fn a_move_that_is_taken_back_leaves_no_copy_that_is_taken_for_the_data() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn faults_end_in_what_is_wanted(
