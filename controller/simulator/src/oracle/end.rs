@@ -22,6 +22,8 @@ pub struct Inventory {
     pub volumes: BTreeMap<(String, String, String), (usize, usize)>,
     /// The values of secrets, by app and name.
     pub secrets: BTreeMap<(String, String), String>,
+    /// Nobody can hold these values against a controller.
+    pub secrets_are_pardoned: bool,
     /// The names of buckets.
     pub buckets: BTreeSet<String>,
 }
@@ -103,7 +105,7 @@ impl Inventory {
             }
         }
         if (pardons.disk_lost || pardons.disk_restored) && pardons.secrets_changed {
-            self.secrets.clear();
+            self.secrets_are_pardoned = true;
         }
     }
 
@@ -228,8 +230,7 @@ pub fn unlike_reference(
     let buckets = gone.map(|name| format!("bucket {name} is not there")).or_else(|| {
         surplus.map(|name| format!("bucket {name} is there, and without faults it is not"))
     });
-    let secrets = || match found.secrets.is_empty() {
-        // Pardoned, or there are none: then there would be none in the reference either.
+    let secrets = || match found.secrets_are_pardoned {
         true => None,
         false => {
             let apps = |inventory: &Inventory| {
@@ -425,6 +426,13 @@ mod tests {
         marks.remove(vault_plan::metadata::SECRET_HASH).unwrap();
         let known = bad.without_forgotten_secrets(&good);
         assert!(unlike_reference(&known, &good, &wishes).is_some(), "nothing was forgotten");
+        bad.secrets.insert((key.0.clone(), "AWS_SECRET_ACCESS_KEY".to_owned()), "tsec_".to_owned());
+        let known = bad.without_forgotten_secrets(&good);
+        assert_eq!(unlike_reference(&known, &good, &wishes), None);
+        // That somebody changed another secret of the app makes the key no less forgotten.
+        let pardons = Pardons { disk_lost: true, secrets_changed: true, ..Pardons::default() };
+        bad.pardon(&pardons);
+        bad.secrets.values_mut().for_each(|value| value.push('x'));
         bad.secrets.insert((key.0, "AWS_SECRET_ACCESS_KEY".to_owned()), "tsec_".to_owned());
         let known = bad.without_forgotten_secrets(&good);
         assert_eq!(unlike_reference(&known, &good, &wishes), None);
