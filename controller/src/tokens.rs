@@ -9,7 +9,9 @@
 //!
 //! One list per organization shows all tokens. It is read when a tenant first has some, every few
 //! minutes from then on, and soon again while the answer to a mint is missing. What is done in
-//! between is written into the list that is remembered.
+//! between is written into the list that is remembered. Once nobody wants a token any more it is read a
+//! last time, when nothing that was sent can act any more: a platform may make two of one request, and
+//! revoking the one that is known leaves the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,6 +55,8 @@ struct Look {
     failure: Option<String>,
     /// Tokens of ours that are missing from the list, by id, and since when.
     absent: BTreeMap<String, UnixMillis>,
+    /// When somebody here last wanted a token, or had one.
+    wanted_at: Option<UnixMillis>,
     /// Nobody wanted a token here when it was made: nothing but what a lost database forgot is read
     /// off it.
     is_rare: bool,
@@ -75,38 +79,52 @@ struct SeenToken {
 }
 
 impl Looks {
-    /// The organizations to look at now: those that have, or are to have, tokens, and whose list is
-    /// too old, or does not answer an open question yet.
+    /// The organizations to look at now: those that have, or are to have, tokens, or had some, and
+    /// whose list is too old, or does not answer an open question yet.
     #[must_use]
     pub fn due(
-        &self,
+        &mut self,
         desired: &Desired,
         stored: &Credentials,
         settle_after: Duration,
         now: UnixMillis,
     ) -> Vec<String> {
         let with_tokens = desired.tenants.iter().filter(|tenant| !tenant.tokens.is_empty());
-        let mut organizations: BTreeSet<&str> =
-            with_tokens.map(|tenant| &*tenant.organization).collect();
-        organizations.extend(stored.rows.iter().map(|row| row.of.organization.as_str()));
-        let is_due = |organization: &&str| {
-            let look = self.organizations.get(*organization);
+        let mut organizations: BTreeSet<String> =
+            with_tokens.map(|tenant| tenant.organization.to_string()).collect();
+        organizations.extend(stored.rows.iter().map(|row| row.of.organization.clone()));
+        for organization in &organizations {
+            if let Some(look) = self.organizations.get_mut(organization) {
+                look.wanted_at = Some(now);
+            }
+        }
+        let tenants: BTreeSet<TenantUid> =
+            desired.tenants.iter().map(|tenant| tenant.uid).collect();
+        let parting = self.organizations.iter().filter_map(|(organization, look)| {
+            look.last_look(&tenants, settle_after, now).is_some().then(|| organization.clone())
+        });
+        organizations.extend(parting.collect::<Vec<_>>());
+        let is_due = |organization: &String| {
+            let look = self.organizations.get(organization);
             let Some((look, tried_at)) = look.and_then(|look| Some((look, look.tried_at?))) else {
                 return true;
             };
             let is_open = |row: &StoredCredential| {
-                row.of.organization == **organization
+                row.of.organization == *organization
                     && row.state == CredentialState::Minting
                     && !look.answers(row, settle_after)
             };
             let wait_ms = match &look.failure {
                 Some(_) => LOOK_RETRY_MS,
                 None if stored.rows.iter().any(is_open) => LOOK_SOON_MS,
-                None => LOOK_VALID_MS,
+                None => match look.last_look(&tenants, settle_after, now) {
+                    Some(LastLook::NotYet) => LOOK_SOON_MS,
+                    Some(LastLook::ShowsSome) | None => LOOK_VALID_MS,
+                },
             };
             now.since_ms(tried_at) >= wait_ms
         };
-        organizations.into_iter().filter(is_due).map(str::to_owned).collect()
+        organizations.into_iter().filter(is_due).collect()
     }
 
     /// Takes in a look that was begun at `at`, and notes which stored tokens it misses.
@@ -265,7 +283,34 @@ fn of_our_names(list: TokenList) -> BTreeMap<String, SeenToken> {
     named.collect()
 }
 
+/// What is left to be done where nobody wants a token any more.
+enum LastLook {
+    /// No list is young enough yet.
+    NotYet,
+    /// One is, and shows tokens of tenants that are there: they are being revoked.
+    ShowsSome,
+}
+
 impl Look {
+    /// What is left to be done after nobody wanted a token here any more; `None` if nothing is, or
+    /// somebody does, or what was sent for them may still act.
+    fn last_look(
+        &self,
+        tenants: &BTreeSet<TenantUid>,
+        settle_after: Duration,
+        now: UnixMillis,
+    ) -> Option<LastLook> {
+        let until = self.wanted_at?.plus_ms(milliseconds(settle_after));
+        if now < until {
+            return None;
+        }
+        let Some(seen) = self.seen.as_ref().filter(|seen| seen.at >= until) else {
+            return Some(LastLook::NotYet);
+        };
+        let is_left = |token: &SeenToken| !token.revoked && tenants.contains(&token.tenant);
+        seen.tokens.values().any(is_left).then_some(LastLook::ShowsSome)
+    }
+
     /// Whether the list tells that a token which is being minted was never made: it was asked for
     /// after the last moment at which it could have been, and does not show it.
     fn answers(&self, row: &StoredCredential, settle_after: Duration) -> bool {

@@ -77,7 +77,7 @@ fn a_look_is_due_at_first_then_rarely_and_soon_while_an_answer_is_missing() {
     let nothing = stored(vec![]);
     let mut looks = Looks::default();
     let due = |looks: &Looks, with_tokens, stored: &Credentials, after_ms| {
-        !looks.due(&desired(with_tokens), stored, WAIT, NOW.plus_ms(after_ms)).is_empty()
+        !looks.clone().due(&desired(with_tokens), stored, WAIT, NOW.plus_ms(after_ms)).is_empty()
     };
     assert!(!due(&looks, false, &nothing, 0), "nobody has tokens");
     assert!(due(&looks, true, &nothing, 0));
@@ -98,6 +98,31 @@ fn a_look_is_due_at_first_then_rarely_and_soon_while_an_answer_is_missing() {
     looks.take(ORG, Err("no".to_owned()), &nothing, WAIT, NOW.plus_ms(20_000));
     assert!(!due(&looks, true, &nothing, 20_000 + LOOK_RETRY_MS - 1));
     assert!(due(&looks, true, &nothing, 20_000 + LOOK_RETRY_MS));
+}
+
+/// A platform may make two tokens of one request. The one that is known is revoked when nobody wants it
+/// any more; only a list shows the other.
+#[test]
+fn once_nobody_wants_a_token_the_list_is_read_a_last_time() {
+    let (nothing, one) = (stored(vec![]), stored(vec![live(1)]));
+    let mut looks = Looks::default();
+    let due = |looks: &mut Looks, stored: &Credentials, after_ms| {
+        !looks.due(&desired(false), stored, WAIT, NOW.plus_ms(after_ms)).is_empty()
+    };
+    assert!(due(&mut looks, &one, 0));
+    looks.take(ORG, list(&[1]), &one, WAIT, NOW);
+    assert!(!due(&mut looks, &one, 1_000), "somebody has one");
+    assert!(!due(&mut looks, &nothing, 10_999), "what was sent may still act");
+    assert!(due(&mut looks, &nothing, 11_000));
+    looks.take(ORG, Err("no".to_owned()), &nothing, WAIT, NOW.plus_ms(11_000));
+    assert!(!due(&mut looks, &nothing, 11_000 + LOOK_RETRY_MS - 1));
+    assert!(due(&mut looks, &nothing, 11_000 + LOOK_RETRY_MS), "that was no look");
+    looks.take(ORG, list(&[7]), &nothing, WAIT, NOW.plus_ms(30_000));
+    assert!(!due(&mut looks, &nothing, 30_000 + LOOK_SOON_MS), "it is being revoked");
+    assert!(due(&mut looks, &nothing, 30_000 + LOOK_VALID_MS), "it may not have worked");
+    looks.revoked("id-7");
+    assert!(!due(&mut looks, &nothing, 30_000 + LOOK_VALID_MS));
+    assert!(!due(&mut looks, &nothing, 24 * HOUR));
 }
 
 #[test]
