@@ -33,7 +33,7 @@ use crate::oracle::end::{
 use crate::oracle::{Oracles, Violation, storage, unlike_tokens};
 use crate::pause::Pause;
 use crate::trace::{Counts, Trace};
-use crate::universe::Shared;
+use crate::universe::{BEGIN_MS, Shared};
 use crate::verb::Verb;
 use crate::workload::{Manifest, ORGANIZATIONS, Workload};
 
@@ -307,7 +307,11 @@ impl Setting {
                     return;
                 }
                 if state.quiet >= QUIET_PASSES {
-                    break;
+                    // Who sees a machine as wanted cannot know that its host will take the update back.
+                    let Some(left) = left_by_faults(shared) else { break };
+                    shared.sleep(left).await;
+                    actor.look_anew();
+                    continue;
                 }
                 if state.passes - began > PASSES_MAX {
                     let mut universe = shared.lock();
@@ -420,6 +424,16 @@ impl Setting {
     }
 }
 
+/// For how long there is still something to come of faults that are over, such as an update that its host
+/// takes back; `None` if there is nothing.
+fn left_by_faults(shared: &Shared) -> Option<Duration> {
+    let universe = shared.lock();
+    let last_ms = universe.world.faults().last_deadline()?.as_millisecond() - BEGIN_MS;
+    // A millisecond more, after which it has happened.
+    let left_ms = (last_ms - universe.now_ms()).max(0) + 1;
+    Some(Duration::from_millis(left_ms.unsigned_abs()))
+}
+
 /// Lets time pass until then, in which nothing goes wrong.
 async fn lull(shared: &Shared, until_ms: i64) {
     let left_ms = {
@@ -448,7 +462,7 @@ pub fn world(seed: u64, boot_delay: Duration) -> World {
         digest_key: DigestKey::new([7; 32]),
     };
     let mut world = World::new(settings);
-    let begin = jiff::Timestamp::from_millisecond(crate::universe::BEGIN_MS);
+    let begin = jiff::Timestamp::from_millisecond(BEGIN_MS);
     let begin = begin.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let app = NewApp {
         name: Some("strangers".to_owned()),
