@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use vault_controller::metrics::Metrics;
 use vault_emulator::faults::Fault;
 use vault_emulator::world::{Addresses, DigestKey, NewApp, NewMachine, NewVolume, Settings, World};
+use vault_plan::time::UnixMillis;
 
 use crate::actor::Actor;
 use crate::controller::Controller;
@@ -30,7 +31,7 @@ use crate::oracle::end::{
     StageEnd, inventory, lost_volumes, unlike_before, unlike_effects, unlike_reference,
     unlike_wishes,
 };
-use crate::oracle::{Oracles, Violation, storage, unlike_tokens};
+use crate::oracle::{Oracles, Violation, calls_in_time, kept_tokens, storage, unlike_tokens};
 use crate::pause::Pause;
 use crate::trace::{Counts, Trace};
 use crate::universe::{BEGIN_MS, Shared};
@@ -189,7 +190,7 @@ impl Setting {
                 if !self.storm || number + 1 == self.workload.stages.len() {
                     self.compare(shared, number, manifest, &end, expected, before.as_ref());
                     if self.still && shared.lock().oracles.violations().is_empty() {
-                        self.stay_still(shared, &first).await;
+                        self.stay_still(shared, &first, manifest).await;
                     }
                 }
                 ends.lock().unwrap_or_else(PoisonError::into_inner).push(end);
@@ -405,18 +406,24 @@ impl Setting {
         }
     }
 
-    /// A few more passes, which must write nothing.
-    async fn stay_still(&self, shared: &Shared, actor: &Actor) {
-        let writes = || shared.lock().controllers[0].calls.writes;
-        let before = writes();
+    /// A few more passes, which must write nothing but what becomes due meanwhile.
+    async fn stay_still(&self, shared: &Shared, actor: &Actor, manifest: &Manifest) {
+        let look = || {
+            let known = &shared.lock().controllers[0];
+            (known.calls.writes, kept_tokens(known))
+        };
+        let (before, kept_before) = look();
         let until = actor.state().passes + STILL_PASSES;
         while actor.state().passes < until {
             actor.passed().await;
         }
-        let more = writes() - before;
+        let (after, kept) = look();
+        let mut universe = shared.lock();
+        let now_ms = universe.now_ms();
+        let now = UnixMillis(BEGIN_MS + now_ms);
+        let more =
+            (after - before).saturating_sub(calls_in_time(manifest, &kept_before, &kept, now));
         if more > 0 {
-            let mut universe = shared.lock();
-            let now_ms = universe.now_ms();
             let message =
                 format!("{more} calls that change something though nothing is left to do");
             universe.oracles.note(now_ms, "stability", message);
