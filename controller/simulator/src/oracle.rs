@@ -27,7 +27,7 @@ pub use budget::{BudgetOracle, WantedMachine, Wishes};
 pub use deletion::DeletionOracle;
 pub use foreign::ForeignOracle;
 pub use journal::JournalOracle;
-pub use tokens::{TokenOracle, unlike_tokens};
+pub use tokens::{TokenOracle, calls_in_time, kept_tokens, unlike_tokens};
 
 use crate::controller::Controller;
 use crate::platform::Call;

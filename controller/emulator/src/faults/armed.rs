@@ -230,6 +230,13 @@ impl Faults {
         }
     }
 
+    /// When the last of what is still to be done is due, such as an update that is taken back; `None` if
+    /// nothing is left.
+    #[must_use]
+    pub fn last_deadline(&self) -> Option<Timestamp> {
+        self.errands.last_key_value().map(|((at, _), _)| *at)
+    }
+
     /// When the next errand is due.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         self.errands.first_key_value().map(|((at, _), _)| *at)

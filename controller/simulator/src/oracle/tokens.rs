@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::ExposeSecret as _;
 use vault_controller::identity::SealedFor;
-use vault_controller::store::{CredentialKind, CredentialState};
+use vault_controller::store::{CredentialKind, CredentialState, StoredCredential};
 use vault_emulator::world::World;
+use vault_plan::time::UnixMillis;
 use vault_plan::token::read_platform_name;
 
 use super::Oracles;
@@ -155,9 +156,117 @@ pub fn unlike_tokens(
     })
 }
 
+/// The deploy tokens whose values a controller keeps.
+#[must_use]
+pub fn kept_tokens(controller: &Controller) -> Vec<StoredCredential> {
+    let live = controller.disk.live_credentials(CredentialKind::DeployToken);
+    live.map(|(row, _)| row.clone()).collect()
+}
+
+/// How many calls the times of a manifest's tokens asked for, while of what a controller kept `before`
+/// became what it keeps `after`, which is `now`: each minted the next one when its time had come, or
+/// revoked the one before when the next had been there for the overlap. No rest is without these.
+#[must_use]
+pub fn calls_in_time(
+    manifest: &Manifest,
+    before: &[StoredCredential],
+    after: &[StoredCredential],
+    now: UnixMillis,
+) -> u64 {
+    let cared_for = manifest.tenants.iter().filter(|(_, tenant)| !tenant.paused);
+    let tokens = cared_for
+        .flat_map(|(name, tenant)| tenant.tokens.iter().map(move |token| (name.as_str(), token)));
+    let calls = tokens.map(|(tenant, token)| {
+        let (before, after) = (lives(before, tenant, token), lives(after, tenant, token));
+        let (Some(newest_before), Some(newest)) = (before.last(), after.last()) else { return 0 };
+        let is_minted = newest.n > newest_before.n && newest.live_at >= newest_before.rotates_at;
+        let overlaps_until = newest.live_at.plus_ms(token.overlap_ms());
+        let goes = |life: &&Life| life.n < newest.n && now >= overlaps_until && now < life.ends_at;
+        let revoked = before.iter().filter(goes).filter(|life| !after.contains(life));
+        usize::from(is_minted) + revoked.count()
+    });
+    calls.sum::<usize>() as u64
+}
+
+/// The times of one token.
+#[derive(PartialEq)]
+struct Life {
+    n: u64,
+    live_at: UnixMillis,
+    /// When the next one is to be minted, as the manifest has it.
+    rotates_at: UnixMillis,
+    ends_at: UnixMillis,
+}
+
+/// Those of one name, by their numbers.
+fn lives(rows: &[StoredCredential], tenant: &str, token: &Token) -> Vec<Life> {
+    let is_of = |row: &&StoredCredential| row.of.tenant == tenant && row.of.name == token.name;
+    let mut lives: Vec<Life> = rows
+        .iter()
+        .filter(is_of)
+        .filter_map(|row| {
+            let CredentialState::Live { live_at, expires_at, .. } = row.state else { return None };
+            let ends_at = live_at.plus_ms(i64::from(token.ttl_min) * 60_000);
+            let ends_at = expires_at.map_or(ends_at, |expires_at| ends_at.min(expires_at));
+            let rotates_at = ends_at.plus_ms(-i64::from(token.rotate_before_min) * 60_000);
+            Some(Life { n: row.of.key.n, live_at, rotates_at, ends_at })
+        })
+        .collect();
+    lives.sort_by_key(|life| life.n);
+    lives
+}
+
 #[cfg(test)]
 mod tests {
+    use vault_controller::store::{CredentialKey, NewCredential};
+    use vault_plan::identity::TenantUid;
+
     use super::*;
+    use crate::workload::{Group, Tenant};
+
+    const MINUTE_MS: i64 = 60_000;
+    /// Minted again after an hour, good for an hour and a half; two are there for a quarter of an hour.
+    const TOKEN: Token = Token { name: "ci", ttl_min: 90, rotate_before_min: 30 };
+
+    fn kept(n: u64, live_min: i64) -> StoredCredential {
+        let tenant_uid = TenantUid::read("a89bbd66-2fb6-56ca-9aba-6cc78c238482").unwrap();
+        let of = NewCredential {
+            key: CredentialKey { kind: CredentialKind::DeployToken, tenant_uid, n },
+            tenant: "acme".to_owned(),
+            name: "ci".to_owned(),
+            organization: "local".to_owned(),
+            app: "acme-app".to_owned(),
+        };
+        let live_at = UnixMillis(live_min * MINUTE_MS);
+        let expires_at = Some(live_at.plus_ms(90 * MINUTE_MS));
+        let state = CredentialState::Live { id: n.to_string(), live_at, expires_at };
+        StoredCredential { of, state, sent_at: live_at }
+    }
+
+    fn in_time(before: &[StoredCredential], after: &[StoredCredential], now_min: i64) -> u64 {
+        let tenant = Tenant { tokens: vec![TOKEN], ..Tenant::new(vec![Group::new("box")]) };
+        let manifest = Manifest::of(&[("acme", tenant)]);
+        calls_in_time(&manifest, before, after, UnixMillis(now_min * MINUTE_MS))
+    }
+
+    #[test]
+    fn a_token_goes_in_time_once_the_next_was_there_for_the_overlap() {
+        let (first, second) = ([kept(1, 0)], [kept(2, 60)]);
+        let both = [kept(1, 0), kept(2, 60)];
+        assert_eq!(in_time(&both, &second, 75), 1);
+        assert_eq!(in_time(&both, &second, 74), 0, "it is too early");
+        assert_eq!(in_time(&both, &both, 75), 0, "nothing was done");
+        assert_eq!(in_time(&both, &first, 75), 0, "that is the wrong one");
+        assert_eq!(in_time(&both, &second, 90), 0, "it had come to its end by itself");
+    }
+
+    #[test]
+    fn a_token_is_minted_in_time_once_the_one_before_ends_soon() {
+        let first = [kept(1, 0)];
+        assert_eq!(in_time(&first, &[kept(1, 0), kept(2, 60)], 60), 1);
+        assert_eq!(in_time(&first, &[kept(1, 0), kept(2, 59)], 60), 0, "it is too early");
+        assert_eq!(in_time(&[], &first, 0), 0, "what is missing has no time");
+    }
 
     #[test]
     fn a_name_is_minted_once_by_each_controller() {

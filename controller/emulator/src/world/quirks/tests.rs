@@ -59,9 +59,13 @@ fn an_update_is_undone_after_a_while() {
     config.insert("env".to_owned(), json!({ "NEW": "1" }));
     let update = Update { config, ..Update::default() };
     let updated = world.update_machine(at(4), "app", &before.id, update).expect("updated");
+    // Faults that come in its place change nothing about what is on its way.
+    set(&mut world, 5, &json!([]));
+    assert_eq!(world.faults().last_deadline(), Some(at(9)));
     world.advance(at(6));
     assert_eq!(world.machine("app", &before.id).expect("there").version, updated.version);
     world.advance(at(9));
+    assert_eq!(world.faults().last_deadline(), None);
     world.advance(at(10));
     let after = world.machine("app", &before.id).expect("there");
     assert_eq!((&after.version, &after.config), (&before.version, &before.config));
