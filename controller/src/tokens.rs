@@ -43,6 +43,18 @@ pub const ABSENT_MS: i64 = LOOK_VALID_MS - LOOK_RETRY_MS;
 #[derive(Clone, Debug, Default)]
 pub struct Looks {
     organizations: BTreeMap<String, Look>,
+    /// Who wants a token or has one, or did. Memory that is lost is made up for: tenants that go are
+    /// taken to have wanted one just now if they ever had one, and of all others the rare looks after
+    /// a start tell.
+    tenants: BTreeMap<TenantUid, Wanting>,
+}
+
+/// A tenant that wanted a token, or had one.
+#[derive(Clone, Debug)]
+struct Wanting {
+    organization: Arc<str>,
+    /// When it last did.
+    at: UnixMillis,
 }
 
 /// The looks at one organization.
@@ -55,8 +67,6 @@ struct Look {
     failure: Option<String>,
     /// Tokens of ours that are missing from the list, by id, and since when.
     absent: BTreeMap<String, UnixMillis>,
-    /// When somebody here last wanted a token, or had one.
-    wanted_at: Option<UnixMillis>,
     /// Nobody wanted a token here when it was made: nothing but what a lost database forgot is read
     /// off it.
     is_rare: bool,
@@ -89,21 +99,20 @@ impl Looks {
         settle_after: Duration,
         now: UnixMillis,
     ) -> Vec<String> {
+        self.note_wanting(desired, stored, now);
         let with_tokens = desired.tenants.iter().filter(|tenant| !tenant.tokens.is_empty());
         let mut organizations: BTreeSet<String> =
             with_tokens.map(|tenant| tenant.organization.to_string()).collect();
-        organizations.extend(stored.rows.iter().map(|row| row.of.organization.clone()));
-        for organization in &organizations {
-            if let Some(look) = self.organizations.get_mut(organization) {
-                look.wanted_at = Some(now);
+        let mut parting: BTreeSet<&str> = BTreeSet::new();
+        for (uid, wanting) in &self.tenants {
+            let last_look = self.last_look(*uid, wanting, settle_after, now);
+            if last_look == LastLook::NotYet {
+                parting.insert(&wanting.organization);
+            }
+            if wanting.at == now || !matches!(last_look, LastLook::Done | LastLook::TooEarly) {
+                organizations.insert(wanting.organization.to_string());
             }
         }
-        let tenants: BTreeSet<TenantUid> =
-            desired.tenants.iter().map(|tenant| tenant.uid).collect();
-        let parting = self.organizations.iter().filter_map(|(organization, look)| {
-            look.last_look(&tenants, settle_after, now).is_some().then(|| organization.clone())
-        });
-        organizations.extend(parting.collect::<Vec<_>>());
         let is_due = |organization: &String| {
             let look = self.organizations.get(organization);
             let Some((look, tried_at)) = look.and_then(|look| Some((look, look.tried_at?))) else {
@@ -117,14 +126,57 @@ impl Looks {
             let wait_ms = match &look.failure {
                 Some(_) => LOOK_RETRY_MS,
                 None if stored.rows.iter().any(is_open) => LOOK_SOON_MS,
-                None => match look.last_look(&tenants, settle_after, now) {
-                    Some(LastLook::NotYet) => LOOK_SOON_MS,
-                    Some(LastLook::ShowsSome) | None => LOOK_VALID_MS,
-                },
+                None if parting.contains(organization.as_str()) => LOOK_SOON_MS,
+                None => LOOK_VALID_MS,
             };
             now.since_ms(tried_at) >= wait_ms
         };
         organizations.into_iter().filter(is_due).collect()
+    }
+
+    /// Notes who wants a token now, or has one, and forgets tenants that are gone.
+    fn note_wanting(&mut self, desired: &Desired, stored: &Credentials, now: UnixMillis) {
+        let present: BTreeSet<TenantUid> = desired.tenants.iter().map(|one| one.uid).collect();
+        self.tenants.retain(|uid, _| present.contains(uid));
+        let had = |uid: &TenantUid| stored.last_n.get(uid).is_some_and(|last_n| *last_n > 0);
+        for tenant in &desired.tenants {
+            let wants = !tenant.tokens.is_empty();
+            let is_news = !self.tenants.contains_key(&tenant.uid) && (wants || had(&tenant.uid));
+            let notes = if tenant.deleting { is_news } else { wants };
+            if notes {
+                let organization = Arc::clone(&tenant.organization);
+                self.tenants.insert(tenant.uid, Wanting { organization, at: now });
+            }
+        }
+        for row in &stored.rows {
+            let organization = row.of.organization.as_str().into();
+            self.tenants.insert(row.of.key.tenant_uid, Wanting { organization, at: now });
+        }
+    }
+
+    /// How far the last look is that a tenant's organization needs once it wants no token any more.
+    fn last_look(
+        &self,
+        uid: TenantUid,
+        wanting: &Wanting,
+        settle_after: Duration,
+        now: UnixMillis,
+    ) -> LastLook {
+        let until = wanting.at.plus_ms(milliseconds(settle_after));
+        if now < until {
+            return LastLook::TooEarly;
+        }
+        let look = self.organizations.get(&*wanting.organization);
+        let seen = look.and_then(|look| look.seen.as_ref()).filter(|seen| seen.at >= until);
+        match seen {
+            None => LastLook::NotYet,
+            Some(seen)
+                if seen.tokens.values().any(|token| token.tenant == uid && !token.revoked) =>
+            {
+                LastLook::ShowsSome
+            }
+            Some(_) => LastLook::Done,
+        }
     }
 
     /// Takes in a look that was begun at `at`, and notes which stored tokens it misses.
@@ -241,9 +293,14 @@ impl Looks {
         &self,
         stored: &Credentials,
         holds: BTreeMap<String, Hold>,
+        settle_after: Duration,
         now: UnixMillis,
     ) -> ObservedTokens {
         let mut observed = ObservedTokens { holds, ..ObservedTokens::default() };
+        let not_parted = self.tenants.iter().filter(|(uid, wanting)| {
+            self.last_look(**uid, wanting, settle_after, now) != LastLook::Done
+        });
+        observed.not_parted = not_parted.map(|(uid, _)| *uid).collect();
         for (tenant, last_n) in &stored.last_n {
             observed.known.entry(*tenant).or_default().last_n = *last_n;
         }
@@ -283,34 +340,20 @@ fn of_our_names(list: TokenList) -> BTreeMap<String, SeenToken> {
     named.collect()
 }
 
-/// What is left to be done where nobody wants a token any more.
+/// How far the last look at the tokens of a tenant is.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum LastLook {
-    /// No list is young enough yet.
+    /// It wants one, or what was sent for it may still act.
+    TooEarly,
+    /// No list is young enough.
     NotYet,
-    /// One is, and shows tokens of tenants that are there: they are being revoked.
+    /// One is, and shows tokens of it: they are being revoked.
     ShowsSome,
+    /// One is, and shows none.
+    Done,
 }
 
 impl Look {
-    /// What is left to be done after nobody wanted a token here any more; `None` if nothing is, or
-    /// somebody does, or what was sent for them may still act.
-    fn last_look(
-        &self,
-        tenants: &BTreeSet<TenantUid>,
-        settle_after: Duration,
-        now: UnixMillis,
-    ) -> Option<LastLook> {
-        let until = self.wanted_at?.plus_ms(milliseconds(settle_after));
-        if now < until {
-            return None;
-        }
-        let Some(seen) = self.seen.as_ref().filter(|seen| seen.at >= until) else {
-            return Some(LastLook::NotYet);
-        };
-        let is_left = |token: &SeenToken| !token.revoked && tenants.contains(&token.tenant);
-        seen.tokens.values().any(is_left).then_some(LastLook::ShowsSome)
-    }
-
     /// Whether the list tells that a token which is being minted was never made: it was asked for
     /// after the last moment at which it could have been, and does not show it.
     fn answers(&self, row: &StoredCredential, settle_after: Duration) -> bool {

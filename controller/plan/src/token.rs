@@ -12,7 +12,7 @@
 //! A token's value is shown once, in the answer to its creation. So a creation is never repeated: a
 //! number is used once, and what a lost answer left behind is revoked by its name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::action::Action;
@@ -87,6 +87,9 @@ pub struct ObservedTokens {
     pub listed: BTreeMap<TenantUid, Vec<ListedToken>>,
     /// The organizations whose tokens were looked at: whether that worked lately, or why not.
     pub looks: BTreeMap<String, Result<(), String>>,
+    /// The tenants that want tokens or did, and of which no list was read since that shows that none
+    /// is left.
+    pub not_parted: BTreeSet<TenantUid>,
     /// Tenants for whose tokens nothing may be done yet.
     pub holds: BTreeMap<String, Hold>,
 }
@@ -252,7 +255,10 @@ pub(crate) fn decide(
     let known = observed.known.get(&tenant.uid);
     let listed = observed.listed.get(&tenant.uid).map_or(&[][..], Vec::as_slice);
     let tokens = known.map_or(&[][..], |known| &known.tokens);
-    if tenant.tokens.is_empty() && tokens.is_empty() && listed.is_empty() {
+    // The platform may have made two of one request, and only a list shows the other. Once the tenant
+    // is gone nobody would know whose it is.
+    let is_parting = tenant.deleting && observed.not_parted.contains(&tenant.uid);
+    if !is_parting && tenant.tokens.is_empty() && tokens.is_empty() && listed.is_empty() {
         return Decision::default();
     }
     let live: Vec<Live<'_>> = tokens.iter().filter_map(|token| alive(token, now)).collect();
@@ -272,7 +278,12 @@ pub(crate) fn decide(
     decision.revoke_unclaimed(tenant, &unclaimed);
     decision.revoke_unwanted(tenant, &live);
     if tenant.deleting {
-        decision.is_left = !tokens.is_empty() || !unclaimed.is_empty() || look.is_err();
+        decision.is_left =
+            is_parting || !tokens.is_empty() || !unclaimed.is_empty() || look.is_err();
+        if is_parting && decision.revocations.is_empty() {
+            let message = "waiting for a list that shows no deploy token of it".to_owned();
+            decision.notes.push(Note::new(NoteReason::Waiting, message));
+        }
         if let Err(why) = look {
             let message = format!("deploy tokens may be left: {why}");
             decision.notes.push(Note::new(NoteReason::Unobserved, message));

@@ -61,7 +61,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let revisions =
             objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
         let holds = self.memory().token_setbacks.holds(revisions, now);
-        Ok(looks.observed(&stored, holds, now))
+        Ok(looks.observed(&stored, holds, settle_after, now))
     }
 
     /// The organizations whose tokens are listed now though nobody may want one there.

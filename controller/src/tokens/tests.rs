@@ -125,6 +125,29 @@ fn once_nobody_wants_a_token_the_list_is_read_a_last_time() {
     assert!(!due(&mut looks, &nothing, 24 * HOUR));
 }
 
+/// Once it is gone, nobody knows whose a token is.
+#[test]
+fn a_tenant_that_had_tokens_has_not_parted_until_a_late_list_shows_none_of_it() {
+    let mut going = desired(false);
+    going.tenants[0].deleting = true;
+    let uid = going.tenants[0].uid;
+    let mut looks = Looks::default();
+    let mut has_parted = |at_ms: i64, last_n: u64, list: Result<TokenList, String>| {
+        let at = NOW.plus_ms(at_ms);
+        let stored = Credentials { last_n: BTreeMap::from([(uid, last_n)]), ..stored(vec![]) };
+        for organization in looks.due(&going, &stored, WAIT, at) {
+            looks.take(&organization, list.clone(), &stored, WAIT, at);
+        }
+        let observed = looks.observed(&stored, BTreeMap::new(), WAIT, at);
+        !observed.not_parted.contains(&uid)
+    };
+    assert!(has_parted(0, 0, list(&[])), "it never had one");
+    assert!(!has_parted(1_000, 7, list(&[])), "what was sent may still act");
+    assert!(!has_parted(11_000, 7, list(&[8])), "there is one");
+    assert!(!has_parted(11_000 + LOOK_VALID_MS, 7, Err("no".to_owned())), "and it still is");
+    assert!(has_parted(11_000 + 2 * LOOK_VALID_MS, 7, list(&[])));
+}
+
 #[test]
 fn what_was_never_made_is_forgotten_only_on_the_word_of_a_late_list() {
     let minting = stored(vec![row(3, CredentialState::Minting)]);
@@ -174,7 +197,7 @@ fn what_has_ended_or_was_revoked_opens_nothing_and_is_not_told_to_the_planner() 
     let mut looks = Looks::default();
     looks.take(ORG, Ok(shown), &nothing, WAIT, NOW);
     let listed = |looks: &Looks| {
-        let observed = looks.observed(&nothing, BTreeMap::new(), NOW);
+        let observed = looks.observed(&nothing, BTreeMap::new(), WAIT, NOW);
         let all = observed.listed.into_values().flatten();
         all.map(|token| token.id).collect::<Vec<_>>()
     };
@@ -191,7 +214,8 @@ fn a_list_that_is_too_old_is_none() {
     let mut looks = Looks::default();
     looks.take(ORG, list(&[]), &nothing, WAIT, NOW);
     looks.take(ORG, Err("no answer".to_owned()), &nothing, WAIT, NOW.plus_ms(LOOK_VALID_MS));
-    let seen = |at| looks.observed(&nothing, BTreeMap::new(), NOW.plus_ms(at)).looks[ORG].clone();
+    let seen =
+        |at| looks.observed(&nothing, BTreeMap::new(), WAIT, NOW.plus_ms(at)).looks[ORG].clone();
     assert_eq!(seen(LOOK_VALID_MS), Ok(()), "the one before still counts");
     let expected = "the list of tokens could not be read: no answer";
     assert_eq!(seen(2 * LOOK_VALID_MS), Err(expected.to_owned()));
