@@ -248,6 +248,10 @@ mod tests {
         let three = template(json!({"env": {"Y": "2", "X": "3"}, "image": "a"}));
         assert_eq!(one.hash("acme", 0), two.hash("acme", 0));
         assert_ne!(one.hash("acme", 0), three.hash("acme", 0));
+        let written = one.written();
+        assert_eq!((&written["image"], &written["env"]["Y"]), (&json!("a"), &json!("2")));
+        let hash = one.hash("acme", 0);
+        assert_eq!(format!("{hash:?}"), format!("SpecHash({hash})"), "failures show it");
     }
 
     #[test]

@@ -143,8 +143,8 @@ impl TenantUid {
     /// Fly does not make volume names unique, so the name alone tells whose the volume is.
     #[must_use]
     pub fn volume_name(&self, group: &str, index: u32, template: &str) -> String {
-        let length = group.len() + template.len() + "/".len() * 2 + INDEX_LENGTH_MAX;
-        let mut slot = String::with_capacity(length);
+        let mut slot =
+            String::with_capacity(group.len() + template.len() + "/".len() * 2 + INDEX_LENGTH_MAX);
         slot.push_str(group);
         slot.push('/');
         push_number(&mut slot, index);
@@ -177,8 +177,8 @@ pub fn is_volume_name(name: &str) -> bool {
 /// The name of machine `index` of a group: unique per app at Fly.
 #[must_use]
 pub fn machine_name(tenant: &str, group: &str, index: u32) -> String {
-    let length = tenant.len() + group.len() + "-".len() * 2 + INDEX_LENGTH_MAX;
-    let mut name = String::with_capacity(length);
+    let mut name =
+        String::with_capacity(tenant.len() + group.len() + "-".len() * 2 + INDEX_LENGTH_MAX);
     name.push_str(tenant);
     name.push('-');
     name.push_str(group);
@@ -213,6 +213,29 @@ mod tests {
         assert_eq!(uid.app_name("acme"), "acme-n5ve6vma");
         assert_eq!(uid.volume_name("box", 0, "data"), "v_dmgcm7xz7rpw");
         assert_eq!(machine_name("acme", "box", 0), "acme-box-0");
+    }
+
+    #[test]
+    fn identities_are_written_as_uuids_and_differ_by_kind_and_name() {
+        let controller = controller();
+        assert_eq!(controller.to_string(), "07070707-0707-8707-8707-070707070707");
+        let class = controller.object_uid("TenantClass", "dev");
+        assert_eq!(class, controller.object_uid("TenantClass", "dev"));
+        assert_ne!(class, controller.object_uid("TenantClass", "web"));
+        assert_ne!(class, controller.object_uid("Tenant", "dev"));
+        assert_ne!(class, ControllerId::from_bytes([8; 16]).object_uid("TenantClass", "dev"));
+        let uid = controller.tenant_uid("acme");
+        assert_eq!(TenantUid::read(&uid.to_string()), Some(uid));
+    }
+
+    #[test]
+    fn only_what_has_the_length_and_the_letters_of_our_hashes_is_a_volume_name() {
+        let ours = controller().tenant_uid("acme").volume_name("box", 0, "data");
+        assert!(is_volume_name(&ours), "{ours}");
+        for other in ["data", "v_", "v_data", "v_dmgcm7xz7rp1", "v_DMGCM7XZ7RPW", "v_dmgcm7xz7rpww"]
+        {
+            assert!(!is_volume_name(other), "{other}");
+        }
     }
 
     #[test]
@@ -258,6 +281,9 @@ mod tests {
             assert!(name.len() <= BUCKET_NAME_LENGTH_MAX && !name.contains("--"), "{name}");
             assert!(name.contains(&format!("-{bucket}-")), "{name}");
         }
+        let (tenant, bucket) = ("a".repeat(63), "b".repeat(40));
+        let name = controller().tenant_uid(&tenant).bucket_name(&tenant, &bucket);
+        assert_eq!(name.len(), BUCKET_NAME_LENGTH_MAX, "no more is cut off than has to be: {name}");
     }
 
     #[test]

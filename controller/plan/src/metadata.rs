@@ -105,3 +105,25 @@ impl<'a> Marks<'a> {
             .is_some_and(|known| known.split(SECRET_HASH_SEPARATOR).any(|one| one == hash))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_read_whatever_stands_between_them_and_around() {
+        let entries = [
+            ("a", "1"),
+            (CONTROLLER, "c"),
+            ("vault_future", "2"),
+            (INTENT, "i"),
+            (SPEC_HASH, "s"),
+            (TENANT, "acme"),
+            ("zone", "3"),
+        ];
+        let metadata = entries.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let marks = Marks::read(&metadata);
+        assert_eq!((marks.controller, marks.tenant), (Some("c"), Some("acme")));
+        assert_eq!((marks.spec_hash, marks.hash_version), (Some("s"), None));
+    }
+}
