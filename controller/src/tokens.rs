@@ -9,9 +9,11 @@
 //!
 //! One list per organization shows all tokens. It is read when a tenant first has some, every few
 //! minutes from then on, and soon again while the answer to a mint is missing. What is done in
-//! between is written into the list that is remembered. Once nobody wants a token any more it is read a
-//! last time, when nothing that was sent can act any more: a platform may make two of one request, and
-//! revoking the one that is known leaves the other.
+//! between is written into the list that is remembered.
+//!
+//! A platform that carries one mint out twice leaves a second token of the same name, of which only a
+//! list tells. So whoever had one minted is listed once more when that can have acted, although nobody
+//! keeps a token by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,18 +45,6 @@ pub const ABSENT_MS: i64 = LOOK_VALID_MS - LOOK_RETRY_MS;
 #[derive(Clone, Debug, Default)]
 pub struct Looks {
     organizations: BTreeMap<String, Look>,
-    /// Who wants a token or has one, or did. Memory that is lost is made up for: tenants that go are
-    /// taken to have wanted one just now if they ever had one, and of all others the rare looks after
-    /// a start tell.
-    tenants: BTreeMap<TenantUid, Wanting>,
-}
-
-/// A tenant that wanted a token, or had one.
-#[derive(Clone, Debug)]
-struct Wanting {
-    organization: Arc<str>,
-    /// When it last did.
-    at: UnixMillis,
 }
 
 /// The looks at one organization.
@@ -67,6 +57,9 @@ struct Look {
     failure: Option<String>,
     /// Tokens of ours that are missing from the list, by id, and since when.
     absent: BTreeMap<String, UnixMillis>,
+    /// The tenants for whom a token was minted, and when that was sent last, until a list is young
+    /// enough to show all that came of it.
+    minted: BTreeMap<TenantUid, UnixMillis>,
     /// Nobody wanted a token here when it was made: nothing but what a lost database forgot is read
     /// off it.
     is_rare: bool,
@@ -89,94 +82,47 @@ struct SeenToken {
 }
 
 impl Looks {
-    /// The organizations to look at now: those that have, or are to have, tokens, or had some, and
-    /// whose list is too old, or does not answer an open question yet.
+    /// The organizations to look at now: those that have, or are to have, tokens, and whose list is
+    /// too old, or does not answer an open question yet.
     #[must_use]
     pub fn due(
-        &mut self,
+        &self,
         desired: &Desired,
         stored: &Credentials,
         settle_after: Duration,
         now: UnixMillis,
     ) -> Vec<String> {
-        self.note_wanting(desired, stored, now);
         let with_tokens = desired.tenants.iter().filter(|tenant| !tenant.tokens.is_empty());
-        let mut organizations: BTreeSet<String> =
-            with_tokens.map(|tenant| tenant.organization.to_string()).collect();
-        let mut parting: BTreeSet<&str> = BTreeSet::new();
-        for (uid, wanting) in &self.tenants {
-            let last_look = self.last_look(*uid, wanting, settle_after, now);
-            if last_look == LastLook::NotYet {
-                parting.insert(&wanting.organization);
-            }
-            if wanting.at == now || !matches!(last_look, LastLook::Done | LastLook::TooEarly) {
-                organizations.insert(wanting.organization.to_string());
-            }
-        }
-        let is_due = |organization: &String| {
-            let look = self.organizations.get(organization);
+        let mut organizations: BTreeSet<&str> =
+            with_tokens.map(|tenant| &*tenant.organization).collect();
+        organizations.extend(stored.rows.iter().map(|row| row.of.organization.as_str()));
+        let owing = self.organizations.iter().filter(|(_, look)| !look.minted.is_empty());
+        organizations.extend(owing.map(|(organization, _)| organization.as_str()));
+        let keepers: BTreeSet<TenantUid> =
+            stored.rows.iter().map(|row| row.of.key.tenant_uid).collect();
+        let is_due = |organization: &&str| {
+            let look = self.organizations.get(*organization);
             let Some((look, tried_at)) = look.and_then(|look| Some((look, look.tried_at?))) else {
                 return true;
             };
             let is_open = |row: &StoredCredential| {
-                row.of.organization == *organization
+                row.of.organization == **organization
                     && row.state == CredentialState::Minting
                     && !look.answers(row, settle_after)
             };
+            // Whoever keeps one is listed every few minutes anyway.
+            let may_be_left = look.minted.iter().any(|(tenant, sent_at)| {
+                !keepers.contains(tenant) && now >= sent_at.plus_ms(milliseconds(settle_after))
+            });
             let wait_ms = match &look.failure {
                 Some(_) => LOOK_RETRY_MS,
+                None if may_be_left => LOOK_SOON_MS,
                 None if stored.rows.iter().any(is_open) => LOOK_SOON_MS,
-                None if parting.contains(organization.as_str()) => LOOK_SOON_MS,
                 None => LOOK_VALID_MS,
             };
             now.since_ms(tried_at) >= wait_ms
         };
-        organizations.into_iter().filter(is_due).collect()
-    }
-
-    /// Notes who wants a token now, or has one, and forgets tenants that are gone.
-    fn note_wanting(&mut self, desired: &Desired, stored: &Credentials, now: UnixMillis) {
-        let present: BTreeSet<TenantUid> = desired.tenants.iter().map(|one| one.uid).collect();
-        self.tenants.retain(|uid, _| present.contains(uid));
-        let had = |uid: &TenantUid| stored.last_n.get(uid).is_some_and(|last_n| *last_n > 0);
-        for tenant in &desired.tenants {
-            let wants = !tenant.tokens.is_empty();
-            let is_news = !self.tenants.contains_key(&tenant.uid) && (wants || had(&tenant.uid));
-            let notes = if tenant.deleting { is_news } else { wants };
-            if notes {
-                let organization = Arc::clone(&tenant.organization);
-                self.tenants.insert(tenant.uid, Wanting { organization, at: now });
-            }
-        }
-        for row in &stored.rows {
-            let organization = row.of.organization.as_str().into();
-            self.tenants.insert(row.of.key.tenant_uid, Wanting { organization, at: now });
-        }
-    }
-
-    /// How far the last look is that a tenant's organization needs once it wants no token any more.
-    fn last_look(
-        &self,
-        uid: TenantUid,
-        wanting: &Wanting,
-        settle_after: Duration,
-        now: UnixMillis,
-    ) -> LastLook {
-        let until = wanting.at.plus_ms(milliseconds(settle_after));
-        if now < until {
-            return LastLook::TooEarly;
-        }
-        let look = self.organizations.get(&*wanting.organization);
-        let seen = look.and_then(|look| look.seen.as_ref()).filter(|seen| seen.at >= until);
-        match seen {
-            None => LastLook::NotYet,
-            Some(seen)
-                if seen.tokens.values().any(|token| token.tenant == uid && !token.revoked) =>
-            {
-                LastLook::ShowsSome
-            }
-            Some(_) => LastLook::Done,
-        }
+        organizations.into_iter().filter(is_due).map(str::to_owned).collect()
     }
 
     /// Takes in a look that was begun at `at`, and notes which stored tokens it misses.
@@ -219,6 +165,23 @@ impl Looks {
             .collect();
         look.absent = missing;
         look.seen = Some(Arc::new(Seen { at, tokens: of_our_names(list) }));
+    }
+
+    /// Notes for whom tokens were minted, and forgets those of whom the last list tells all. It is
+    /// called after the looks of each pass, and each token stands in the store for at least one.
+    pub fn follow(&mut self, stored: &Credentials, settle_after: Duration) {
+        for row in &stored.rows {
+            if let Some(look) = self.organizations.get_mut(&row.of.organization) {
+                let sent_at = look.minted.entry(row.of.key.tenant_uid).or_insert(row.sent_at);
+                *sent_at = row.sent_at.max(*sent_at);
+            }
+        }
+        let wait_ms = milliseconds(settle_after);
+        for look in self.organizations.values_mut() {
+            if let Some(seen_at) = look.seen.as_ref().map(|seen| seen.at) {
+                look.minted.retain(|_, sent_at| seen_at < sent_at.plus_ms(wait_ms));
+            }
+        }
     }
 
     /// Whether an organization is looked at every few minutes anyway, because somebody wants a token.
@@ -293,14 +256,9 @@ impl Looks {
         &self,
         stored: &Credentials,
         holds: BTreeMap<String, Hold>,
-        settle_after: Duration,
         now: UnixMillis,
     ) -> ObservedTokens {
         let mut observed = ObservedTokens { holds, ..ObservedTokens::default() };
-        let not_parted = self.tenants.iter().filter(|(uid, wanting)| {
-            self.last_look(**uid, wanting, settle_after, now) != LastLook::Done
-        });
-        observed.not_parted = not_parted.map(|(uid, _)| *uid).collect();
         for (tenant, last_n) in &stored.last_n {
             observed.known.entry(*tenant).or_default().last_n = *last_n;
         }
@@ -318,6 +276,7 @@ impl Looks {
             if !look.is_rare {
                 observed.looks.insert(organization.clone(), looked);
             }
+            observed.doubtful.extend(look.minted.keys());
             let seen = look.seen.iter().flat_map(|seen| seen.tokens.values());
             let opens =
                 |seen: &&SeenToken| !seen.revoked && seen.expires_at.is_none_or(|end| now < end);
@@ -338,19 +297,6 @@ fn of_our_names(list: TokenList) -> BTreeMap<String, SeenToken> {
         Some((token.id.clone(), SeenToken { tenant, token, expires_at, revoked }))
     });
     named.collect()
-}
-
-/// How far the last look at the tokens of a tenant is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LastLook {
-    /// It wants one, or what was sent for it may still act.
-    TooEarly,
-    /// No list is young enough.
-    NotYet,
-    /// One is, and shows tokens of it: they are being revoked.
-    ShowsSome,
-    /// One is, and shows none.
-    Done,
 }
 
 impl Look {

@@ -87,9 +87,9 @@ pub struct ObservedTokens {
     pub listed: BTreeMap<TenantUid, Vec<ListedToken>>,
     /// The organizations whose tokens were looked at: whether that worked lately, or why not.
     pub looks: BTreeMap<String, Result<(), String>>,
-    /// The tenants that want tokens or did, and of which no list was read since that shows that none
-    /// is left.
-    pub not_parted: BTreeSet<TenantUid>,
+    /// Tenants for whom more tokens may have been made than any list could show yet: the platform may
+    /// carry one call out twice.
+    pub doubtful: BTreeSet<TenantUid>,
     /// Tenants for whose tokens nothing may be done yet.
     pub holds: BTreeMap<String, Hold>,
 }
@@ -255,10 +255,8 @@ pub(crate) fn decide(
     let known = observed.known.get(&tenant.uid);
     let listed = observed.listed.get(&tenant.uid).map_or(&[][..], Vec::as_slice);
     let tokens = known.map_or(&[][..], |known| &known.tokens);
-    // The platform may have made two of one request, and only a list shows the other. Once the tenant
-    // is gone nobody would know whose it is.
-    let is_parting = tenant.deleting && observed.not_parted.contains(&tenant.uid);
-    if !is_parting && tenant.tokens.is_empty() && tokens.is_empty() && listed.is_empty() {
+    let is_doubtful = observed.doubtful.contains(&tenant.uid);
+    if tenant.tokens.is_empty() && tokens.is_empty() && listed.is_empty() && !is_doubtful {
         return Decision::default();
     }
     let live: Vec<Live<'_>> = tokens.iter().filter_map(|token| alive(token, now)).collect();
@@ -279,14 +277,13 @@ pub(crate) fn decide(
     decision.revoke_unwanted(tenant, &live);
     if tenant.deleting {
         decision.is_left =
-            is_parting || !tokens.is_empty() || !unclaimed.is_empty() || look.is_err();
-        if is_parting && decision.revocations.is_empty() {
-            let message = "waiting for a list that shows no deploy token of it".to_owned();
-            decision.notes.push(Note::new(NoteReason::Waiting, message));
-        }
+            !tokens.is_empty() || !unclaimed.is_empty() || look.is_err() || is_doubtful;
         if let Err(why) = look {
             let message = format!("deploy tokens may be left: {why}");
             decision.notes.push(Note::new(NoteReason::Unobserved, message));
+        } else if is_doubtful {
+            let message = "waiting for a list of deploy tokens that shows all that were minted";
+            decision.notes.push(Note::new(NoteReason::Unsettled, message.to_owned()));
         }
         return decision;
     }

@@ -51,6 +51,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 false => looks.take_rare(organization, looked, at),
             }
         }
+        looks.follow(&stored, settle_after);
         let now = self.clock.now();
         if mode == Settle::Write {
             // A plan that is only made for somebody may be older than this pass, and keeps nothing.
@@ -61,7 +62,7 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
         let revisions =
             objects.tenants.iter().map(|tenant| (tenant.name.as_str(), objects.revision(tenant)));
         let holds = self.memory().token_setbacks.holds(revisions, now);
-        Ok(looks.observed(&stored, holds, settle_after, now))
+        Ok(looks.observed(&stored, holds, now))
     }
 
     /// The organizations whose tokens are listed now though nobody may want one there.

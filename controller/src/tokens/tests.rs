@@ -77,7 +77,7 @@ fn a_look_is_due_at_first_then_rarely_and_soon_while_an_answer_is_missing() {
     let nothing = stored(vec![]);
     let mut looks = Looks::default();
     let due = |looks: &Looks, with_tokens, stored: &Credentials, after_ms| {
-        !looks.clone().due(&desired(with_tokens), stored, WAIT, NOW.plus_ms(after_ms)).is_empty()
+        !looks.due(&desired(with_tokens), stored, WAIT, NOW.plus_ms(after_ms)).is_empty()
     };
     assert!(!due(&looks, false, &nothing, 0), "nobody has tokens");
     assert!(due(&looks, true, &nothing, 0));
@@ -100,52 +100,35 @@ fn a_look_is_due_at_first_then_rarely_and_soon_while_an_answer_is_missing() {
     assert!(due(&looks, true, &nothing, 20_000 + LOOK_RETRY_MS));
 }
 
-/// A platform may make two tokens of one request. The one that is known is revoked when nobody wants it
-/// any more; only a list shows the other.
 #[test]
-fn once_nobody_wants_a_token_the_list_is_read_a_last_time() {
-    let (nothing, one) = (stored(vec![]), stored(vec![live(1)]));
+fn who_keeps_no_token_any_more_is_listed_once_more_when_the_last_mint_can_have_acted_twice() {
+    let (nothing, kept) = (stored(vec![]), stored(vec![live(1)]));
+    let uid = controller().tenant_uid("acme");
     let mut looks = Looks::default();
-    let due = |looks: &mut Looks, stored: &Credentials, after_ms| {
+    let wait_ms = milliseconds(WAIT);
+    let due = |looks: &Looks, stored: &Credentials, after_ms| {
         !looks.due(&desired(false), stored, WAIT, NOW.plus_ms(after_ms)).is_empty()
     };
-    assert!(due(&mut looks, &one, 0));
-    looks.take(ORG, list(&[1]), &one, WAIT, NOW);
-    assert!(!due(&mut looks, &one, 1_000), "somebody has one");
-    assert!(!due(&mut looks, &nothing, 10_999), "what was sent may still act");
-    assert!(due(&mut looks, &nothing, 11_000));
-    looks.take(ORG, Err("no".to_owned()), &nothing, WAIT, NOW.plus_ms(11_000));
-    assert!(!due(&mut looks, &nothing, 11_000 + LOOK_RETRY_MS - 1));
-    assert!(due(&mut looks, &nothing, 11_000 + LOOK_RETRY_MS), "that was no look");
-    looks.take(ORG, list(&[7]), &nothing, WAIT, NOW.plus_ms(30_000));
-    assert!(!due(&mut looks, &nothing, 30_000 + LOOK_SOON_MS), "it is being revoked");
-    assert!(due(&mut looks, &nothing, 30_000 + LOOK_VALID_MS), "it may not have worked");
-    looks.revoked("id-7");
-    assert!(!due(&mut looks, &nothing, 30_000 + LOOK_VALID_MS));
-    assert!(!due(&mut looks, &nothing, 24 * HOUR));
-}
-
-/// Once it is gone, nobody knows whose a token is.
-#[test]
-fn a_tenant_that_had_tokens_has_not_parted_until_a_late_list_shows_none_of_it() {
-    let mut going = desired(false);
-    going.tenants[0].deleting = true;
-    let uid = going.tenants[0].uid;
-    let mut looks = Looks::default();
-    let mut has_parted = |at_ms: i64, last_n: u64, list: Result<TokenList, String>| {
-        let at = NOW.plus_ms(at_ms);
-        let stored = Credentials { last_n: BTreeMap::from([(uid, last_n)]), ..stored(vec![]) };
-        for organization in looks.due(&going, &stored, WAIT, at) {
-            looks.take(&organization, list.clone(), &stored, WAIT, at);
-        }
-        let observed = looks.observed(&stored, BTreeMap::new(), WAIT, at);
-        !observed.not_parted.contains(&uid)
-    };
-    assert!(has_parted(0, 0, list(&[])), "it never had one");
-    assert!(!has_parted(1_000, 7, list(&[])), "what was sent may still act");
-    assert!(!has_parted(11_000, 7, list(&[8])), "there is one");
-    assert!(!has_parted(11_000 + LOOK_VALID_MS, 7, Err("no".to_owned())), "and it still is");
-    assert!(has_parted(11_000 + 2 * LOOK_VALID_MS, 7, list(&[])));
+    looks.take(ORG, list(&[]), &nothing, WAIT, NOW);
+    looks.follow(&kept, WAIT);
+    assert!(!due(&looks, &kept, wait_ms), "who keeps one is looked at now and then anyway");
+    // Its last one was revoked, and its row is gone.
+    looks.follow(&nothing, WAIT);
+    assert!(!due(&looks, &nothing, wait_ms - 1));
+    assert!(due(&looks, &nothing, wait_ms));
+    assert!(looks.observed(&nothing, BTreeMap::new(), NOW).doubtful.contains(&uid));
+    looks.take(ORG, list(&[1]), &nothing, WAIT, NOW.plus_ms(wait_ms - 1));
+    looks.follow(&nothing, WAIT);
+    assert!(due(&looks, &nothing, wait_ms - 1 + LOOK_SOON_MS), "that list was too early");
+    let at = NOW.plus_ms(wait_ms);
+    looks.take(ORG, list(&[1]), &nothing, WAIT, at);
+    looks.follow(&nothing, WAIT);
+    assert!(!due(&looks, &nothing, wait_ms + 2 * LOOK_VALID_MS), "it is told all");
+    let observed = looks.observed(&nothing, BTreeMap::new(), at);
+    assert!(observed.doubtful.is_empty());
+    assert_eq!(observed.listed[&uid].len(), 1, "the planner sees what is left");
+    looks.follow(&kept, WAIT);
+    assert!(looks.observed(&kept, BTreeMap::new(), at).doubtful.is_empty(), "an old one is known");
 }
 
 #[test]
@@ -197,7 +180,7 @@ fn what_has_ended_or_was_revoked_opens_nothing_and_is_not_told_to_the_planner() 
     let mut looks = Looks::default();
     looks.take(ORG, Ok(shown), &nothing, WAIT, NOW);
     let listed = |looks: &Looks| {
-        let observed = looks.observed(&nothing, BTreeMap::new(), WAIT, NOW);
+        let observed = looks.observed(&nothing, BTreeMap::new(), NOW);
         let all = observed.listed.into_values().flatten();
         all.map(|token| token.id).collect::<Vec<_>>()
     };
@@ -214,8 +197,7 @@ fn a_list_that_is_too_old_is_none() {
     let mut looks = Looks::default();
     looks.take(ORG, list(&[]), &nothing, WAIT, NOW);
     looks.take(ORG, Err("no answer".to_owned()), &nothing, WAIT, NOW.plus_ms(LOOK_VALID_MS));
-    let seen =
-        |at| looks.observed(&nothing, BTreeMap::new(), WAIT, NOW.plus_ms(at)).looks[ORG].clone();
+    let seen = |at| looks.observed(&nothing, BTreeMap::new(), NOW.plus_ms(at)).looks[ORG].clone();
     assert_eq!(seen(LOOK_VALID_MS), Ok(()), "the one before still counts");
     let expected = "the list of tokens could not be read: no answer";
     assert_eq!(seen(2 * LOOK_VALID_MS), Err(expected.to_owned()));

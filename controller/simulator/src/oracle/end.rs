@@ -26,6 +26,9 @@ pub struct Inventory {
     pub secrets_are_pardoned: bool,
     /// The names of buckets.
     pub buckets: BTreeSet<String>,
+    /// Apps that hold secrets which are drawn. What machines in them carry as the mark of their secrets
+    /// may be drawn too.
+    pub drawn: BTreeSet<String>,
 }
 
 /// What matters of a machine.
@@ -68,6 +71,10 @@ pub fn inventory(world: &World, owners: &ForeignOracle, controller: usize) -> In
             let holder = volume.attached_machine_id.as_deref();
             let is_held = holder.is_some_and(|id| lives(world, &app.name, id));
             count.1 += usize::from(is_held);
+        }
+        let is_drawn = |secret: &str| without_chance(secret) != secret;
+        if world.secrets(&app.name).any(|secret| is_drawn(secret.value.expose())) {
+            inventory.drawn.insert(app.name.clone());
         }
         if is_its(&app.name) {
             for secret in world.secrets(&app.name) {
@@ -112,26 +119,29 @@ impl Inventory {
     /// Leaves out secrets that another inventory does not have. A secret carries no mark, and the
     /// name of one in a shared app holds an identity that nobody can turn back into a tenant's name:
     /// on an empty disk, what is left of a tenant that is gone looks like what somebody else set,
-    /// and that stays. Where one that was drawn stays, the marks of secrets that machines carry were not
-    /// looked at, and are not compared.
+    /// and that stays.
     #[must_use]
     pub fn without_forgotten_secrets(&self, other: &Self) -> Self {
         let mut known = self.clone();
-        let forgotten = known.secrets.extract_if(.., |key, _| !other.secrets.contains_key(key));
-        let drawn = forgotten.filter(|(_, value)| DRAWN.contains(&value.as_str()));
-        let apps: BTreeSet<String> = drawn.map(|((app, _), _)| app).collect();
-        for (key, forms) in known.machines.iter_mut().filter(|((app, _), _)| apps.contains(app)) {
-            for (form, wanted) in
-                forms.iter_mut().zip(other.machines.get(key).into_iter().flatten())
-            {
-                let mark = wanted.config["metadata"].get(vault_plan::metadata::SECRET_HASH);
-                let metadata = form.config.get_mut("metadata").and_then(Value::as_object_mut);
-                if let (Some(mark), Some(metadata)) = (mark, metadata) {
-                    metadata.insert(vault_plan::metadata::SECRET_HASH.to_owned(), mark.clone());
-                }
+        known.secrets.retain(|key, _| other.secrets.contains_key(key));
+        known
+    }
+
+    /// The machines, without the marks of secrets in apps that hold a drawn secret in `reference`:
+    /// whoever is given a key of their own carries a mark of their own. Elsewhere nobody wants a key,
+    /// and a mark says the same in each run, whatever an app still holds of a key that was forgotten.
+    fn comparable_machines(
+        &self,
+        reference: &Self,
+    ) -> BTreeMap<(String, String), Vec<MachineForm>> {
+        let mut machines = self.machines.clone();
+        let marked = machines.iter_mut().filter(|((app, _), _)| reference.drawn.contains(app));
+        for form in marked.flat_map(|(_, forms)| forms) {
+            if let Some(metadata) = form.config.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove(vault_plan::metadata::SECRET_HASH);
             }
         }
-        known
+        machines
     }
 }
 
@@ -141,10 +151,6 @@ fn form(world: &World, machine: &Machine) -> MachineForm {
         // Ids of intents differ; volumes that have grown stay so.
         for key in [vault_plan::metadata::INTENT, vault_plan::metadata::VOLUME_GB] {
             metadata.remove(key);
-        }
-        let is_drawn = |secret: &str| without_chance(secret) != secret;
-        if world.secrets(&machine.app).any(|secret| is_drawn(secret.value.expose())) {
-            metadata.remove(vault_plan::metadata::SECRET_HASH);
         }
     }
     let mount = config.get_mut("mounts").and_then(|mounts| mounts.get_mut(0)?.get_mut("volume"));
@@ -214,7 +220,7 @@ pub fn unlike_reference(
 ) -> Option<String> {
     // What others did to a tenant that is left alone is left alone too.
     let cared_for = |inventory: &Inventory| {
-        let mut machines = inventory.machines.clone();
+        let mut machines = inventory.comparable_machines(reference);
         machines.retain(|(_, name), _| !wishes.leaves_alone(name));
         machines
     };
@@ -259,7 +265,8 @@ fn has_left_alone(reference: &Inventory, wishes: &Wishes, app: &str) -> bool {
 /// same.
 #[must_use]
 pub fn unlike_before(found: &Inventory, before: &Inventory) -> Option<String> {
-    difference("machine", &found.machines, &before.machines)
+    let machines = |inventory: &Inventory| inventory.comparable_machines(before);
+    difference("machine", &machines(found), &machines(before))
 }
 
 fn difference<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
@@ -417,25 +424,31 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_access_key_leaves_the_marks_of_its_app_alone_uncompared() {
+    fn marks_of_secrets_are_compared_unless_a_key_that_is_wanted_is_drawn() {
         let (StageEnd { inventory: good, .. }, wishes) = end();
         let key = good.machines.keys().next().unwrap().clone();
-        let mut bad = good.clone();
+        let surplus = (key.0.clone(), "AWS_SECRET_ACCESS_KEY".to_owned());
+        let mut forgotten = good.clone();
+        forgotten.secrets.insert(surplus, "tsec_".to_owned());
+        forgotten.drawn.insert(key.0.clone());
+        let known = forgotten.without_forgotten_secrets(&good);
+        assert_eq!(unlike_reference(&known, &good, &wishes), None, "the mark is as wanted");
+        let changed = Pardons { disk_lost: true, secrets_changed: true, ..Pardons::default() };
+        let mut known = forgotten.clone();
+        known.pardon(&changed);
+        let known = known.without_forgotten_secrets(&good);
+        assert_eq!(unlike_reference(&known, &good, &wishes), None, "nor if secrets do not count");
+        let mut bad = forgotten;
         let form = &mut bad.machines.get_mut(&key).unwrap()[0];
         let marks = form.config["metadata"].as_object_mut().unwrap();
-        marks.remove(vault_plan::metadata::SECRET_HASH).unwrap();
+        marks.insert(vault_plan::metadata::SECRET_HASH.to_owned(), "another".into()).unwrap();
         let known = bad.without_forgotten_secrets(&good);
-        assert!(unlike_reference(&known, &good, &wishes).is_some(), "nothing was forgotten");
-        bad.secrets.insert((key.0.clone(), "AWS_SECRET_ACCESS_KEY".to_owned()), "tsec_".to_owned());
-        let known = bad.without_forgotten_secrets(&good);
-        assert_eq!(unlike_reference(&known, &good, &wishes), None);
-        // That somebody changed another secret of the app makes the key no less forgotten.
-        let pardons = Pardons { disk_lost: true, secrets_changed: true, ..Pardons::default() };
-        bad.pardon(&pardons);
-        bad.secrets.values_mut().for_each(|value| value.push('x'));
-        bad.secrets.insert((key.0, "AWS_SECRET_ACCESS_KEY".to_owned()), "tsec_".to_owned());
-        let known = bad.without_forgotten_secrets(&good);
-        assert_eq!(unlike_reference(&known, &good, &wishes), None);
+        assert!(unlike_reference(&known, &good, &wishes).is_some(), "nobody wants a key");
+        assert!(unlike_before(&known, &good).is_some());
+        let mut keyed = good;
+        keyed.drawn.insert(key.0);
+        assert_eq!(unlike_reference(&known, &keyed, &wishes), None, "its key is another one");
+        assert_eq!(unlike_before(&known, &keyed), None);
     }
 
     #[test]
