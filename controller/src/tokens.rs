@@ -45,6 +45,8 @@ pub const ABSENT_MS: i64 = LOOK_VALID_MS - LOOK_RETRY_MS;
 #[derive(Clone, Debug, Default)]
 pub struct Looks {
     organizations: BTreeMap<String, Look>,
+    /// When these looks began: what was minted before that is not remembered.
+    began: Option<UnixMillis>,
 }
 
 /// The looks at one organization.
@@ -169,12 +171,26 @@ impl Looks {
 
     /// Notes for whom tokens were minted, and forgets those of whom the last list tells all. It is
     /// called after the looks of each pass, and each token stands in the store for at least one.
-    pub fn follow(&mut self, stored: &Credentials, settle_after: Duration) {
+    pub fn follow(
+        &mut self,
+        desired: &Desired,
+        stored: &Credentials,
+        settle_after: Duration,
+        now: UnixMillis,
+    ) {
         for row in &stored.rows {
             if let Some(look) = self.organizations.get_mut(&row.of.organization) {
                 let sent_at = look.minted.entry(row.of.key.tenant_uid).or_insert(row.sent_at);
                 *sent_at = row.sent_at.max(*sent_at);
             }
+        }
+        // Of an earlier process's mints nothing is remembered, and nobody can tell whose a token is once
+        // its tenant is gone: whoever goes, and ever had one, may have had one minted just before.
+        let began = *self.began.get_or_insert(now);
+        let had = |uid: &TenantUid| stored.last_n.get(uid).is_some_and(|last_n| *last_n > 0);
+        for tenant in desired.tenants.iter().filter(|tenant| tenant.deleting && had(&tenant.uid)) {
+            let look = self.organizations.entry(tenant.organization.to_string()).or_default();
+            look.minted.entry(tenant.uid).or_insert(began);
         }
         let wait_ms = milliseconds(settle_after);
         for look in self.organizations.values_mut() {

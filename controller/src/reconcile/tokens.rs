@@ -51,8 +51,8 @@ impl<P: Platform, S: Store, C: Clock> Reconciler<P, S, C> {
                 false => looks.take_rare(organization, looked, at),
             }
         }
-        looks.follow(&stored, settle_after);
         let now = self.clock.now();
+        looks.follow(desired, &stored, settle_after, now);
         if mode == Settle::Write {
             // A plan that is only made for somebody may be older than this pass, and keeps nothing.
             self.memory().token_looks = looks.clone();

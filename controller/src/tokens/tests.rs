@@ -110,25 +110,49 @@ fn who_keeps_no_token_any_more_is_listed_once_more_when_the_last_mint_can_have_a
         !looks.due(&desired(false), stored, WAIT, NOW.plus_ms(after_ms)).is_empty()
     };
     looks.take(ORG, list(&[]), &nothing, WAIT, NOW);
-    looks.follow(&kept, WAIT);
+    looks.follow(&desired(false), &kept, WAIT, NOW);
     assert!(!due(&looks, &kept, wait_ms), "who keeps one is looked at now and then anyway");
     // Its last one was revoked, and its row is gone.
-    looks.follow(&nothing, WAIT);
+    looks.follow(&desired(false), &nothing, WAIT, NOW);
     assert!(!due(&looks, &nothing, wait_ms - 1));
     assert!(due(&looks, &nothing, wait_ms));
     assert!(looks.observed(&nothing, BTreeMap::new(), NOW).doubtful.contains(&uid));
     looks.take(ORG, list(&[1]), &nothing, WAIT, NOW.plus_ms(wait_ms - 1));
-    looks.follow(&nothing, WAIT);
+    looks.follow(&desired(false), &nothing, WAIT, NOW);
     assert!(due(&looks, &nothing, wait_ms - 1 + LOOK_SOON_MS), "that list was too early");
     let at = NOW.plus_ms(wait_ms);
     looks.take(ORG, list(&[1]), &nothing, WAIT, at);
-    looks.follow(&nothing, WAIT);
+    looks.follow(&desired(false), &nothing, WAIT, NOW);
     assert!(!due(&looks, &nothing, wait_ms + 2 * LOOK_VALID_MS), "it is told all");
     let observed = looks.observed(&nothing, BTreeMap::new(), at);
     assert!(observed.doubtful.is_empty());
     assert_eq!(observed.listed[&uid].len(), 1, "the planner sees what is left");
-    looks.follow(&kept, WAIT);
+    looks.follow(&desired(false), &kept, WAIT, NOW);
     assert!(looks.observed(&kept, BTreeMap::new(), at).doubtful.is_empty(), "an old one is known");
+}
+
+/// What an earlier process minted may still be made twice, and once a tenant is gone nobody can tell
+/// whose a token is.
+#[test]
+fn a_tenant_that_goes_after_a_restart_waits_for_a_late_list_if_it_ever_had_a_token() {
+    let mut going = desired(false);
+    going.tenants[0].deleting = true;
+    let uid = going.tenants[0].uid;
+    let mut looks = Looks::default();
+    let mut is_doubtful = |at_ms: i64, last_n: u64| {
+        let at = NOW.plus_ms(at_ms);
+        let stored = Credentials { last_n: BTreeMap::from([(uid, last_n)]), ..stored(vec![]) };
+        for organization in looks.due(&going, &stored, WAIT, at) {
+            looks.take(&organization, list(&[]), &stored, WAIT, at);
+        }
+        looks.follow(&going, &stored, WAIT, at);
+        looks.observed(&stored, BTreeMap::new(), at).doubtful.contains(&uid)
+    };
+    assert!(!is_doubtful(0, 0), "it never had one");
+    assert!(is_doubtful(1, 7), "what was sent may still act");
+    assert!(is_doubtful(7_000, 7), "and it still may");
+    assert!(!is_doubtful(10_000, 7));
+    assert!(!is_doubtful(24 * HOUR, 7), "that is known once and for all");
 }
 
 #[test]
