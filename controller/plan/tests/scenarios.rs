@@ -57,6 +57,17 @@ impl Scenario {
         scenario
     }
 
+    /// The world of `ACME`, whose machine has been stopped, because it is to move with its volume.
+    fn stopped_to_be_moved() -> Self {
+        let mut scenario = Self::converged(ACME);
+        scenario.apply(&ACME.replace("region: ord", "region: fra\n      relocate: Snapshot"));
+        let stop = scenario.plan(scenario.world.lists());
+        assert_eq!(stop.actions[0].action.kind(), ActionKind::StopMachine);
+        scenario.world.carry_out(stop, || Fate::Works, |_, _| {});
+        scenario.world.step();
+        scenario
+    }
+
     fn apply(&mut self, manifest: &str) {
         let reading = read_manifest("scenario.yaml", manifest.as_bytes());
         assert!(reading.problems.is_empty(), "{:?}", reading.problems);
@@ -331,12 +342,7 @@ fn a_machine_moves_with_its_volume_by_a_snapshot() {
 
 #[test]
 fn a_machine_that_is_being_moved_is_not_started_while_its_volume_is_not_shown() {
-    let mut scenario = Scenario::converged(ACME);
-    scenario.apply(&ACME.replace("region: ord", "region: fra\n      relocate: Snapshot"));
-    let stop = scenario.plan(scenario.world.lists());
-    assert_eq!(stop.actions[0].action.kind(), ActionKind::StopMachine);
-    scenario.world.carry_out(stop, || Fate::Works, |_, _| {});
-    scenario.world.step();
+    let mut scenario = Scenario::stopped_to_be_moved();
     let hidden = ObservedOrganization { volumes: Vec::new(), ..scenario.world.lists() };
     assert_eq!(hidden.machines[0].state, PlatformState::Stopped);
     scenario.replacing.insert(("acme".to_owned(), hidden.machines[0].name.clone()));
@@ -349,11 +355,7 @@ fn a_machine_that_is_being_moved_is_not_started_while_its_volume_is_not_shown() 
 
 #[test]
 fn whoever_forgot_that_a_machine_is_being_moved_does_not_start_it_either() {
-    let mut scenario = Scenario::converged(ACME);
-    scenario.apply(&ACME.replace("region: ord", "region: fra\n      relocate: Snapshot"));
-    let stop = scenario.plan(scenario.world.lists());
-    scenario.world.carry_out(stop, || Fate::Works, |_, _| {});
-    scenario.world.step();
+    let mut scenario = Scenario::stopped_to_be_moved();
     let hidden = ObservedOrganization { volumes: Vec::new(), ..scenario.world.lists() };
     let plan = scenario.plan(hidden);
     assert!(plan.actions.is_empty(), "{}", picture(&plan));
@@ -366,11 +368,7 @@ fn whoever_forgot_that_a_machine_is_being_moved_does_not_start_it_either() {
 
 #[test]
 fn a_volume_is_not_copied_while_the_machine_that_holds_it_is_still_being_made() {
-    let mut scenario = Scenario::converged(ACME);
-    scenario.apply(&ACME.replace("region: ord", "region: fra\n      relocate: Snapshot"));
-    let stop = scenario.plan(scenario.world.lists());
-    scenario.world.carry_out(stop, || Fate::Works, |_, _| {});
-    scenario.world.step();
+    let scenario = Scenario::stopped_to_be_moved();
     let in_state = |state: PlatformState, rests_ms: i64| {
         let mut lists = scenario.world.lists();
         lists.machines[0].state = state;
