@@ -354,7 +354,9 @@ impl Actor {
         for object in unwanted {
             all &= self.delete(store, object).await;
         }
-        all
+        // What was asked for meanwhile is not written yet.
+        let people = self.people();
+        all && Arc::ptr_eq(&people.wanted, &wanted) && people.left.is_empty()
     }
 
     async fn put(
