@@ -7,6 +7,7 @@ use vault_api::tenant::MachineState;
 use vault_emulator::world::query::Filter;
 use vault_emulator::world::volume::VolumeState;
 use vault_emulator::world::{Machine, State, World};
+use vault_plan::identity::TenantUid;
 
 use super::{Effects, ForeignOracle, Pardons, Wishes};
 use crate::lists::is_departing;
@@ -125,6 +126,15 @@ impl Inventory {
         let mut known = self.clone();
         known.secrets.retain(|key, _| other.secrets.contains_key(key));
         known
+    }
+
+    /// Leaves out the secrets that these tenants have in apps that they share: what others did to a tenant
+    /// that is left alone is left alone too, also where it has no machine that would say whose app it is.
+    #[must_use]
+    pub fn without_shared_secrets_of(&self, tenants: &[TenantUid]) -> Self {
+        let mut others = self.clone();
+        others.secrets.retain(|(_, name), _| !tenants.iter().any(|uid| uid.owns_secret(name)));
+        others
     }
 
     /// The machines, without the marks of secrets in apps that hold a drawn secret in `reference`:
@@ -421,6 +431,21 @@ mod tests {
         forgotten.secrets.values_mut().for_each(|value| value.push('x'));
         let known = forgotten.without_forgotten_secrets(&good);
         assert!(unlike_reference(&known, &good, &wishes).is_some(), "a wrong value is wrong");
+    }
+
+    #[test]
+    fn secrets_of_a_tenant_that_is_left_alone_are_compared_with_nothing() {
+        let (StageEnd { inventory: good, .. }, wishes) = end();
+        let controller = vault_plan::identity::ControllerId::from_bytes([7; 16]);
+        let (paused, other) = (controller.tenant_uid("paused"), controller.tenant_uid("other"));
+        let app = good.secrets.keys().next().unwrap().0.clone();
+        let mut reference = good.clone();
+        let name = paused.secret_name("VAULT_TENANT_SECRET");
+        reference.secrets.insert((app, name), String::new());
+        assert!(unlike_reference(&good, &reference, &wishes).is_some());
+        let spared = |uid| reference.without_shared_secrets_of(&[uid]);
+        assert_eq!(unlike_reference(&good, &spared(paused), &wishes), None);
+        assert!(unlike_reference(&good, &spared(other), &wishes).is_some());
     }
 
     #[test]
