@@ -52,7 +52,8 @@ pub(super) enum Sight {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RareLook {
     next_at: Option<UnixMillis>,
-    has_looked: bool,
+    /// When a look first showed nothing that is not wanted.
+    clean_since: Option<UnixMillis>,
 }
 
 impl RareLook {
@@ -61,16 +62,18 @@ impl RareLook {
         self.next_at.is_none_or(|at| now >= at || at.since_ms(now) > EVERY_MS)
     }
 
-    /// Notes what a look at `now` showed.
+    /// Notes what a look at `now` showed. Looks that others asked for come at any time, and so one that
+    /// follows the first too soon is not taken for the second.
     pub(super) fn looked(&mut self, sight: Sight, now: UnixMillis) {
-        let wait_ms = match sight {
-            Sight::Failed => RETRY_MS,
-            Sight::Left => LEFT_MS,
-            Sight::Clean if self.has_looked => EVERY_MS,
-            Sight::Clean => SECOND_MS,
+        let next_at = match sight {
+            Sight::Failed => now.plus_ms(RETRY_MS),
+            Sight::Left => now.plus_ms(LEFT_MS),
+            Sight::Clean => {
+                let second_at = self.clean_since.get_or_insert(now).plus_ms(SECOND_MS);
+                if now < second_at { second_at } else { now.plus_ms(EVERY_MS) }
+            }
         };
-        self.has_looked |= sight == Sight::Clean;
-        self.next_at = Some(now.plus_ms(wait_ms));
+        self.next_at = Some(next_at);
     }
 }
 
@@ -143,5 +146,14 @@ mod tests {
         }
         look.looked(Sight::Clean, at);
         assert!(look.is_due(at.plus_ms(-EVERY_MS)), "the clock was set back");
+    }
+
+    #[test]
+    fn a_look_that_others_ask_for_right_after_the_first_is_not_the_second() {
+        let mut look = RareLook::default();
+        look.looked(Sight::Clean, NOW);
+        look.looked(Sight::Clean, NOW.plus_ms(66));
+        assert!(!look.is_due(NOW.plus_ms(SECOND_MS - 1)));
+        assert!(look.is_due(NOW.plus_ms(SECOND_MS)));
     }
 }
