@@ -289,6 +289,14 @@ mod tests {
     }
 
     #[test]
+    fn a_canonical_config_is_what_the_json_library_writes_of_sorted_members() {
+        let config = json!({"a": [], "b": ["x"], "c": ["x", 1, null, [true, {"d": 2, "e": 3}]]});
+        let mut text = String::new();
+        write_canonical(&config, &mut text);
+        assert_eq!(text, config.to_string());
+    }
+
+    #[test]
     fn canonical_strings_are_what_the_json_library_writes() {
         for string in ["", "plain", "\"", "\\", "a\nb", "\u{1}", "\u{7f}", "ü/é", "{{tenant}}"] {
             let mut text = String::new();

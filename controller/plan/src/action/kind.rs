@@ -150,3 +150,42 @@ impl fmt::Display for ActionKind {
         formatter.write_str(self.word())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_read_back_by_its_name() {
+        for kind in ActionKind::ALL {
+            assert_eq!(ActionKind::read(kind.word()), Some(kind));
+            assert_eq!(kind.to_string(), kind.word());
+        }
+        assert_eq!(ActionKind::read("createapp"), None);
+    }
+
+    #[test]
+    fn a_kind_says_in_the_past_tense_what_its_name_commands() {
+        for kind in ActionKind::ALL {
+            let expected = match kind.word() {
+                word if word.starts_with("Create") => "created",
+                word if word.starts_with("Delete") => "deleted",
+                word if word.starts_with("Remove") => "removed",
+                word if word.starts_with("Revoke") => "revoked",
+                "SetSecret" => "set",
+                "ExtendVolume" => "extended",
+                // A snapshot is made over minutes; the call only begins it.
+                "SnapshotVolume" => "begun",
+                "UpdateMachine" => "updated",
+                "StartMachine" => "started",
+                "StopMachine" => "stopped",
+                "SuspendMachine" => "suspended",
+                "MintToken" => "minted",
+                "PutBucketPolicy" => "put",
+                "EmptyBucket" => "emptied",
+                word => panic!("{word} has no past tense here"),
+            };
+            assert_eq!(kind.past_tense(), expected, "{kind}");
+        }
+    }
+}

@@ -244,3 +244,9 @@ fn a_policy_opens_what_is_wanted_and_nothing_else() {
     let most: Vec<DesiredBucket> = most.collect();
     assert!(policy_document(&most).len() <= 6_144, "{}", policy_document(&most).len());
 }
+
+#[test]
+fn a_policy_is_called_after_its_tenant() {
+    let uid = testing::tenant().uid;
+    assert_eq!(policy_name(uid), format!("vault-{uid}"));
+}

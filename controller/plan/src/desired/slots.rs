@@ -133,6 +133,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_looked_for_where_every_volume_is_kept() {
+        let mut slots = slots();
+        assert!(!slots.all_retained());
+        slots.templates.remove(0);
+        assert!(slots.all_retained());
+    }
+
+    #[test]
     fn machines_are_read_by_their_names() {
         for (machine, wanted) in [
             ("acme-box-0", true),
