@@ -1,18 +1,23 @@
-//! What a bucket's matured tombstone needs before anything is deleted on its word: a table of all
-//! that may be otherwise, each of which alone keeps the bucket.
+//! What a tenant's buckets need before its machines are made, and what has to be so before a bucket is
+//! deleted: a table of all that may be otherwise, each of which alone keeps the bucket.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 use vault_api::tenant::{DeletionPolicy, SecretEntry, TenantSpec};
+use vault_plan::action::ActionKind;
 use vault_plan::action::{Action, Plan};
-use vault_plan::bucket::{KnownPolicy, ObservedStorage, StorageLook};
+use vault_plan::bucket::{
+    KnownKey, KnownKeys, KnownPolicy, ListedKey, ObservedStorage, StorageLook, policy_document,
+};
 use vault_plan::desired::{Desired, DesiredSecret, DesiredSecrets, SecretPlace, TenantInput};
 use vault_plan::identity::ControllerId;
 use vault_plan::observed::{Hold, HoldKind, Observed, ObservedOrganization};
 use vault_plan::orphans::{OrphanKind, orphans};
 use vault_plan::policy::{DELETION_GRACE_MS, Policy};
+use vault_plan::report::NoteReason;
 use vault_plan::time::UnixMillis;
+use vault_plan::token::platform_name;
 use vault_plan::tombstone::{Cause, SIGHTINGS, Tombstone, TombstoneKind, TombstoneState};
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -189,6 +194,23 @@ fn a_bucket_that_is_wanted_again_loses_its_tombstone_and_one_that_is_gone_ends_i
     let written = case.plan().tombstones.written;
     assert_eq!(written[0].state, TombstoneState::Ended);
     assert_eq!(written[0].outcome.as_deref(), Some("it was deleted"));
+    case.tombstone.state = TombstoneState::Standing;
+    let written = case.plan().tombstones.written;
+    assert_eq!(written[0].outcome.as_deref(), Some("somebody else deleted it"));
+    let mut case = Case::new();
+    case.tombstone.state = TombstoneState::Acting;
+    assert!(case.deletes(), "it is there still, and its tenant is not held: once more");
+    case.storage.unclear.insert(bucket(), "it was there a moment ago".to_owned());
+    assert!(!case.deletes() && case.plan().tombstones.written.is_empty());
+}
+
+#[test]
+fn a_hold_that_is_over_keeps_no_bucket() {
+    let mut case = Case::new();
+    let over = || Hold { until: NOW, ..hold() };
+    case.holds.insert("acme".to_owned(), over());
+    case.storage.holds.insert("acme".to_owned(), over());
+    assert!(case.deletes());
 }
 
 #[test]
@@ -231,4 +253,216 @@ fn audit_shows_buckets_that_names_prove_to_be_ours() {
     assert_eq!(kinds(&case), [Some("acme".to_owned())], "its tenant does not name it");
     case.tenant = Some((spec(&json!([{ "name": "state" }])), false));
     assert_eq!(kinds(&case), []);
+}
+
+/// A tenant with one machine, and these buckets.
+fn with_machine(buckets: &serde_json::Value) -> TenantSpec {
+    let machine = json!({ "name": "box", "region": "ord", "config": { "image": "box:1" } });
+    serde_json::from_value(json!({ "machines": [machine], "storage": { "buckets": buckets } }))
+        .unwrap()
+}
+
+/// A tenant that wants bucket `state` and has it, with its key and its policy, and an app.
+struct Tenant {
+    spec: TenantSpec,
+    deleting: bool,
+    observed: Observed,
+}
+
+impl Tenant {
+    fn new(spec: TenantSpec) -> Self {
+        let uid = controller().tenant_uid("acme");
+        let case = Case { tenant: Some((spec.clone(), false)), ..Case::new() };
+        let mut observed = Observed { tombstones: Vec::new(), ..case.observed() };
+        observed.organizations.get_mut(ORG).unwrap().apps.push(uid.app_name("acme"));
+        let key = KnownKey { n: 1, id: Some("tid_1".to_owned()) };
+        observed.storage.known.insert(uid, KnownKeys { last_n: 1, keys: vec![key] });
+        observed.storage.listed.insert(uid, vec![listed("tid_1", 1)]);
+        let document = policy_document(&case.desired().tenants[0].buckets);
+        let policy = KnownPolicy { key_id: "tid_1".to_owned(), document, changed: false };
+        observed.storage.policies.insert(uid, policy);
+        Self { spec, deleting: false, observed }
+    }
+
+    fn storage(&mut self) -> &mut ObservedStorage {
+        &mut self.observed.storage
+    }
+
+    /// Its buckets were these when it was last looked at.
+    fn remembers(&mut self, spec: &TenantSpec) {
+        let case = Case { tenant: Some((spec.clone(), false)), ..Case::new() };
+        let buckets = case.desired().tenants[0].buckets.clone();
+        self.storage().remembered.insert("acme".to_owned(), buckets);
+    }
+
+    fn plan(&self) -> Plan {
+        let case = Case { tenant: Some((self.spec.clone(), self.deleting)), ..Case::new() };
+        vault_plan::plan(&case.desired(), &self.observed, &Policy::default(), NOW)
+    }
+
+    fn kinds(&self) -> Vec<ActionKind> {
+        self.plan().actions.iter().map(|planned| planned.action.kind()).collect()
+    }
+
+    /// What the plan says of it for this reason.
+    fn notes(&self, reason: NoteReason) -> Vec<String> {
+        let notes = &self.plan().report.tenants[0].notes;
+        notes.iter().filter(|note| note.reason == reason).map(|note| note.message.clone()).collect()
+    }
+
+    /// The tombstones that the plan makes.
+    fn buried(&self) -> Vec<(String, TombstoneKind, Cause)> {
+        let written = self.plan().tombstones.written;
+        written.into_iter().map(|one| (one.id, one.kind, one.cause)).collect()
+    }
+}
+
+fn listed(id: &str, n: u64) -> ListedKey {
+    let name = platform_name(controller().tenant_uid("acme"), n);
+    ListedKey { id: id.to_owned(), name, n: Some(n) }
+}
+
+fn bucket_called(name: &str) -> String {
+    controller().tenant_uid("acme").bucket_name("acme", name)
+}
+
+#[test]
+fn no_machine_is_made_before_the_buckets_and_the_key_that_it_is_to_find() {
+    use ActionKind::{CreateAccessKey, CreateBucket, CreateMachine, PutBucketPolicy};
+    let spec = with_machine(&json!([{ "name": "state" }]));
+    let mut tenant = Tenant::new(spec);
+    assert_eq!(tenant.kinds(), [CreateMachine], "it has all that it needs");
+    tenant.storage().policies.clear();
+    assert_eq!(tenant.kinds(), [PutBucketPolicy, CreateMachine]);
+    tenant.storage().known.clear();
+    tenant.storage().listed.clear();
+    assert_eq!(tenant.kinds(), [CreateAccessKey]);
+    tenant.storage().buckets.clear();
+    assert_eq!(tenant.kinds(), [CreateBucket, CreateAccessKey]);
+    tenant.storage().look = StorageLook::Failed("no answer".to_owned());
+    assert_eq!(tenant.kinds(), []);
+}
+
+#[test]
+fn storage_that_is_held_keeps_machines_waiting_only_for_what_they_need() {
+    use ActionKind::{CreateMachine, PutBucketPolicy, RevokeAccessKey};
+    let spec = with_machine(&json!([{ "name": "state" }]));
+    let mut tenant = Tenant::new(spec);
+    let held = |until| {
+        let hold = Hold { until, message: "refused".to_owned(), kind: HoldKind::BackOff };
+        BTreeMap::from([("acme".to_owned(), hold)])
+    };
+    tenant.storage().holds = held(NOW.plus_ms(1));
+    assert_eq!(tenant.kinds(), [CreateMachine], "nothing is to be done about its storage");
+    assert_eq!(tenant.notes(NoteReason::BackOff), [""; 0]);
+    // A key of which we have no value, and which may go, is no reason to wait.
+    let uid = controller().tenant_uid("acme");
+    let doubted = KnownKey { n: 2, id: None };
+    tenant.storage().known.get_mut(&uid).unwrap().keys.push(doubted);
+    tenant.storage().listed.get_mut(&uid).unwrap().push(listed("tid_2", 2));
+    assert_eq!(tenant.kinds(), [CreateMachine]);
+    assert_eq!(tenant.notes(NoteReason::BackOff), ["refused"]);
+    // A policy is: the machine would find a key that opens nothing.
+    tenant.storage().policies.clear();
+    assert_eq!(tenant.kinds(), []);
+    assert_eq!(tenant.notes(NoteReason::BackOff), ["refused"]);
+    tenant.storage().holds = held(NOW);
+    assert_eq!(tenant.kinds(), [PutBucketPolicy, RevokeAccessKey, CreateMachine]);
+}
+
+#[test]
+fn a_bucket_that_the_manifest_no_longer_names_gets_a_tombstone_by_its_policy() {
+    let both = json!([{ "name": "state" }, { "name": "logs", "deletionPolicy": "Delete" }]);
+    let one = spec(&json!([{ "name": "state" }]));
+    let mut tenant = Tenant::new(one.clone());
+    tenant.remembers(&spec(&both));
+    let logs = (bucket_called("logs"), TombstoneKind::Bucket, Cause::Unwanted);
+    assert_eq!(tenant.buried(), [logs.clone()]);
+    let written = tenant.plan().tombstones.written.remove(0);
+    assert_eq!((written.template.as_str(), written.tenant.as_str()), ("logs", "acme"));
+    assert_eq!(written.due_at, NOW.plus_ms(DELETION_GRACE_MS));
+    assert_eq!((written.made_at, written.sightings), (NOW, 0));
+
+    // Another kind of the same name, one that has ended, and one of another bucket change nothing.
+    let other = |change: fn(&mut Tombstone)| {
+        let mut other = Tombstone { id: bucket_called("logs"), seen_at: Some(NOW), ..due() };
+        change(&mut other);
+        vec![other]
+    };
+    for others in [
+        other(|one| one.kind = TombstoneKind::Tenant),
+        other(|one| one.state = TombstoneState::Ended),
+        other(|one| one.id = bucket_called("more")),
+    ] {
+        tenant.observed.tombstones = others;
+        assert!(tenant.buried().contains(&logs), "{:?}", tenant.observed.tombstones);
+    }
+    tenant.observed.tombstones = other(|_| {});
+    let written = tenant.plan().tombstones.written;
+    assert!(written.iter().all(|one| one.made_at != NOW), "it has one: {written:?}");
+
+    tenant.observed.tombstones.clear();
+    tenant.spec = spec(&both);
+    assert_eq!(tenant.buried(), [], "it is wanted");
+    tenant.spec = TenantSpec { reconcile: Some(vault_api::tenant::ReconcileMode::Paused), ..one };
+    assert_eq!(tenant.buried(), [], "its tenant is paused");
+    let mut kept = Tenant::new(spec(&json!([])));
+    kept.remembers(&spec(&json!([{ "name": "state" }])));
+    assert_eq!(kept.buried(), [], "its policy is Retain");
+}
+
+#[test]
+fn the_buckets_of_a_deleted_tenant_get_tombstones_or_are_said_to_be_kept() {
+    let doomed = spec(&json!([{ "name": "state", "deletionPolicy": "Delete" }]));
+    let mut tenant = Tenant::new(doomed.clone());
+    tenant.deleting = true;
+    let state = (bucket(), TombstoneKind::Bucket, Cause::Deleted);
+    assert_eq!(tenant.buried(), [state.clone()]);
+    assert_eq!(tenant.notes(NoteReason::Kept), [""; 0]);
+    tenant.storage().buckets.clear();
+    assert_eq!(tenant.buried(), [], "there is none");
+    assert_eq!(tenant.notes(NoteReason::Kept), [""; 0]);
+    // A list that leaves it out does not make it forgotten.
+    tenant.remembers(&doomed);
+    assert_eq!(tenant.buried(), [state]);
+    tenant.spec.reconcile = Some(vault_api::tenant::ReconcileMode::Paused);
+    assert_eq!(tenant.buried(), [], "its tenant is paused");
+    assert_eq!(tenant.notes(NoteReason::Kept), ["its buckets (1) are kept"]);
+
+    let mut kept = Tenant::new(spec(&json!([{ "name": "state" }, { "name": "logs" }])));
+    kept.storage().buckets.insert(bucket_called("logs"));
+    kept.deleting = true;
+    assert_eq!(kept.buried(), []);
+    assert_eq!(kept.notes(NoteReason::Kept), ["its buckets (2) are kept"]);
+}
+
+#[test]
+fn a_tenant_is_not_gone_while_its_key_is_left() {
+    use ActionKind::{RemoveBucketPolicy, RevokeAccessKey};
+    let mut tenant = Tenant::new(spec(&json!([{ "name": "state" }])));
+    tenant.deleting = true;
+    assert_eq!(tenant.kinds(), [RemoveBucketPolicy, RevokeAccessKey]);
+    assert!(!tenant.plan().report.tenants[0].gone);
+    tenant.storage().known.clear();
+    tenant.storage().listed.clear();
+    tenant.storage().policies.clear();
+    assert_eq!(tenant.kinds(), []);
+    assert!(tenant.plan().report.tenants[0].gone);
+}
+
+#[test]
+fn a_tombstone_that_this_plan_makes_is_not_taken_for_another_one() {
+    let mut tenant = Tenant::new(spec(&json!([])));
+    tenant.storage().policies.clear();
+    tenant.storage().known.clear();
+    tenant.storage().listed.clear();
+    tenant.storage().buckets.insert(bucket_called("logs"));
+    tenant.remembers(&spec(&json!([{ "name": "logs", "deletionPolicy": "Delete" }])));
+    tenant.observed.tombstones = vec![due()];
+    let deleted: Vec<Action> =
+        tenant.plan().actions.into_iter().map(|planned| planned.action).collect();
+    let [Action::EmptyBucket(emptied), Action::DeleteBucket(deleted)] = deleted.as_slice() else {
+        panic!("one bucket goes: {deleted:?}")
+    };
+    assert_eq!((&emptied.bucket, &deleted.bucket), (&bucket(), &bucket()));
 }
