@@ -236,6 +236,39 @@ fn no_more_buckets_go_in_an_hour_than_the_share() {
 }
 
 #[test]
+fn what_went_within_the_hour_counts_as_what_is_there() {
+    let mut case = Case::new();
+    let uid = controller().tenant_uid("acme");
+    let name = |n: usize| format!("b{n}");
+    case.storage.buckets = (0..39).map(|n| uid.bucket_name("acme", &name(n))).collect();
+    let mut observed = case.observed();
+    let mut tombstones: Vec<Tombstone> = (0..9)
+        .map(|n| Tombstone { id: uid.bucket_name("acme", &name(n)), template: name(n), ..due() })
+        .collect();
+    tombstones.push(Tombstone {
+        id: "gone".to_owned(),
+        state: TombstoneState::Ended,
+        ended_at: Some(NOW.plus_ms(-1)),
+        ..due()
+    });
+    observed.tombstones = tombstones;
+    let plan = vault_plan::plan(&case.desired(), &observed, &Policy::default(), NOW);
+    let deleted = |action: &Action| matches!(action, Action::DeleteBucket(_));
+    let deleted = plan.actions.iter().filter(|planned| deleted(&planned.action)).count();
+    assert_eq!(deleted, 3, "of forty a tenth, of which one went");
+}
+
+#[test]
+fn each_sighting_is_written_and_nothing_else() {
+    let mut case = Case::new();
+    case.tombstone.sightings = SIGHTINGS - 3;
+    let written = case.plan().tombstones.written;
+    assert_eq!((written[0].sightings, written[0].seen_at), (SIGHTINGS - 2, Some(NOW)));
+    case.tombstone.seen_at = Some(NOW.plus_ms(-1));
+    assert_eq!(case.plan().tombstones.written, [], "it is too soon to count");
+}
+
+#[test]
 fn audit_shows_buckets_that_names_prove_to_be_ours() {
     let mut case = Case::new();
     case.tombstone.state = TombstoneState::Ended;

@@ -367,6 +367,67 @@ fn whoever_forgot_that_a_machine_is_being_moved_does_not_start_it_either() {
 }
 
 #[test]
+fn what_was_taken_down_to_be_moved_stays_down_even_if_the_manifest_no_longer_lets_it_move() {
+    let mut scenario = Scenario::stopped_to_be_moved();
+    scenario.apply(&ACME.replace("region: ord", "region: fra"));
+    let hidden = || ObservedOrganization { volumes: Vec::new(), ..scenario.world.lists() };
+    let plan = scenario.plan(hidden());
+    assert_eq!(plan.actions[0].action.kind(), ActionKind::StartMachine, "nobody took it down");
+    let machine = scenario.world.lists().machines[0].name.clone();
+    scenario.replacing.insert(("acme".to_owned(), machine));
+    let hidden = ObservedOrganization { volumes: Vec::new(), ..scenario.world.lists() };
+    let plan = scenario.plan(hidden);
+    assert!(plan.actions.is_empty(), "{}", picture(&plan));
+    assert!(plan.report.tenants[0].machines[0].replacing);
+}
+
+#[test]
+fn a_machine_is_not_taken_down_for_a_volume_that_lies_elsewhere_and_may_not_move() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("        mounts: [{ volume: data, path: /data }]\n", ""));
+    scenario.converge();
+    assert_eq!(scenario.world.volumes.values().next().unwrap().attached_machine, None);
+    let mut first = |to: &str| {
+        scenario.apply(&ACME.replace("region: ord", to));
+        let plan = scenario.plan(scenario.world.lists());
+        let note = plan.report.tenants[0].notes.first().map(|note| note.reason);
+        (plan.actions.first().map(|planned| planned.action.kind()), note)
+    };
+    assert_eq!(first("region: fra"), (None, Some(NoteReason::Invalid)));
+    let (action, note) = first("region: fra\n      relocate: Snapshot");
+    assert_eq!((action, note), (Some(ActionKind::StopMachine), None));
+}
+
+#[test]
+fn a_machine_that_is_to_be_made_anew_stays_while_lists_are_not_whole_and_is_waited_for() {
+    let mut scenario = Scenario::converged(ACME);
+    scenario.apply(&ACME.replace("        mounts: [{ volume: data, path: /data }]\n", ""));
+    let seen = |change: &dyn Fn(&mut ObservedOrganization)| {
+        let mut lists = scenario.world.lists();
+        change(&mut lists);
+        let plan = scenario.plan(lists);
+        let report = &plan.report.tenants[0];
+        let actions: Vec<_> = plan.actions.iter().map(|planned| planned.action.kind()).collect();
+        let note = report.notes.first().map(|note| note.reason);
+        (actions, note, report.machines[0].replacing)
+    };
+    assert_eq!(seen(&|_| {}), (vec![ActionKind::StopMachine], None, true));
+    let gap = |lists: &mut ObservedOrganization| {
+        lists.gaps.unclear = Some("rows could not be read".to_owned());
+    };
+    assert_eq!(seen(&gap), (Vec::new(), Some(NoteReason::Unobserved), false));
+    let stopping = |since_ms: i64| {
+        let since = scenario.world.now.plus_ms(-since_ms);
+        move |lists: &mut ObservedOrganization| {
+            lists.machines[0].state = PlatformState::Stopping;
+            lists.machines[0].updated_at = Some(since);
+        }
+    };
+    assert_eq!(seen(&stopping(1_000)), (Vec::new(), Some(NoteReason::Waiting), true));
+    assert_eq!(seen(&stopping(300_000)), (Vec::new(), Some(NoteReason::Stuck), true));
+}
+
+#[test]
 fn a_volume_is_not_copied_while_the_machine_that_holds_it_is_still_being_made() {
     let scenario = Scenario::stopped_to_be_moved();
     let in_state = |state: PlatformState, rests_ms: i64| {
