@@ -254,8 +254,9 @@ struct Resolver<'a> {
     organization: Arc<str>,
     classes: &'a BTreeMap<String, TenantClassSpec>,
     secrets: &'a dyn DesiredSecrets,
-    /// Tenants that only name a class resolve once per class, not once per tenant.
-    plain: HashMap<&'a str, Result<Arc<CompiledSpec>, Vec<Problem>>>,
+    /// Tenants that only name a class resolve once per class, not once per tenant. What keeps one of them
+    /// from it, such as the length of its name, need not keep the others.
+    plain: HashMap<&'a str, Arc<CompiledSpec>>,
 }
 
 impl<'a> Resolver<'a> {
@@ -316,11 +317,11 @@ impl<'a> Resolver<'a> {
         match &spec.class {
             Some(class) if plain && spec.app.is_none() => {
                 if let Some(known) = self.plain.get(class.as_str()) {
-                    return known.clone();
+                    return Ok(Arc::clone(known));
                 }
-                let compiled = self.resolve(tenant);
-                self.plain.insert(class, compiled.clone());
-                compiled
+                let compiled = self.resolve(tenant)?;
+                self.plain.insert(class, Arc::clone(&compiled));
+                Ok(compiled)
             }
             _ => self.resolve(tenant),
         }

@@ -143,3 +143,34 @@ fn an_app_is_shared_within_one_organization_only() {
     let message = "tenant one shares app many in organization local, not in other";
     assert_eq!(refused[0].message, message);
 }
+
+#[test]
+fn a_tenant_that_cannot_be_resolved_is_looked_for_in_the_organization_that_it_names() {
+    let class = PLAIN.replace("  vars:", "  org: of-class\n  vars:");
+    let spec = |own: &str| format!("{{ class: small, {own}machines: [{{ name: more }}] }}");
+    for (own, organization) in [("", "of-class"), ("org: its-own, ", "its-own")] {
+        let desired = resolve(&format!("{class}{}", tenant("b", &spec(own))));
+        let found = find(&desired, "b");
+        assert!(found.machines.is_err(), "a group without an image");
+        assert_eq!(&*found.organization, organization);
+    }
+    let desired = resolve(&tenant("b", "{ class: nowhere }"));
+    assert_eq!(&*find(&desired, "b").organization, "local");
+}
+
+#[test]
+fn a_tenant_whose_machines_would_have_too_long_names_keeps_nobody_else_from_the_class() {
+    let group = "g".repeat(20);
+    let class = PLAIN.replace("name: box", &format!("name: {group}"));
+    let (longest, too_long) = ("t".repeat(40), "t".repeat(41));
+    // Whoever comes first by name is resolved first.
+    for too_long in [too_long.clone(), format!("a-a{}", &too_long[3..])] {
+        let tenants = [&longest, &too_long].map(|name| tenant(name, "{ class: small }"));
+        let desired = resolve(&format!("{class}{}", tenants.concat()));
+        let machines = |name| find(&desired, name).machines.as_ref();
+        assert_eq!(machines(&longest).unwrap()[0].name.len(), 63);
+        assert!(machines("a-plain-one").is_ok());
+        let problems = machines(&too_long).unwrap_err();
+        assert!(problems[0].message.contains("63"), "{problems:?}");
+    }
+}
