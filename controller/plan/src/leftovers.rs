@@ -59,10 +59,8 @@ pub fn suspects(
     }
     let listed = storage.listed.keys().chain(observed.tokens.listed.keys());
     let mut uids: BTreeSet<TenantUid> = listed.copied().collect();
-    if !uids.is_empty() {
-        for tenant in desired {
-            uids.remove(&tenant.uid);
-        }
+    for tenant in desired {
+        uids.remove(&tenant.uid);
     }
     explained(controller, &uids, storage.buckets.iter().map(String::as_str))
 }
@@ -70,6 +68,26 @@ pub fn suspects(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_wanted_is_no_suspect() {
+        let ours = ControllerId::from_bytes([7; 16]);
+        let uids = ["acme", "gone"].map(|name| ours.tenant_uid(name));
+        let mut observed = Observed::default();
+        observed.storage.buckets =
+            ["acme", "gone"].map(|name| ours.tenant_uid(name).bucket_name(name, "state")).into();
+        observed.storage.listed = uids.map(|uid| (uid, Vec::new())).into();
+        let desired = [crate::testing::tenant()];
+        assert_eq!(suspects(&ours, &desired, &observed), BTreeMap::new(), "nobody looked");
+        observed.storage.look = StorageLook::Done;
+        let gone = BTreeMap::from([(uids[1], "gone".to_owned())]);
+        assert_eq!(suspects(&ours, &desired, &observed), gone);
+        observed.tokens.listed = std::mem::take(&mut observed.storage.listed)
+            .into_keys()
+            .map(|uid| (uid, Vec::new()))
+            .collect();
+        assert_eq!(suspects(&ours, &desired, &observed), gone, "tokens tell of it too");
+    }
 
     #[test]
     fn names_of_buckets_and_apps_explain_whose_an_identity_is() {

@@ -61,3 +61,24 @@ impl Policy {
         (volumes * self.disruption_percent as usize / 100).max(VOLUME_DELETIONS_MIN)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_may_be_down_and_one_always() {
+        let budgets = [0, 9, 19, 20, 1_000].map(|count| Policy::default().disruption_budget(count));
+        assert_eq!(budgets, [1, 1, 1, 2, 100]);
+        let deletions = [0, 39, 40, 1_000].map(|count| Policy::default().volume_deletions(count));
+        assert_eq!(deletions, [3, 3, 4, 100]);
+    }
+
+    #[test]
+    fn a_grace_is_as_long_as_somebody_says() {
+        let policy = Policy::with_grace(Duration::from_secs(90));
+        assert_eq!(policy, Policy { deletion_grace_ms: 90_000, ..Policy::default() });
+        let for_ever = Policy::with_grace(Duration::MAX);
+        assert_eq!(for_ever.deletion_grace_ms, i64::MAX, "and no number runs over");
+    }
+}

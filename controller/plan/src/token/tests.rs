@@ -231,3 +231,25 @@ fn what_is_done_about_tokens_keeps_a_tenant_ready_once_it_has_them() {
     let next = decided(&observed(1, vec![live("ci", 1, 18)], vec![])).mints.remove(0).0;
     assert!(Action::MintToken(next).keeps_ready());
 }
+
+#[test]
+fn what_is_done_about_tokens_and_keys_leaves_a_tenant_ready_but_for_a_first_one() {
+    let (name, tenant_uid) = ("ci", ControllerId::from_bytes([7; 16]).tenant_uid("acme"));
+    let platform_name = platform_name(tenant_uid, 2);
+    let mint = |replaces| {
+        let platform_name = platform_name.clone();
+        MintToken { name: name.into(), platform_name, n: 2, ttl_ms: 1, tenant_uid, replaces }
+    };
+    let revoke = RevokeToken {
+        id: "id".to_owned(),
+        platform_name: platform_name.clone(),
+        n: Some(2),
+        tenant_uid,
+    };
+    assert_eq!(mint(None).target(), format!("deploy token ci ({platform_name})"));
+    assert_eq!(revoke.target(), format!("deploy token {platform_name}"));
+    assert!(!Action::MintToken(mint(None)).keeps_ready(), "somebody waits for it");
+    assert!(Action::MintToken(mint(Some(1))).keeps_ready());
+    assert!(Action::RevokeToken(revoke).keeps_ready());
+    assert!(!Action::CreateApp.keeps_ready());
+}

@@ -96,3 +96,18 @@ fn a_move_that_a_person_has_paused_keeps_nobody_else_waiting() {
     assert_eq!(left_of(moved(Stopping, 900_000), paused, &[]), 0);
     assert_eq!(left_of(moved(Stopped, 500), paused, &[]), 0);
 }
+
+#[test]
+fn a_machine_that_has_rested_for_long_stopped_by_itself() {
+    let grace_ms = Policy::default().created_grace_ms;
+    let stopped = |age_ms| other("acme-box-1", PlatformState::Stopped, age_ms);
+    assert_eq!(left(stopped(grace_ms - 1), |_| {}), 0);
+    assert_eq!(left(stopped(grace_ms), |_| {}), 1);
+}
+
+#[test]
+fn that_one_machine_was_taken_down_says_nothing_of_another() {
+    let stopped = || Some(other("acme-box-1", PlatformState::Stopped, 900_000));
+    assert_eq!(left_of(stopped(), |_| {}, &["acme-box-1"]), 0);
+    assert_eq!(left_of(stopped(), |_| {}, &["acme-box-2"]), 1);
+}
