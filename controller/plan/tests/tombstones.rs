@@ -395,6 +395,111 @@ fn tombstones_are_made_before_the_machine_goes() {
     }
 }
 
+/// Without tombstones, `acme-box-1` at rest with its volume, and one more volume that nobody holds and
+/// that is not its tenant's.
+fn held() -> Case {
+    let mut case = Case::new();
+    case.tombstones.clear();
+    case.lists.volumes[0].attached_machine = Some("machine".to_owned());
+    case.lists.machines.push(machine("acme-box-1", "acme"));
+    case
+}
+
+fn buried(case: &Case) -> Vec<(String, Cause)> {
+    case.plan().tombstones.written.into_iter().map(|one| (one.id, one.cause)).collect()
+}
+
+fn paused(spec: TenantSpec) -> TenantSpec {
+    TenantSpec { reconcile: Some(vault_api::tenant::ReconcileMode::Paused), ..spec }
+}
+
+#[test]
+fn the_volume_of_a_machine_that_is_no_longer_wanted_gets_a_tombstone() {
+    let unwanted = ("vol_1".to_owned(), Cause::Unwanted);
+    let mut case = held();
+    case.tenant = Some((spec(1, "Delete"), false));
+    assert_eq!(buried(&case), [unwanted.clone()], "its machine is still there");
+    case.tenant = Some((paused(spec(1, "Delete")), false));
+    assert_eq!(buried(&case), []);
+    case.tenant = Some((spec(1, "Retain"), false));
+    assert_eq!(buried(&case), []);
+
+    // Whoever took the machine away.
+    let mut free = Case::new();
+    free.tombstones.clear();
+    free.tenant = Some((spec(1, "Delete"), false));
+    assert_eq!(buried(&free), [unwanted]);
+    type Change = fn(&mut Case);
+    let table: [(&str, Change); 7] = [
+        ("it is kept", |case| case.tenant = Some((spec(1, "Retain"), false))),
+        ("its tenant is paused", |case| case.tenant = Some((paused(spec(1, "Delete")), false))),
+        ("its machine is wanted", |case| case.tenant = Some((spec(2, "Delete"), false))),
+        ("lists are not whole", |case| case.lists.gaps.unclear = Some("rows".to_owned())),
+        ("somebody holds it", |case| {
+            case.lists.volumes[0].attached_machine = Some("anybody".to_owned());
+        }),
+        ("it is not of this tenant", |case| case.lists.volumes[0].name = "data".to_owned()),
+        ("one of its name is newer", |case| {
+            let (id, created_at) = ("vol_2".to_owned(), Some(NOW));
+            let attached_machine = Some("anybody".to_owned());
+            let newer = ObservedVolume { id, created_at, attached_machine, ..volume() };
+            case.lists.volumes.push(newer);
+        }),
+    ];
+    for (why, change) in table {
+        let mut case = Case { lists: free.lists.clone(), tenant: free.tenant.clone(), ..held() };
+        change(&mut case);
+        assert_eq!(buried(&case), [], "{why}");
+    }
+}
+
+#[test]
+fn the_free_volume_of_a_machine_that_no_longer_mounts_it_is_kept() {
+    let mut case = Case::new();
+    case.tombstones.clear();
+    let mut unmounted = spec(2, "Delete");
+    unmounted.machines[0].config.remove("mounts");
+    case.tenant = Some((unmounted, false));
+    assert_eq!(buried(&case), [], "the machine has not gone for good");
+    // Nor while the machine is there that had it, wanted or not.
+    let mut case = Case::new();
+    case.tombstones.clear();
+    case.lists.machines.push(machine("acme-box-1", "acme"));
+    case.tenant = Some((spec(1, "Delete"), false));
+    assert_eq!(buried(&case), []);
+}
+
+#[test]
+fn a_deleted_tenant_says_how_many_volumes_are_kept() {
+    let kept = |case: &Case| -> Option<String> {
+        let plan = case.plan();
+        let mut notes = plan.report.tenants[0].notes.iter();
+        let note = notes.find(|note| note.reason == vault_plan::report::NoteReason::Kept);
+        note.map(|note| note.message.clone())
+    };
+    let message = |count: u32| Some(format!("app {} and its volumes ({count}) are kept", app()));
+    let mut case = Case::new();
+    case.tombstones.clear();
+    for (id, name) in [("vol_2", "data"), ("vol_3", "logs")] {
+        let (id, name) = (id.to_owned(), name.to_owned());
+        case.lists.volumes.push(ObservedVolume { id, name, ..volume() });
+    }
+    case.tenant = Some((spec(2, "Delete"), true));
+    assert_eq!(buried(&case), [("vol_1".to_owned(), Cause::Deleted)]);
+    assert_eq!(kept(&case), message(2), "they are not its own by their names");
+    case.tenant = Some((spec(2, "Retain"), true));
+    assert_eq!((buried(&case), kept(&case)), (Vec::new(), message(3)));
+    case.tenant = Some((paused(spec(2, "Delete")), true));
+    assert_eq!((buried(&case), kept(&case)), (Vec::new(), message(3)));
+    // Of two that nobody holds, the older was left behind by a move, and is kept.
+    case.tenant = Some((spec(2, "Delete"), true));
+    let older = Some(NOW.plus_ms(-10 * DELETION_GRACE_MS));
+    case.lists.volumes[1] =
+        ObservedVolume { id: "vol_2".to_owned(), created_at: older, ..volume() };
+    assert_eq!(buried(&case), [("vol_1".to_owned(), Cause::Deleted)]);
+    assert_eq!(kept(&case), message(2));
+}
+
 #[test]
 fn a_machine_that_no_longer_mounts_its_volume_buries_nothing() {
     let mut case = Case::new();

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::desired::DesiredMachine;
 use crate::identity::ControllerId;
-use crate::observed::ObservedOrganization;
+use crate::observed::{Hold, ObservedOrganization};
 use crate::testing::{CONTROLLER, NOW, machine, tenant, wanted};
 
 /// Tenant `acme` with two machines: one runs, `other` is as it is listed.
@@ -16,6 +16,18 @@ fn left_of(
     other: Option<ObservedMachine>,
     share: impl FnOnce(&mut DesiredTenant),
     replacing: &[&str],
+) -> usize {
+    left_seen(other, share, |observed| {
+        let named = |name: &&str| ("acme".to_owned(), (*name).to_owned());
+        observed.replacing = replacing.iter().map(named).collect();
+    })
+}
+
+/// The same, with what else is observed.
+fn left_seen(
+    other: Option<ObservedMachine>,
+    share: impl FnOnce(&mut DesiredTenant),
+    change: impl FnOnce(&mut Observed),
 ) -> usize {
     let named =
         |name: &str| DesiredMachine { name: name.to_owned(), ..wanted(MachineState::Started) };
@@ -35,8 +47,8 @@ fn left_of(
         ..ObservedOrganization::default()
     };
     let organizations = BTreeMap::from([("local".to_owned(), lists)]);
-    let replacing = replacing.iter().map(|name| ("acme".to_owned(), (*name).to_owned())).collect();
-    let observed = Observed { organizations, replacing, ..Observed::default() };
+    let mut observed = Observed { organizations, ..Observed::default() };
+    change(&mut observed);
     let index = Index::new(&desired, &observed);
     Budget::new(&desired, &observed, &index, &Policy::default(), NOW).left
 }
@@ -110,4 +122,33 @@ fn that_one_machine_was_taken_down_says_nothing_of_another() {
     let stopped = || Some(other("acme-box-1", PlatformState::Stopped, 900_000));
     assert_eq!(left_of(stopped(), |_| {}, &["acme-box-1"]), 0);
     assert_eq!(left_of(stopped(), |_| {}, &["acme-box-2"]), 1);
+}
+
+#[test]
+fn what_should_run_where_nobody_could_look_counts_as_down() {
+    let left = |share: fn(&mut DesiredTenant)| {
+        left_seen(None, share, |observed| observed.organizations.clear())
+    };
+    assert_eq!(left(|_| {}), 0);
+    assert_eq!(left(|tenant| tenant.deleting = true), 1, "its end takes nothing of the budget");
+    let at_rest = |tenant: &mut DesiredTenant| {
+        let machines = tenant.machines.as_mut().unwrap().iter_mut();
+        machines.for_each(|machine| machine.state = MachineState::Stopped);
+    };
+    assert_eq!(left(at_rest), 1, "nothing of it should run");
+}
+
+#[test]
+fn what_runs_counts_as_down_while_a_call_about_its_tenant_may_still_act() {
+    let left = |share: fn(&mut DesiredTenant), kind, until| {
+        left_seen(None, share, |observed| {
+            let hold = Hold { until, message: String::new(), kind };
+            observed.holds.insert("acme".to_owned(), hold);
+        })
+    };
+    let soon = NOW.plus_ms(1);
+    assert_eq!(left(|_| {}, HoldKind::Unsettled, soon), 0);
+    assert_eq!(left(|_| {}, HoldKind::Unsettled, NOW), 1, "it cannot act any more");
+    assert_eq!(left(|_| {}, HoldKind::BackOff, soon), 1, "nothing came of it");
+    assert_eq!(left(|tenant| tenant.deleting = true, HoldKind::Unsettled, soon), 1);
 }
