@@ -460,3 +460,34 @@ impl PlannedAction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{own_marks, wanted};
+    use vault_api::tenant::MachineState;
+
+    #[test]
+    fn a_machine_says_with_what_size_its_volume_was_when_it_started() {
+        let extend = |is_marked| ExtendVolume {
+            id: "vol_1".to_owned(),
+            name: "v_data".to_owned(),
+            from_gb: 1,
+            size_gb: 3,
+            machine: MachineRef { id: "machine".to_owned(), name: "box".to_owned(), version: None },
+            is_marked,
+        };
+        assert_eq!(extend(false).mark(false), Some(3), "it sees the new size at once");
+        assert_eq!(extend(true).mark(false), Some(3));
+        assert_eq!(extend(false).mark(true), Some(1), "it is to start anew");
+        assert_eq!(extend(true).mark(true), None, "it says so already");
+    }
+
+    #[test]
+    fn a_config_to_send_carries_the_hash_of_what_is_wanted() {
+        let machine = wanted(MachineState::Started);
+        let hash = machine.spec_hash;
+        let config = MachineConfig::new(Map::new(), own_marks(), hash, None, None);
+        assert_eq!(config.spec_hash(), Some(&*machine.spec_hash.to_string()));
+    }
+}

@@ -282,6 +282,14 @@ fn audit_shows_buckets_that_names_prove_to_be_ours() {
     };
     case.storage.buckets.insert("somebody-elses-bucket".to_owned());
     assert_eq!(kinds(&case), [None], "its tenant is gone");
+    let open = |change: fn(&mut Tombstone)| {
+        let mut case = Case { storage: case.storage.clone(), ..Case::new() };
+        change(&mut case.tombstone);
+        kinds(&case)
+    };
+    assert_eq!(open(|_| {}), [], "it has a tombstone");
+    assert_eq!(open(|one| one.kind = TombstoneKind::Tenant), [None], "of its tenant only");
+    assert_eq!(open(|one| one.id = bucket_called("logs")), [None], "of another bucket");
     case.tenant = Some((spec(&json!([])), false));
     assert_eq!(kinds(&case), [Some("acme".to_owned())], "its tenant does not name it");
     case.tenant = Some((spec(&json!([{ "name": "state" }])), false));

@@ -4,17 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, json};
+use vault_api::status::DeletionStage;
 use vault_api::tenant::{DeletionPolicy, SecretEntry, TenantSpec};
-use vault_plan::action::{Action, Plan};
+use vault_plan::action::{Action, ActionKind, Plan};
 use vault_plan::desired::{Desired, DesiredSecret, DesiredSecrets, SecretPlace, TenantInput};
 use vault_plan::identity::ControllerId;
 use vault_plan::metadata;
 use vault_plan::observed::{
-    Hold, HoldKind, Observed, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
-    VolumeGap,
+    Hold, HoldKind, Observed, ObservedMachine, ObservedOrganization, ObservedSnapshot,
+    ObservedVolume, PlatformState, VolumeGap,
 };
 use vault_plan::orphans::{OrphanKind, orphans};
 use vault_plan::policy::{DELETION_GRACE_MS, Policy};
+use vault_plan::report::NoteReason;
 use vault_plan::time::UnixMillis;
 use vault_plan::tombstone::{Cause, SIGHTINGS, Tombstone, TombstoneKind, TombstoneState};
 
@@ -148,7 +150,13 @@ impl Case {
     }
 
     fn plan(&self) -> Plan {
-        vault_plan::plan(&self.desired(), &self.observed(), &Policy::default(), NOW)
+        self.plan_with(|_| {})
+    }
+
+    fn plan_with(&self, change: impl FnOnce(&mut Observed)) -> Plan {
+        let mut observed = self.observed();
+        change(&mut observed);
+        vault_plan::plan(&self.desired(), &observed, &Policy::default(), NOW)
     }
 }
 
@@ -474,7 +482,7 @@ fn a_deleted_tenant_says_how_many_volumes_are_kept() {
     let kept = |case: &Case| -> Option<String> {
         let plan = case.plan();
         let mut notes = plan.report.tenants[0].notes.iter();
-        let note = notes.find(|note| note.reason == vault_plan::report::NoteReason::Kept);
+        let note = notes.find(|note| note.reason == NoteReason::Kept);
         note.map(|note| note.message.clone())
     };
     let message = |count: u32| Some(format!("app {} and its volumes ({count}) are kept", app()));
@@ -498,6 +506,67 @@ fn a_deleted_tenant_says_how_many_volumes_are_kept() {
         ObservedVolume { id: "vol_2".to_owned(), created_at: older, ..volume() };
     assert_eq!(buried(&case), [("vol_1".to_owned(), Cause::Deleted)]);
     assert_eq!(kept(&case), message(2));
+}
+
+#[test]
+fn a_machine_goes_only_with_a_snapshot_of_its_volume_where_the_policy_asks_for_one() {
+    let mut case = held();
+    case.tenant = Some((spec(0, "Snapshot"), false));
+    let tombstone =
+        Tombstone { policy: DeletionPolicy::Snapshot, sightings: 0, seen_at: None, ..due() };
+    case.tombstones = vec![tombstone];
+    let snapshot = |id: &str, status: &str, age_ms: i64| ObservedSnapshot {
+        id: id.to_owned(),
+        status: status.to_owned(),
+        created_at: Some(NOW.plus_ms(-age_ms)),
+    };
+    let outcome = |case: &Case, snapshots: Vec<ObservedSnapshot>| {
+        let plan = case.plan_with(|observed| {
+            observed.snapshots.insert("vol_1".to_owned(), snapshots);
+        });
+        let action = plan.actions.first().map(|planned| planned.action.kind());
+        let notes = &plan.report.tenants[0].notes;
+        (action, notes.first().map(|note| note.reason), plan.tombstones.written)
+    };
+    let (action, note, _) = outcome(&case, Vec::new());
+    assert_eq!((action, note), (Some(ActionKind::SnapshotVolume), None));
+    // One that was begun before the machine rested lacks what it wrote last.
+    let (action, ..) = outcome(&case, vec![snapshot("old", "created", 1)]);
+    assert_eq!(action, Some(ActionKind::SnapshotVolume));
+    let (action, note, _) = outcome(&case, vec![snapshot("vs_1", "creating", 0)]);
+    assert_eq!((action, note), (None, Some(NoteReason::Waiting)));
+    let (action, note, _) = outcome(&case, vec![snapshot("vs_1", "failed", 0)]);
+    assert_eq!((action, note), (None, Some(NoteReason::Stuck)));
+    let both = vec![snapshot("vs_1", "failed", 0), snapshot("vs_2", "creating", 0)];
+    let (action, note, _) = outcome(&case, both);
+    assert_eq!((action, note), (None, Some(NoteReason::Waiting)), "another one is on its way");
+
+    let done = || vec![snapshot("vs_1", "failed", 0), snapshot("vs_2", "created", 0)];
+    let (action, note, written) = outcome(&case, done());
+    assert_eq!((action, note), (Some(ActionKind::DeleteMachine), Some(NoteReason::Waiting)));
+    assert_eq!(written.len(), 1, "{written:?}");
+    assert_eq!(written[0].snapshot.as_deref(), Some("vs_2"));
+    case.tombstones = written;
+    let (action, note, written) = outcome(&case, done());
+    assert_eq!((action, note), (Some(ActionKind::DeleteMachine), None));
+    assert_eq!(written, [], "it is known already");
+}
+
+#[test]
+fn a_deletion_tells_how_far_it_has_come() {
+    let stage = |case: &Case| case.plan().report.tenants[0].deletion;
+    let mut case = held();
+    case.tenant = Some((spec(2, "Delete"), true));
+    assert_eq!(stage(&case), Some(DeletionStage::RemovingMachines));
+    case.lists.machines[0].state = PlatformState::Started;
+    assert_eq!(stage(&case), Some(DeletionStage::StoppingMachines));
+    case.lists.machines[0].state = PlatformState::Stopped;
+    case.tenant = Some((spec(2, "Snapshot"), true));
+    assert_eq!(stage(&case), Some(DeletionStage::Snapshotting));
+    case.lists.machines.clear();
+    assert_eq!(stage(&case), Some(DeletionStage::Tombstoned));
+    case.tenant = Some((spec(2, "Delete"), false));
+    assert_eq!(stage(&case), None);
 }
 
 #[test]
@@ -561,4 +630,92 @@ fn orphans_are_what_names_and_marks_prove_to_be_ours() {
     foreign.lists.apps = vec!["acme-aaaaaaaa".to_owned()];
     foreign.lists.volumes[0].app = "acme-aaaaaaaa".to_owned();
     assert_eq!(kinds(&foreign), [] as [&str; 0]);
+}
+
+#[test]
+fn an_app_of_nobody_tells_what_it_holds_and_a_volume_in_it_is_nobodys_either() {
+    let mut case = Case::new();
+    case.tombstones.clear();
+    case.lists.apps.push("elsewhere".to_owned());
+    let elsewhere = || "elsewhere".to_owned();
+    case.lists.machines.push(ObservedMachine { app: elsewhere(), ..machine("theirs", "x") });
+    case.lists.machines.push(machine("theirs-too", "x"));
+    let found = |case: &Case| -> Vec<(Option<String>, OrphanKind)> {
+        let found = orphans(&case.desired(), &case.observed()).into_iter();
+        let strangers = |kind: &OrphanKind| matches!(kind, OrphanKind::Machine(_));
+        found
+            .filter(|orphan| !strangers(&orphan.what))
+            .map(|orphan| (orphan.tenant, orphan.what))
+            .collect()
+    };
+    let acme = || Some("acme".to_owned());
+    let expected = [(acme(), OrphanKind::App(1, 1)), (acme(), OrphanKind::Volume(volume()))];
+    assert_eq!(found(&case), expected);
+    // The tombstone of one volume says nothing of another.
+    let other = Tombstone { id: "vol_2".to_owned(), ..due() };
+    case.tombstones = vec![other.clone()];
+    assert!(found(&case).contains(&expected[1]));
+    case.tombstones = vec![other, due()];
+    assert!(!found(&case).contains(&expected[1]));
+}
+
+#[test]
+fn a_volume_is_unused_if_it_is_free_and_its_tenant_does_not_want_it() {
+    let unused = |count, attached: Option<&str>| {
+        let mut case = Case::new();
+        case.tombstones.clear();
+        case.lists.volumes[0].attached_machine = attached.map(str::to_owned);
+        case.tenant = Some((spec(count, "Retain"), false));
+        let found = orphans(&case.desired(), &case.observed());
+        found.iter().any(|orphan| matches!(orphan.what, OrphanKind::Unused(_)))
+    };
+    assert!(unused(1, None));
+    assert!(!unused(1, Some("anybody")), "somebody holds it");
+    assert!(!unused(2, None), "it is wanted");
+    assert!(!unused(2, Some("machine")));
+}
+
+#[test]
+fn a_volume_of_a_shared_app_is_a_tenants_if_its_name_says_so_wanted_or_not() {
+    let mut case = Case::new();
+    case.tombstones.clear();
+    let shared = |count| {
+        let mut spec = spec(count, "Retain");
+        spec.app = serde_json::from_value(json!({ "name": "many", "shared": true })).ok();
+        spec
+    };
+    case.lists.apps = vec!["many".to_owned()];
+    case.lists.volumes[0].app = "many".to_owned();
+    let kinds = |case: &Case| orphans(&case.desired(), &case.observed()).len();
+    case.tenant = Some((shared(2), false));
+    assert_eq!(kinds(&case), 0, "it is wanted");
+    case.tenant = Some((shared(1), false));
+    assert_eq!(kinds(&case), 1, "its slot says whose it is");
+    case.lists.volumes[0].name = controller().tenant_uid("other").volume_name("box", 1, "data");
+    assert_eq!(kinds(&case), 0, "nothing says whose it is");
+}
+
+#[test]
+fn of_several_volumes_of_one_name_the_one_that_is_held_or_newest_is_no_duplicate() {
+    let duplicates = |change: fn(&mut Vec<ObservedVolume>)| -> Vec<String> {
+        let mut case = Case::new();
+        case.tombstones.clear();
+        case.tenant = Some((spec(2, "Retain"), false));
+        let second = ObservedVolume { id: "vol_2".to_owned(), ..volume() };
+        case.lists.volumes.push(second);
+        change(&mut case.lists.volumes);
+        let found = orphans(&case.desired(), &case.observed()).into_iter();
+        let of = |what| match what {
+            OrphanKind::Duplicate(volume) => Some(volume.id),
+            _ => None,
+        };
+        found.filter_map(|orphan| of(orphan.what)).collect()
+    };
+    assert_eq!(duplicates(|_| {}), ["vol_2"], "of two alike always the same one");
+    assert_eq!(duplicates(|volumes| volumes[1].created_at = Some(NOW)), ["vol_1"], "it is older");
+    assert_eq!(duplicates(|volumes| volumes[1].name = "data".to_owned()), [""; 0]);
+    let held = |volumes: &mut Vec<ObservedVolume>| {
+        volumes[1].attached_machine = Some("machine".to_owned());
+    };
+    assert_eq!(duplicates(held), ["vol_1"]);
 }
