@@ -173,3 +173,22 @@ pub struct Stray {
     /// The tenant that its metadata names.
     pub tenant: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_alone_mends_what_needs_no_person() {
+        use NoteReason::{
+            BackOff, BudgetExhausted, DriftDetected, Invalid, Kept, NameTaken, NoStorageKey,
+            NotSupported, Paused, Refused, Relocating, Stuck, Unobserved, Unsettled, Waiting,
+        };
+        let for_people = [Stuck, NameTaken, Invalid, Refused, NotSupported, NoStorageKey];
+        assert!(for_people.into_iter().all(NoteReason::needs_a_person));
+        // Whoever paused, or asked for reports of drift, or to keep something, knows of it.
+        let for_time = [Waiting, BudgetExhausted, Unobserved, BackOff, Unsettled, Relocating];
+        let known = [Paused, DriftDetected, Kept];
+        assert!(!for_time.into_iter().chain(known).any(NoteReason::needs_a_person));
+    }
+}

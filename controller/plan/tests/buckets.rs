@@ -183,6 +183,31 @@ fn whatever_else_is_so_keeps_a_bucket() {
 }
 
 #[test]
+fn people_read_what_each_call_about_storage_is_about() {
+    let targets = |tenant: &Tenant| -> Vec<String> {
+        tenant.plan().actions.iter().map(|planned| planned.target()).collect()
+    };
+    let uid = controller().tenant_uid("acme");
+    let mut tenant = Tenant::new(spec(&json!([{ "name": "state" }])));
+    tenant.storage().policies.clear();
+    assert_eq!(targets(&tenant), [format!("policy vault-{uid}")]);
+    tenant.storage().buckets.clear();
+    tenant.storage().known.clear();
+    tenant.storage().listed.clear();
+    let key = |n| format!("access key {}", platform_name(uid, n));
+    assert_eq!(targets(&tenant), [format!("bucket {}", bucket()), key(1)]);
+    let mut going = Tenant::new(spec(&json!([{ "name": "state" }])));
+    going.deleting = true;
+    assert_eq!(targets(&going), [format!("policy vault-{uid}"), key(1)]);
+    let plan = Case::new().plan();
+    let [emptied, deleted] = plan.actions.as_slice() else { panic!("{:?}", plan.actions) };
+    assert_eq!(
+        (emptied.target(), deleted.target()),
+        (format!("bucket {}", bucket()), format!("bucket {}", bucket()))
+    );
+}
+
+#[test]
 fn a_bucket_that_is_wanted_again_loses_its_tombstone_and_one_that_is_gone_ends_it() {
     let mut case = Case::new();
     case.tenant = Some((spec(&json!([{ "name": "state" }])), false));

@@ -280,6 +280,19 @@ fn a_named_app_with_machines_of_others_is_taken() {
 }
 
 #[test]
+fn a_hold_is_told_of_only_where_it_keeps_something_from_being_done() {
+    let mut scenario = Scenario::converged(ACME);
+    let (until, message) = (scenario.world.now.plus_ms(1), "the last try failed".to_owned());
+    let hold = Hold { until, message, kind: HoldKind::BackOff };
+    scenario.holds.insert("acme".to_owned(), hold);
+    let notes =
+        |scenario: &Scenario| scenario.plan(scenario.world.lists()).report.tenants[0].notes.len();
+    assert_eq!(notes(&scenario), 0);
+    scenario.apply(&ACME.replace("example/acme:1", "example/acme:2"));
+    assert_eq!(notes(&scenario), 1);
+}
+
+#[test]
 fn a_region_change_is_refused() {
     let mut scenario = Scenario::converged(ACME);
     scenario.apply(&ACME.replace("region: ord", "region: fra"));

@@ -87,3 +87,18 @@ fn named(members: &[String]) -> String {
         more => format!("{text} and {more} more"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_members_are_named_and_the_others_counted() {
+        let members =
+            |count: usize| -> Vec<String> { (0..count).map(|n| format!("member{n}")).collect() };
+        assert_eq!(named(&members(1)), "member0");
+        let five = "member0, member1, member2, member3, member4";
+        assert_eq!(named(&members(5)), five);
+        assert_eq!(named(&members(8)), format!("{five} and 3 more"));
+    }
+}

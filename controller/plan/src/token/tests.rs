@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::action::PlannedAction;
 use crate::identity::ControllerId;
 
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
@@ -248,6 +249,16 @@ fn what_is_done_about_tokens_and_keys_leaves_a_tenant_ready_but_for_a_first_one(
     };
     assert_eq!(mint(None).target(), format!("deploy token ci ({platform_name})"));
     assert_eq!(revoke.target(), format!("deploy token {platform_name}"));
+    let planned = |action| PlannedAction {
+        tenant: "acme".into(),
+        organization: ORGANIZATION.into(),
+        app: "acme-app".to_owned(),
+        action,
+        reason: String::new(),
+    };
+    let minted = planned(Action::MintToken(mint(None)));
+    assert_eq!(minted.target(), mint(None).target());
+    assert_eq!(planned(Action::RevokeToken(revoke.clone())).target(), revoke.target());
     assert!(!Action::MintToken(mint(None)).keeps_ready(), "somebody waits for it");
     assert!(Action::MintToken(mint(Some(1))).keeps_ready());
     assert!(Action::RevokeToken(revoke).keeps_ready());
