@@ -103,7 +103,7 @@ mod tests {
     fn only_what_we_set_is_compared_and_values_are_not_told() {
         let asked = json!({
             "image": "box:1",
-            "env": {"PLAN": "pro", "TENANT": "acme"},
+            "env": {"PLAN": "pro", "TENANT": "acme", "volume": "loud"},
             "services": [{"internal_port": 8080, "autostop": "off", "ports": [{"port": 443}]}],
             "mounts": [{"volume": "data", "path": "/data"}],
             "init": {},
@@ -111,7 +111,7 @@ mod tests {
         });
         let same = json!({
             "image": "box:1",
-            "env": {"PLAN": "pro", "TENANT": "acme", "OTHER": "x"},
+            "env": {"PLAN": "pro", "TENANT": "acme", "volume": "loud", "OTHER": "x"},
             "services": [{
                 "internal_port": 8080.0, "autostop": false, "protocol": "tcp",
                 "ports": [{"port": 443, "handlers": ["tls"]}],
@@ -121,8 +121,9 @@ mod tests {
         });
         assert_eq!(members(asked.clone(), same.clone()), [""; 0]);
         type Change = fn(&mut Value);
-        let table: [(Change, &str); 7] = [
+        let table: [(Change, &str); 8] = [
             (|seen| seen["env"]["PLAN"] = json!("free"), "config.env.PLAN"),
+            (|seen| seen["env"]["volume"] = json!("vol_1"), "config.env.volume"),
             (|seen| drop(seen["env"].as_object_mut().unwrap().remove("PLAN")), "config.env.PLAN"),
             (
                 |seen| seen["services"][0]["ports"][0]["port"] = json!(80),

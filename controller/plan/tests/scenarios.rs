@@ -19,7 +19,7 @@ use vault_plan::desired::{Desired, TenantInput};
 use vault_plan::identity::ControllerId;
 use vault_plan::metadata;
 use vault_plan::observed::{
-    Hold, HoldKind, Observed, ObservedOrganization, PlatformState, VolumeGap,
+    Hold, HoldKind, Observed, ObservedOrganization, ObservedVolume, PlatformState, VolumeGap,
 };
 use vault_plan::policy::Policy;
 use vault_plan::report::NoteReason;
@@ -601,6 +601,27 @@ fn a_volume_in_an_app_that_is_no_longer_named_is_told_of_when_another_one_is_mad
     scenario.converge();
     scenario.apply(&ACME.replace("spec:", "spec:\n  app: elsewhere"));
     insta::assert_snapshot!("app_changed_without_machines", scenario.picture());
+    // Of several that were left behind, the newest has the data.
+    let told = |ages_ms: [i64; 3]| {
+        let mut lists = scenario.world.lists();
+        let [first] = lists.volumes.as_slice() else { panic!("there is one") };
+        let now = scenario.world.now;
+        let volume = |(n, age_ms): (usize, &i64)| ObservedVolume {
+            id: format!("vol_{n}"),
+            created_at: Some(now.plus_ms(-age_ms)),
+            ..first.clone()
+        };
+        lists.volumes = ages_ms.iter().enumerate().map(volume).collect();
+        let plan = scenario.plan(lists);
+        let create = |action: &Action| match action {
+            Action::CreateVolume(create) => create.left_behind.clone(),
+            _ => None,
+        };
+        plan.actions.iter().find_map(|planned| create(&planned.action)).unwrap().id
+    };
+    assert_eq!(told([3, 1, 2]), "vol_1");
+    assert_eq!(told([1, 2, 2]), "vol_0");
+    assert_eq!(told([1, 1, 1]), "vol_0", "of those alike the first that is listed");
 }
 
 #[test]
