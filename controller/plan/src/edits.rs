@@ -159,4 +159,15 @@ mod tests {
         older.metadata.insert(crate::metadata::SPEC_HASH.to_owned(), "00".to_owned());
         assert_eq!(edited_members(&tenant, &wanted, &older, &seen), None);
     }
+
+    #[test]
+    fn autostop_is_a_word_or_a_truth_value() {
+        let differs = |asked: Value, seen: Value| {
+            !members(json!({"autostop": asked}), json!({"autostop": seen})).is_empty()
+        };
+        assert!(!differs(json!("off"), json!(false)) && !differs(json!(true), json!("stop")));
+        assert!(!differs(json!("suspend"), json!("suspend")));
+        assert!(differs(json!("stop"), json!(false)) && differs(json!(true), json!("off")));
+        assert!(differs(json!("suspend"), json!(true)));
+    }
 }

@@ -239,6 +239,30 @@ fn a_list_without_a_region_proves_nothing_there() {
 }
 
 #[test]
+fn an_app_that_no_list_names_is_there_while_it_holds_something() {
+    let first = |change: &dyn Fn(&mut ObservedOrganization)| {
+        let scenario = Scenario::converged(ACME);
+        let mut lists = scenario.world.lists();
+        lists.apps.clear();
+        change(&mut lists);
+        let plan = scenario.plan(lists);
+        plan.actions.first().map(|planned| planned.action.kind())
+    };
+    assert_eq!(first(&|_| {}), None);
+    let only_a_volume = |lists: &mut ObservedOrganization| {
+        lists.machines.clear();
+        lists.volumes[0].attached_machine = None;
+    };
+    assert_eq!(first(&only_a_volume), Some(ActionKind::CreateMachine));
+    // Its volume is not shown: nothing is done about the machine, and nothing about the app.
+    assert_eq!(first(&|lists| lists.volumes.clear()), None);
+    let nothing = |lists: &mut ObservedOrganization| {
+        (lists.machines, lists.volumes) = (Vec::new(), Vec::new());
+    };
+    assert_eq!(first(&nothing), Some(ActionKind::CreateApp));
+}
+
+#[test]
 fn an_organization_that_cannot_be_read_is_left_alone() {
     let scenario = Scenario::converged(ACME);
     insta::assert_snapshot!(picture(&scenario.plan_for(BTreeMap::new())));
