@@ -63,3 +63,40 @@ impl Rivals {
 pub(crate) fn written_at(volume: &ObservedVolume, last_used: &LastUsed) -> Option<UnixMillis> {
     volume.created_at.max(last_used.get(&volume.id).copied())
 }
+
+#[cfg(test)]
+mod tests {
+    use vault_api::tenant::MachineState;
+
+    use super::*;
+    use crate::identity::ControllerId;
+    use crate::observed::ObservedOrganization;
+    use crate::testing::{CONTROLLER, tenant, volume, wanted};
+
+    #[test]
+    fn history_is_needed_where_a_tenant_may_have_to_choose_among_free_volumes() {
+        let mut tenant = tenant();
+        tenant.machines = Ok(vec![wanted(MachineState::Started)]);
+        let desired = Desired {
+            controller: ControllerId::from_bytes([7; 16]),
+            controller_mark: CONTROLLER.to_owned(),
+            tenants: vec![tenant],
+            contested: BTreeMap::new(),
+        };
+        let needed = |volumes: &[ObservedVolume]| {
+            let volumes = volumes.to_vec();
+            let lists = ObservedOrganization { volumes, ..ObservedOrganization::default() };
+            let organizations = BTreeMap::from([("local".to_owned(), lists)]);
+            let observed = Observed { organizations, ..Observed::default() };
+            !needs_history(&desired, &observed).is_empty()
+        };
+        let (one, two) = (volume("vol_1", "ord", None), volume("vol_2", "ord", None));
+        let held = volume("vol_3", "ord", Some("machine"));
+        let elsewhere = ObservedVolume { app: "elsewhere".to_owned(), ..two.clone() };
+        assert!(!needed(&[]));
+        assert!(!needed(&[one.clone()]), "there is no other");
+        assert!(needed(&[one.clone(), two.clone()]));
+        assert!(!needed(&[one.clone(), two, held]), "the one that is held has the data");
+        assert!(!needed(&[one, elsewhere]), "that is another app");
+    }
+}
