@@ -19,7 +19,8 @@ use vault_plan::desired::{Desired, TenantInput};
 use vault_plan::identity::ControllerId;
 use vault_plan::metadata;
 use vault_plan::observed::{
-    Hold, HoldKind, Observed, ObservedOrganization, ObservedVolume, PlatformState, VolumeGap,
+    Hold, HoldKind, Observed, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
+    VolumeGap,
 };
 use vault_plan::policy::Policy;
 use vault_plan::report::NoteReason;
@@ -260,6 +261,31 @@ fn an_app_that_no_list_names_is_there_while_it_holds_something() {
         (lists.machines, lists.volumes) = (Vec::new(), Vec::new());
     };
     assert_eq!(first(&nothing), Some(ActionKind::CreateApp));
+}
+
+#[test]
+fn of_a_machine_that_is_listed_twice_the_newest_row_counts() {
+    let scenario = Scenario::converged(GROUPS);
+    let now = scenario.world.now;
+    // It changed from one state to the other while the list was read, page by page.
+    let starts = |rows: [(PlatformState, i64); 2]| {
+        let mut lists = scenario.world.lists();
+        let place = lists.machines.iter().position(|row| row.state == PlatformState::Started);
+        let first = lists.machines.remove(place.unwrap());
+        let row = |(state, age_ms): (PlatformState, i64)| {
+            let updated_at = Some(now.plus_ms(-age_ms));
+            ObservedMachine { state, updated_at, ..first.clone() }
+        };
+        lists.machines.extend(rows.map(row));
+        let plan = scenario.plan(lists);
+        plan.actions.iter().any(|planned| planned.action.kind() == ActionKind::StartMachine)
+    };
+    let (runs, rests) = (PlatformState::Started, PlatformState::Stopped);
+    assert!(starts([(runs.clone(), 2), (rests.clone(), 1)]));
+    assert!(!starts([(runs.clone(), 1), (rests.clone(), 2)]));
+    assert!(!starts([(rests.clone(), 2), (runs.clone(), 1)]));
+    assert!(starts([(rests.clone(), 1), (runs.clone(), 1)]), "of those alike the first");
+    assert!(!starts([(runs, 1), (rests, 1)]));
 }
 
 #[test]

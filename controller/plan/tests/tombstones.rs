@@ -436,7 +436,14 @@ fn the_volume_of_a_machine_that_is_no_longer_wanted_gets_a_tombstone() {
     let mut free = Case::new();
     free.tombstones.clear();
     free.tenant = Some((spec(1, "Delete"), false));
-    assert_eq!(buried(&free), [unwanted]);
+    assert_eq!(buried(&free), [unwanted.clone()]);
+    let ended = Tombstone { state: TombstoneState::Ended, ended_at: Some(NOW), ..due() };
+    let of_tenant = Tombstone { kind: TombstoneKind::Tenant, ..ended.clone() };
+    for before in [ended, of_tenant] {
+        free.tombstones = vec![before];
+        assert_eq!(buried(&free), [unwanted.clone()], "that is over, or about something else");
+    }
+    free.tombstones.clear();
     type Change = fn(&mut Case);
     let table: [(&str, Change); 7] = [
         ("it is kept", |case| case.tenant = Some((spec(1, "Retain"), false))),

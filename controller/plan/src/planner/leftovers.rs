@@ -179,13 +179,23 @@ mod tests {
 
     #[test]
     fn one_that_is_refused_waits_and_is_still_named() {
-        let mut refused = observed();
-        let until = NOW.plus_ms(60_000);
-        let hold = Hold { until, kind: HoldKind::BackOff, message: "no".to_owned() };
-        refused.holds.insert("gone".to_owned(), hold);
-        let plan = whole(&refused);
-        assert!(plan.actions.iter().all(|action| &*action.tenant != "gone"));
-        assert_eq!(plan.leftovers, BTreeSet::from(["gone".to_owned()]));
+        type Holds = fn(&mut Observed) -> &mut BTreeMap<String, Hold>;
+        let all: [Holds; 3] = [
+            |observed| &mut observed.holds,
+            |observed| &mut observed.storage.holds,
+            |observed| &mut observed.tokens.holds,
+        ];
+        for holds in all {
+            let held = |until| {
+                let mut refused = observed();
+                let hold = Hold { until, kind: HoldKind::BackOff, message: "no".to_owned() };
+                holds(&mut refused).insert("gone".to_owned(), hold);
+                let plan = whole(&refused);
+                assert_eq!(plan.leftovers, BTreeSet::from(["gone".to_owned()]));
+                plan.actions.iter().all(|action| &*action.tenant != "gone")
+            };
+            assert!(held(NOW.plus_ms(1)) && !held(NOW));
+        }
     }
 
     #[test]
