@@ -305,7 +305,8 @@ impl CallError {
     }
 
     /// Of a step that comes after one that acted: the whole did something, though this did not.
-    pub(crate) fn after_a_step(self) -> Self {
+    #[must_use]
+    pub fn after_a_step(self) -> Self {
         let request = self.request().clone();
         match self {
             Self::Unknown(unknown) => Self::Unknown(unknown),

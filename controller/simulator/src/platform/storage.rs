@@ -124,9 +124,10 @@ impl ObjectStorage for SimPlatform {
             let attached = universe.world.attach_policy(now, ACCOUNT, &arn(&call.subject), &key);
             Ok(attached.is_ok())
         };
-        match self.storage(Verb::AttachPolicy, name, attach).await? {
+        let attached = self.storage(Verb::AttachPolicy, name, attach).await;
+        match attached.map_err(CallError::after_a_step)? {
             true => Ok(()),
-            false => Err(no_entity(Verb::AttachPolicy)),
+            false => Err(no_entity(Verb::AttachPolicy).after_a_step()),
         }
     }
 

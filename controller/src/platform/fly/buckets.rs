@@ -83,7 +83,8 @@ impl ObjectStorage for FlyPlatform {
     async fn put_policy(&self, name: &str, document: &str, key_id: &str) -> Result<(), CallError> {
         let storage = self.client_of_storage();
         let arn = storage.put_policy(name, document).await?;
-        storage.attach_policy(key_id, &arn).await
+        // By now the policy may say something else than before, attached or not.
+        storage.attach_policy(key_id, &arn).await.map_err(CallError::after_a_step)
     }
 
     async fn delete_policy(&self, name: &str) -> Result<(), CallError> {
