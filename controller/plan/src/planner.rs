@@ -305,3 +305,6 @@ impl<'a> Planner<'a> {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

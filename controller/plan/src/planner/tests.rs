@@ -1,0 +1,146 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::action::ActionKind;
+use crate::observed::{Hold, HoldKind, ObservedOrganization, ObservedSecrets};
+use crate::testing::{CONTROLLER, NOW, SECRET_HASH, tenant};
+use crate::token::{DesiredToken, KnownToken, KnownTokens, ListedToken, TokenState, platform_name};
+
+/// What is done for a tenant whose app is there and empty.
+fn plan_of(tenant: DesiredTenant, change: impl FnOnce(&mut Observed)) -> Plan {
+    let apps = vec![tenant.app.clone()];
+    let lists = ObservedOrganization { apps, ..ObservedOrganization::default() };
+    let organizations = BTreeMap::from([(tenant.organization.to_string(), lists)]);
+    let mut observed = Observed { organizations, ..Observed::default() };
+    change(&mut observed);
+    let desired = Desired {
+        controller: ControllerId::from_bytes([7; 16]),
+        controller_mark: CONTROLLER.to_owned(),
+        tenants: vec![tenant],
+        contested: BTreeMap::new(),
+    };
+    plan(&desired, &observed, &Policy::default(), NOW)
+}
+
+/// The kinds of a plan's actions, with the names of what they are about.
+fn actions(plan: &Plan) -> Vec<(ActionKind, String)> {
+    let action =
+        |planned: &PlannedAction| (planned.action.kind(), planned.external_name().to_owned());
+    plan.actions.iter().map(action).collect()
+}
+
+#[test]
+fn a_secret_that_we_set_and_nobody_names_any_more_goes() {
+    let removed = |tenant: DesiredTenant, name: &str, state: SecretState| {
+        let app = tenant.app.clone();
+        let wanted = SecretState::Set { hash: SECRET_HASH.to_owned() };
+        let states = [("SECRET".to_owned(), wanted), (name.to_owned(), state)].into();
+        let secrets = ObservedSecrets { version: None, states };
+        let plan = plan_of(tenant, |observed| {
+            observed.secrets.insert(app, secrets);
+        });
+        let expected = [(ActionKind::RemoveSecret, name.to_owned())];
+        let found = actions(&plan);
+        assert!(found.is_empty() || found == expected, "{found:?}");
+        !found.is_empty()
+    };
+    let set = || SecretState::Set { hash: "old".to_owned() };
+    assert!(removed(tenant(), "OLD", set()));
+    assert!(removed(tenant(), "OLD", SecretState::Unsure));
+    assert!(!removed(tenant(), "OLD", SecretState::Changed), "it is somebody else's now");
+    assert!(!removed(tenant(), "OLD", SecretState::Missing));
+    let shared = || DesiredTenant { app_is_named: true, app_is_shared: true, ..tenant() };
+    let own = tenant().uid.secret_name("OLD");
+    assert!(removed(shared(), &own, set()));
+    let siblings = ControllerId::from_bytes([7; 16]).tenant_uid("umbra").secret_name("OLD");
+    assert!(!removed(shared(), &siblings, set()), "it is another tenant's");
+}
+
+#[test]
+fn of_a_deleted_tenant_in_a_shared_app_its_own_secrets_go_and_no_others() {
+    let deleted =
+        DesiredTenant { app_is_named: true, app_is_shared: true, deleting: true, ..tenant() };
+    let (own, gone) = (deleted.uid.secret_name("OWN"), deleted.uid.secret_name("GONE"));
+    let states = [
+        (own.clone(), SecretState::Changed),
+        (gone, SecretState::Missing),
+        ("THEIRS".to_owned(), SecretState::Set { hash: "x".to_owned() }),
+    ];
+    let app = deleted.app.clone();
+    let plan = plan_of(deleted, |observed| {
+        observed.secrets.insert(app, ObservedSecrets { version: None, states: states.into() });
+    });
+    assert_eq!(actions(&plan), [(ActionKind::RemoveSecret, own)]);
+}
+
+/// A tenant with a wanted token, and what is observed of its tokens.
+fn with_token() -> (DesiredTenant, impl Fn(&mut Observed)) {
+    let ci = DesiredToken { name: "ci".into(), ttl_ms: 86_400_000, rotate_before_ms: 3_600_000 };
+    let secrets = Vec::new();
+    let tenant = DesiredTenant { tokens: [ci].into(), secrets, ..tenant() };
+    let organization = tenant.organization.to_string();
+    let looked = move |observed: &mut Observed| {
+        observed.tokens.looks.insert(organization.clone(), Ok(()));
+    };
+    (tenant, looked)
+}
+
+fn hold(until: UnixMillis) -> BTreeMap<String, Hold> {
+    let hold = Hold { until, message: "refused".to_owned(), kind: HoldKind::Refused };
+    BTreeMap::from([("acme".to_owned(), hold)])
+}
+
+#[test]
+fn tokens_that_are_held_are_neither_minted_nor_revoked() {
+    let kinds = |wanted: bool, listed: bool, until: Option<UnixMillis>| {
+        let (mut tenant, looked) = with_token();
+        if !wanted {
+            tenant.tokens = Arc::default();
+        }
+        let uid = tenant.uid;
+        let plan = plan_of(tenant, |observed| {
+            looked(observed);
+            observed.tokens.holds = until.map(hold).unwrap_or_default();
+            if listed {
+                let (id, name) = ("id-7".to_owned(), platform_name(uid, 7));
+                observed.tokens.listed.insert(uid, vec![ListedToken { id, name, n: Some(7) }]);
+            }
+        });
+        let kinds: Vec<ActionKind> = actions(&plan).into_iter().map(|(kind, _)| kind).collect();
+        let refused = plan.report.tenants[0].notes.iter().any(|note| note.message == "refused");
+        (kinds, refused)
+    };
+    let (mint, revoke) = (ActionKind::MintToken, ActionKind::RevokeToken);
+    let soon = Some(NOW.plus_ms(1));
+    assert_eq!(kinds(true, false, None), (vec![mint], false));
+    assert_eq!(kinds(true, false, soon), (Vec::new(), true));
+    assert_eq!(kinds(false, true, None), (vec![revoke], false));
+    assert_eq!(kinds(false, true, soon), (Vec::new(), true));
+    assert_eq!(kinds(true, true, soon), (Vec::new(), true));
+    assert_eq!(kinds(true, true, Some(NOW)), (vec![revoke, mint], false), "the hold is over");
+    assert_eq!(kinds(false, false, soon), (Vec::new(), false), "it keeps nothing from being done");
+}
+
+#[test]
+fn a_tenant_is_not_gone_while_a_token_of_it_is_left() {
+    let gone = |known: bool| {
+        let (mut tenant, looked) = with_token();
+        tenant.deleting = true;
+        let uid = tenant.uid;
+        let plan = plan_of(tenant, |observed| {
+            looked(observed);
+            observed.organizations.values_mut().for_each(|lists| lists.apps.clear());
+            let state = TokenState::Live {
+                id: "id-1".to_owned(),
+                live_at: NOW,
+                expires_at: NOW.plus_ms(86_400_000),
+            };
+            let token = KnownToken { name: "ci".into(), n: 1, app: "acme".to_owned(), state };
+            let tokens = if known { vec![token] } else { Vec::new() };
+            observed.tokens.known.insert(uid, KnownTokens { last_n: 1, tokens });
+        });
+        plan.report.tenants[0].gone
+    };
+    assert!(gone(false));
+    assert!(!gone(true));
+}
