@@ -32,7 +32,8 @@ impl TakenDown {
     }
 
     /// Takes in what was settled at `now` of the open intents, and forgets what is too old to matter,
-    /// or was followed by another call about the same machine, after which it may run again.
+    /// or was followed by another call that takes the same machine down, whose effect is looked for
+    /// instead.
     pub fn follow(
         &mut self,
         open: &[Intent],
@@ -50,8 +51,8 @@ impl TakenDown {
             return;
         }
         // The last of several: what is open comes in the order of its ids.
-        let running = open.iter().filter(|intent| may_run_after(intent.kind));
-        let last: HashMap<_, _> = running.map(|intent| (named(intent), intent.id)).collect();
+        let again = open.iter().filter(|intent| takes_down(intent.kind));
+        let last: HashMap<_, _> = again.map(|intent| (named(intent), intent.id)).collect();
         let is_followed =
             |intent: &Intent| last.get(&named(intent)).is_some_and(|later| *later > intent.id);
         self.0.retain(|(intent, until)| now < *until && !is_followed(intent));
@@ -86,12 +87,6 @@ impl TakenDown {
 /// Whether an intent's effect is that a machine which runs is down, for a moment at least.
 fn takes_down(kind: ActionKind) -> bool {
     matches!(kind, ActionKind::UpdateMachine | ActionKind::StopMachine | ActionKind::SuspendMachine)
-}
-
-/// Whether the very machine that was taken down may run after such a call, or shows what that call did
-/// to it instead. Its deletion leaves it down, and what is made under its name later is another one.
-fn may_run_after(kind: ActionKind) -> bool {
-    takes_down(kind) || kind == ActionKind::StartMachine
 }
 
 /// What an intent is about: its app, and the name there.
@@ -163,9 +158,26 @@ mod tests {
         later.follow(&[], &[], WAIT, NOW.plus_ms(14_000));
         assert_eq!(held(&later, PlatformState::Started, -60_000), None, "too long ago");
         let mut followed = known;
-        let next = Intent { id: Ulid::from_parts(6, 1), kind: ActionKind::StartMachine, ..stop() };
+        let next = Intent { id: Ulid::from_parts(6, 1), ..stop() };
         followed.follow(&[next], &[], WAIT, NOW.plus_ms(5_000));
-        assert_eq!(held(&followed, PlatformState::Started, -60_000), None, "started by us");
+        assert_eq!(held(&followed, PlatformState::Started, -60_000), None, "the next one says");
+    }
+
+    #[test]
+    fn a_list_that_falls_back_behind_a_stop_and_a_start_holds_the_tenant_too() {
+        let mut known = verified(&stop());
+        let next = Intent { id: Ulid::from_parts(6, 1), kind: ActionKind::StartMachine, ..stop() };
+        let settlement = Settlement {
+            id: next.id,
+            state: IntentState::Verified,
+            external_id: None,
+            outcome: None,
+        };
+        // That it runs, as before the stop, passes for the effect of the start.
+        known.follow(&[next], &[settlement], WAIT, NOW.plus_ms(5_000));
+        assert_eq!(held(&known, PlatformState::Started, -60_000), Some(14_000));
+        assert_eq!(held(&known, PlatformState::Starting, 5_000), None, "it is on its way");
+        assert_eq!(held(&known, PlatformState::Started, 6_000), None, "it runs again");
     }
 
     #[test]
