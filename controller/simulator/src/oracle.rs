@@ -235,8 +235,10 @@ impl Oracles {
         }
     }
 
-    pub(crate) fn destroyed(&mut self, call: &Call) {
+    /// A call destroys the machine of this name.
+    pub(crate) fn destroyed(&mut self, now_ms: i64, call: &Call, name: &str) {
         self.of(call.controller).destroyed += 1;
+        self.budget.destroys(now_ms, call.controller, &call.app, name);
     }
 
     /// A call touches what its path names: a machine, a volume, or else an app.

@@ -106,6 +106,17 @@ impl BudgetOracle {
         }
     }
 
+    /// A call of a controller destroys a machine. If nobody wanted it, or it was read when nobody did,
+    /// it is gone by their word: whoever wants it again meanwhile wants a new one.
+    pub fn destroys(&mut self, now_ms: i64, controller: usize, app: &str, name: &str) {
+        let watched = self.watched.entry(controller).or_default();
+        let recent = now_ms - watched.edited_ms < EDIT_GRACE_MS;
+        let is_wanted = watched.wishes.machines.contains_key(name);
+        if !is_wanted || recent && !watched.before.machines.contains_key(name) {
+            watched.down.remove(&(app.to_owned(), name.to_owned()));
+        }
+    }
+
     /// Somebody else destroyed a machine of a controller's: from now on it is down by their doing.
     pub fn taken(&mut self, controller: usize, machine: &Machine) {
         let watched = self.watched.entry(controller).or_default();
@@ -269,6 +280,28 @@ mod tests {
         assert!(oracle.look(&world).is_some(), "it is still on its way");
         world.advance(now + SECOND * 5);
         assert_eq!(oracle.look(&world), None);
+    }
+
+    #[test]
+    fn what_goes_because_nobody_wanted_it_is_not_counted_if_it_is_wanted_again_meanwhile() {
+        let names = ["a-box-0", "a-box-1", "b-box-0"];
+        // It is wanted again while its deletion is on its way, or it was wanted all the time.
+        for (before, destroyed_ms, expected) in [
+            (&names[..1], 1_000_100, None),
+            (&names[..1], 1_000_000 + EDIT_GRACE_MS, Some(())),
+            (&names[..], 1_000_100, Some(())),
+        ] {
+            let (mut world, now) = running();
+            let mut oracle = BudgetOracle::default();
+            let asked = wishes(before);
+            let tenants = wishes(&names).tenants;
+            oracle.wish(0, Wishes { tenants, ..asked }, 0);
+            stop(&mut world, &mut oracle, now, "a-box-1");
+            oracle.wish(0, wishes(&names), 1_000_000);
+            oracle.destroys(destroyed_ms, 0, APP, "a-box-1");
+            stop(&mut world, &mut oracle, now, "b-box-0");
+            assert_eq!(oracle.look(&world).map(drop), expected, "{before:?}, {destroyed_ms}");
+        }
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub(super) fn delete_machine(
     let order = Order::Destroy { force: false };
     universe.world.order(now, (&call.app, &call.subject), lease, order)?;
     if !was_going {
-        universe.oracles.destroyed(call);
+        destroyed(universe, call);
     }
     Ok(())
 }
@@ -182,8 +182,15 @@ pub(super) fn strand(universe: &mut Universe, now: Timestamp, call: &Call, until
     let was_going = is_going(universe, call);
     // A machine that is gone already is as good as destroyed.
     if universe.world.strand(now, &call.app, &call.subject, until).is_ok() && !was_going {
-        universe.oracles.destroyed(call);
+        destroyed(universe, call);
     }
+}
+
+fn destroyed(universe: &mut Universe, call: &Call) {
+    let now_ms = universe.now_ms();
+    let machine = universe.world.machine(&call.app, &call.subject);
+    let name = machine.map(|machine| machine.name.clone()).unwrap_or_default();
+    universe.oracles.destroyed(now_ms, call, &name);
 }
 
 fn is_going(universe: &Universe, call: &Call) -> bool {
