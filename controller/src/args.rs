@@ -102,7 +102,8 @@ pub struct Args {
     /// How often to compare if nothing happens
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     interval: Duration,
-    /// How long a call whose answer was lost may still take effect
+    /// How long a call whose answer was lost may still take effect: wait as long before you start on an
+    /// older database
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     settle_after: Duration,
     /// How long deleted machines stay in the usage facts

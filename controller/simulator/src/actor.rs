@@ -169,7 +169,17 @@ impl Actor {
             let pause_ms = self.shared.lock().draw_ms(RESTART_MS);
             self.passed.notify_one();
             self.shared.sleep(Duration::from_millis(pause_ms.unsigned_abs())).await;
+            while let Some(left) = self.rest() {
+                self.shared.sleep(left).await;
+            }
         }
+    }
+
+    /// For how long nobody starts a process yet.
+    fn rest(&self) -> Option<Duration> {
+        let universe = self.shared.lock();
+        let left_ms = universe.controllers[self.controller].rests_until_ms - universe.now_ms();
+        (left_ms > 0).then(|| Duration::from_millis(left_ms.unsigned_abs()))
     }
 
     async fn pass_for_ever(&self, process: ProcessId) {

@@ -36,6 +36,8 @@ pub struct Controller {
     pub disk: Database,
     /// The disk as it was at earlier times, the oldest first.
     pub backups: Vec<Database>,
+    /// Nobody starts a process before: whoever puts an older disk back waits.
+    pub rests_until_ms: i64,
     /// The calls that it made.
     pub calls: Calls,
     /// How far its passes have come.
@@ -58,6 +60,7 @@ impl Controller {
             secrets: Arc::new(key.tenant_secrets().with_sources(sources)),
             disk: Database::new(0),
             backups: Vec::new(),
+            rests_until_ms: 0,
             calls: Calls::default(),
             progress: Progress::default(),
             grace_ms: Policy::default().deletion_grace_ms,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use vault_emulator::world::{Machine, NewVolume, SecretValue, State, Update};
 
+use crate::actor::SETTLE_AFTER;
 use crate::process::ProcessId;
 use crate::universe::{Shared, Universe};
 use crate::workload::ORGANIZATIONS;
@@ -112,6 +113,10 @@ fn restore_disk(universe: &mut Universe) {
     kill_all(universe, "and an older disk is put back");
     universe.trace.line(universe.now_ms(), || "controller 0 has an older disk now".to_owned());
     universe.controllers[0].restore(pick);
+    // What the last process sent and the older disk has forgotten has acted by then: see the section
+    // about state in ARCHITECTURE.md. A volume on its way would otherwise be made twice.
+    let settle_after_ms = i64::try_from(SETTLE_AFTER.as_millis()).unwrap_or(i64::MAX);
+    universe.controllers[0].rests_until_ms = universe.now_ms() + settle_after_ms;
     universe.oracles.pardons.disk_restored = true;
     universe.oracles.budget.forgets(0, universe.now_ms());
 }
