@@ -297,6 +297,17 @@ fn no_more_than_a_share_goes_within_an_hour() {
         case.tombstones.push(Tombstone { id, name, machine: format!("acme-box-{index}"), ..due() });
     }
     assert_eq!(deletes(&case.plan()), 6, "a tenth");
+    // What was tried and is still there comes after what was not tried yet, and counts.
+    case.tombstones[0].state = TombstoneState::Acting;
+    let ids = |plan: Plan| -> Vec<String> {
+        let id = |action: Action| match action {
+            Action::DeleteVolume(volume) => Some(volume.id),
+            _ => None,
+        };
+        plan.actions.into_iter().filter_map(|planned| id(planned.action)).collect()
+    };
+    assert_eq!(ids(case.plan()), ["vol_1", "vol_2", "vol_3", "vol_4", "vol_5"]);
+    case.tombstones[0].state = TombstoneState::Standing;
     for (gone, left) in [(1, 5), (5, 1), (6, 0)] {
         let mut later = Case { lists: case.lists.clone(), ..Case::new() };
         later.tombstones = case.tombstones.clone();
@@ -385,6 +396,28 @@ fn an_app_goes_only_when_nothing_is_in_it_and_its_name_is_derived() {
     again.tenant = Some((spec(0, "Delete"), false));
     assert!(!deletes_app(&again));
     assert_eq!(again.plan().tombstones.cleared.len(), 1);
+}
+
+#[test]
+fn the_object_of_a_tenant_whose_app_is_not_ours_is_kept_for_thirty_days() {
+    let outcome = |age_ms: i64| {
+        let mut case = Case::new();
+        let app = "vault-tenants".to_owned();
+        case.lists.volumes.clear();
+        case.tombstones = vec![Tombstone {
+            kind: TombstoneKind::Tenant,
+            id: "acme".to_owned(),
+            name: app.clone(),
+            app,
+            made_at: NOW.plus_ms(-age_ms),
+            ..due()
+        }];
+        let written = case.plan().tombstones.written;
+        written.first().and_then(|one| one.outcome.clone())
+    };
+    let thirty_days_ms = 30 * 24 * 3_600_000;
+    assert_eq!(outcome(thirty_days_ms - 1), None);
+    assert!(outcome(thirty_days_ms).is_some());
 }
 
 #[test]

@@ -1,8 +1,14 @@
 use vault_api::tenant::MachineState;
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::LastUsed;
-use crate::testing::{NOW, machine, volume, wanted};
+use crate::desired::DesiredTenant;
+use crate::identity::ControllerId;
+use crate::observed::ObservedOrganization;
+use crate::testing::{self, NOW, machine, volume, wanted};
+use crate::tombstone::{Cause, Tombstone};
 
 fn snapshot(id: &str, status: &str, age_ms: i64) -> ObservedSnapshot {
     let created_at = Some(NOW.plus_ms(-age_ms));
@@ -66,4 +72,104 @@ fn each_step_follows_from_what_is_there() {
     assert!(next(Some(&done), &[stale.clone(), fresh]).starts_with("stuck: "));
     let undated = ObservedVolume { created_at: None, ..stale };
     assert!(next(Some(&done), &[undated]).starts_with("stuck: "));
+}
+
+/// The volumes whose snapshots are to be read, of a tenant whose machine is in `fra` with volume `held`;
+/// `free` lies there too.
+fn needed(
+    share: impl FnOnce(&mut DesiredTenant, &mut Observed),
+    state: PlatformState,
+) -> Vec<String> {
+    let mut tenant = testing::tenant();
+    let mut moved = wanted(MachineState::Started);
+    moved.relocate = true;
+    tenant.machines = Ok(vec![moved]);
+    let resting = ObservedMachine { region: "fra".to_owned(), ..machine(state, 1_000) };
+    let volumes = vec![volume("held", "fra", Some("machine")), volume("free", "fra", None)];
+    let machines = vec![resting];
+    let lists = ObservedOrganization { machines, volumes, ..ObservedOrganization::default() };
+    let organizations = [("local".to_owned(), lists)].into();
+    let mut observed = Observed { organizations, ..Observed::default() };
+    share(&mut tenant, &mut observed);
+    let desired = Desired {
+        controller: ControllerId::from_bytes([7; 16]),
+        controller_mark: testing::CONTROLLER.to_owned(),
+        tenants: vec![tenant],
+        contested: BTreeMap::new(),
+    };
+    let needed = needs_snapshots(&desired, &observed).into_iter();
+    needed.map(|needed| needed.volume).collect()
+}
+
+#[test]
+fn the_snapshots_of_a_volume_are_read_while_its_machine_rests_to_be_moved() {
+    use PlatformState::{Started, Stopped, Suspended};
+    assert_eq!(needed(|_, _| {}, Stopped), ["held"]);
+    assert_eq!(needed(|_, _| {}, Started), [""; 0]);
+    assert_eq!(needed(|_, _| {}, Suspended), [""; 0], "it has not written what it holds");
+    assert_eq!(needed(|tenant, _| tenant.deleting = true, Stopped), [""; 0]);
+    assert_eq!(needed(|tenant, _| tenant.paused = true, Stopped), [""; 0]);
+    let machine = |tenant: &mut DesiredTenant| tenant.machines.as_mut().unwrap().remove(0);
+    let stays = |tenant: &mut DesiredTenant, _: &mut Observed| {
+        let machine = DesiredMachine { region: "fra".into(), ..machine(tenant) };
+        tenant.machines = Ok(vec![machine]);
+    };
+    assert_eq!(needed(stays, Stopped), [""; 0], "it is where it should be");
+    let may_not = |tenant: &mut DesiredTenant, _: &mut Observed| {
+        let machine = DesiredMachine { relocate: false, ..machine(tenant) };
+        tenant.machines = Ok(vec![machine]);
+    };
+    assert_eq!(needed(may_not, Stopped), [""; 0]);
+}
+
+#[test]
+fn the_snapshots_of_a_volume_are_read_while_its_tombstone_waits_for_one() {
+    use PlatformState::{Started, Stopped};
+    let tombstone = |id: &str| Tombstone {
+        kind: TombstoneKind::Volume,
+        id: id.to_owned(),
+        tenant: "acme".to_owned(),
+        uid: testing::tenant().uid,
+        organization: "local".to_owned(),
+        app: "acme".to_owned(),
+        name: "v_data".to_owned(),
+        region: "fra".to_owned(),
+        size_gb: 1,
+        machine: "acme-box-0".to_owned(),
+        template: "data".to_owned(),
+        policy: DeletionPolicy::Snapshot,
+        cause: Cause::Unwanted,
+        snapshot: None,
+        made_at: NOW,
+        due_at: NOW,
+        sightings: 0,
+        seen_at: None,
+        state: TombstoneState::Standing,
+        ended_at: None,
+        outcome: None,
+    };
+    let with = |tombstone: Tombstone, paused: bool, state: PlatformState| {
+        let share = |tenant: &mut DesiredTenant, observed: &mut Observed| {
+            tenant.machines = Ok(Vec::new());
+            tenant.paused = paused;
+            observed.tombstones = vec![tombstone];
+        };
+        needed(share, state)
+    };
+    assert_eq!(with(tombstone("held"), false, Stopped), ["held"]);
+    assert_eq!(with(tombstone("held"), false, Started), [""; 0]);
+    assert_eq!(with(tombstone("free"), false, Started), ["free"]);
+    let made = Tombstone { snapshot: Some("vs_1".to_owned()), ..tombstone("free") };
+    assert_eq!(with(made, false, Started), [""; 0]);
+    assert_eq!(with(tombstone("free"), true, Started), [""; 0], "its tenant is paused");
+    let table: [fn(&mut Tombstone); 3] = [
+        |one| one.policy = DeletionPolicy::Delete,
+        |one| one.state = TombstoneState::Acting,
+        |one| one.kind = TombstoneKind::Tenant,
+    ];
+    for change in table {
+        let mut other = tombstone("free");
+        change(&mut other);
+        assert_eq!(with(other.clone(), false, Started), [""; 0], "{other:?}");
+    }
 }
