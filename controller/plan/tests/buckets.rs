@@ -410,6 +410,28 @@ fn no_machine_is_made_before_the_buckets_and_the_key_that_it_is_to_find() {
 }
 
 #[test]
+fn a_bucket_is_ready_once_it_is_there_and_the_key_opens_it_as_wanted() {
+    let ready = |change: fn(&mut ObservedStorage)| {
+        let mut tenant = Tenant::new(with_machine(&json!([{ "name": "state" }])));
+        change(tenant.storage());
+        let report = tenant.plan().report.tenants.remove(0);
+        let puts = tenant.kinds().contains(&ActionKind::PutBucketPolicy);
+        (report.storage.unwrap().buckets[0].ready, puts)
+    };
+    fn policy(storage: &mut ObservedStorage) -> &mut KnownPolicy {
+        storage.policies.values_mut().next().unwrap()
+    }
+    assert_eq!(ready(|_| {}), (true, false));
+    assert_eq!(ready(|storage| policy(storage).changed = true), (false, true));
+    let another = |storage: &mut ObservedStorage| policy(storage).key_id = "tid_0".to_owned();
+    assert_eq!(ready(another), (false, true), "it is attached to a key that is not used any more");
+    let document = |storage: &mut ObservedStorage| policy(storage).document = "{}".to_owned();
+    assert_eq!(ready(document), (false, true));
+    assert_eq!(ready(|storage| storage.policies.clear()), (false, true));
+    assert_eq!(ready(|storage| storage.buckets.clear()), (false, false), "it is being made");
+}
+
+#[test]
 fn storage_that_is_held_keeps_machines_waiting_only_for_what_they_need() {
     use ActionKind::{CreateMachine, PutBucketPolicy, RevokeAccessKey};
     let spec = with_machine(&json!([{ "name": "state" }]));

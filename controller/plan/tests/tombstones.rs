@@ -286,6 +286,123 @@ fn what_may_still_be_deleted_is_not_told_to_be_taken_back() {
 }
 
 #[test]
+fn a_call_that_can_act_no_more_keeps_nothing() {
+    let mut case = Case::new();
+    case.holds.insert("acme".to_owned(), Hold { until: NOW, ..hold(HoldKind::Unsettled) });
+    assert_eq!(deletes(&case.plan()), 1);
+}
+
+#[test]
+fn what_somebody_may_have_written_meanwhile_is_not_in_a_snapshot_of_before() {
+    let snapshot = |state: PlatformState, holder: Option<&str>| {
+        let mut case = Case::new();
+        case.tombstones[0].snapshot = Some("vs_1".to_owned());
+        let other = ObservedMachine { id: "other".to_owned(), ..machine("umbra-box-0", "umbra") };
+        case.lists.machines.push(ObservedMachine { state, ..other });
+        case.lists.volumes[0].attached_machine = holder.map(str::to_owned);
+        let written = case.plan().tombstones.written;
+        written[0].snapshot.clone()
+    };
+    use PlatformState::{Started, Stopped};
+    let known = Some("vs_1".to_owned());
+    assert_eq!(snapshot(Started, None), known);
+    assert_eq!(snapshot(Stopped, Some("other")), known);
+    assert_eq!(snapshot(Started, Some("nobody")), known);
+    assert_eq!(snapshot(Started, Some("other")), None, "it runs, and writes");
+}
+
+#[test]
+fn a_volume_is_wanted_again_only_in_the_app_in_which_it_is() {
+    let cleared = |app: Option<&str>, count: u32| {
+        let mut case = Case::new();
+        let mut spec = spec(count, "Delete");
+        spec.app = app.and_then(|app| serde_json::from_value(json!(app)).ok());
+        case.tenant = Some((spec, false));
+        case.plan().tombstones.cleared.into_iter().map(|cleared| cleared.why).next()
+    };
+    assert!(cleared(None, 2).unwrap().contains("wants volume vol_1 again"));
+    assert_eq!(cleared(Some("elsewhere"), 2), None, "there it gets another one");
+    assert_eq!(cleared(None, 1), None);
+    // A machine that is wanted again, and no longer mounts it, has not gone for good.
+    let unmounted = |app: Option<&str>| {
+        let mut case = Case::new();
+        let mut spec = spec(2, "Delete");
+        spec.machines[0].config.remove("mounts");
+        spec.app = app.and_then(|app| serde_json::from_value(json!(app)).ok());
+        case.tenant = Some((spec, false));
+        case.plan().tombstones.cleared.into_iter().map(|cleared| cleared.why).next()
+    };
+    assert!(unmounted(None).unwrap().contains("wants machine acme-box-1 again"));
+    assert_eq!(unmounted(Some("elsewhere")), None);
+}
+
+#[test]
+fn a_snapshot_for_a_tombstone_is_begun_once_clocks_agree_that_the_volume_was_free() {
+    const SKEW_MS: i64 = 60_000;
+    let next = |free_for_ms: i64, snapshot_age_ms: Option<i64>| {
+        let mut case = Case::new();
+        let free_since = NOW.plus_ms(-free_for_ms);
+        case.tombstones[0].policy = DeletionPolicy::Snapshot;
+        case.tombstones[0].due_at = free_since.plus_ms(DELETION_GRACE_MS);
+        let snapshots = snapshot_age_ms.map(|age_ms| ObservedSnapshot {
+            id: "vs_1".to_owned(),
+            status: "created".to_owned(),
+            created_at: Some(NOW.plus_ms(-age_ms)),
+        });
+        let plan = case.plan_with(|observed| {
+            observed.snapshots.insert("vol_1".to_owned(), snapshots.into_iter().collect());
+        });
+        let snapshot = plan.tombstones.written.first().and_then(|one| one.snapshot.clone());
+        (plan.actions.first().map(|planned| planned.action.kind()), snapshot)
+    };
+    let (begun, known) = (Some(ActionKind::SnapshotVolume), Some("vs_1".to_owned()));
+    assert_eq!(next(2 * SKEW_MS - 1, None), (None, None));
+    assert_eq!(next(2 * SKEW_MS, None), (begun, None));
+    assert_eq!(next(DELETION_GRACE_MS, None), (begun, None));
+    // One that was begun too early, by some clock, may lack what was written last.
+    let day = DELETION_GRACE_MS;
+    assert_eq!(next(day, Some(day - SKEW_MS + 1)), (begun, None));
+    assert_eq!(next(day, Some(day - SKEW_MS)), (Some(ActionKind::DeleteVolume), known));
+}
+
+#[test]
+fn an_app_that_is_gone_ends_the_tombstone_of_its_tenant_after_the_grace() {
+    let outcome = |change: fn(&mut Case)| {
+        let mut case = Case::new();
+        case.lists.apps.clear();
+        case.lists.volumes.clear();
+        case.tombstones = vec![Tombstone {
+            kind: TombstoneKind::Tenant,
+            id: "acme".to_owned(),
+            name: app(),
+            ..due()
+        }];
+        change(&mut case);
+        let written = case.plan().tombstones.written;
+        written.into_iter().find(|one| one.kind == TombstoneKind::Tenant)?.outcome
+    };
+    assert_eq!(outcome(|_| {}).as_deref(), Some("its app is gone"));
+    let young = |case: &mut Case| {
+        case.tombstones[0].made_at = NOW.plus_ms(1 - DELETION_GRACE_MS);
+    };
+    assert_eq!(outcome(young), None, "somebody may want it back");
+    let with_volume = |case: &mut Case| {
+        case.tombstones.push(due());
+        case.lists.volumes.push(volume());
+    };
+    assert_eq!(outcome(with_volume), None, "a volume of it is left");
+    assert_eq!(outcome(|case| case.tenant = Some((spec(1, "Retain"), true))), None, "it is going");
+    let cleared = |deleting: bool| {
+        let mut case = Case::new();
+        let of_tenant = Tombstone { kind: TombstoneKind::Tenant, id: "acme".to_owned(), ..due() };
+        case.tombstones = vec![of_tenant];
+        case.tenant = Some((spec(1, "Retain"), deleting));
+        case.plan().tombstones.cleared.len()
+    };
+    assert_eq!((cleared(false), cleared(true)), (1, 0));
+}
+
+#[test]
 fn no_more_than_a_share_goes_within_an_hour() {
     let mut case = Case::new();
     case.lists.volumes.clear();
@@ -308,12 +425,15 @@ fn no_more_than_a_share_goes_within_an_hour() {
     };
     assert_eq!(ids(case.plan()), ["vol_1", "vol_2", "vol_3", "vol_4", "vol_5"]);
     case.tombstones[0].state = TombstoneState::Standing;
-    for (gone, left) in [(1, 5), (5, 1), (6, 0)] {
+    let hour_ms = 3_600_000;
+    for (gone, ago_ms, left) in
+        [(1, 1_000, 5), (5, 1_000, 1), (6, 1_000, 0), (6, hour_ms - 1, 0), (6, hour_ms, 5)]
+    {
         let mut later = Case { lists: case.lists.clone(), ..Case::new() };
         later.tombstones = case.tombstones.clone();
         for tombstone in later.tombstones.iter_mut().take(gone) {
             tombstone.state = TombstoneState::Ended;
-            tombstone.ended_at = Some(NOW.plus_ms(-1_000));
+            tombstone.ended_at = Some(NOW.plus_ms(-ago_ms));
         }
         later.lists.volumes.drain(..gone);
         assert_eq!(deletes(&later.plan()), left, "{gone} are gone");
@@ -347,6 +467,11 @@ fn deletions_that_fail_for_good_keep_no_other_volume() {
     assert_eq!(gone(&case), [""; 0], "they may be going");
     hold_all(&mut case, HoldKind::Refused);
     assert_eq!(gone(&case), ["d", "e"], "nothing of them went");
+    for hold in case.holds.values_mut() {
+        hold.until = NOW;
+    }
+    assert_eq!(gone(&case), [""; 0], "they may be tried again, and be going");
+    hold_all(&mut case, HoldKind::Refused);
     // What is no longer shown went, whatever its tenant waits for.
     let without = case.lists.volumes.split_off(2);
     case.lists.volumes.clear();
@@ -418,6 +543,16 @@ fn the_object_of_a_tenant_whose_app_is_not_ours_is_kept_for_thirty_days() {
     let thirty_days_ms = 30 * 24 * 3_600_000;
     assert_eq!(outcome(thirty_days_ms - 1), None);
     assert!(outcome(thirty_days_ms).is_some());
+    let mut with_volume = Case::new();
+    with_volume.tombstones.push(Tombstone {
+        kind: TombstoneKind::Tenant,
+        id: "acme".to_owned(),
+        app: String::new(),
+        made_at: NOW.plus_ms(-thirty_days_ms),
+        ..due()
+    });
+    let written = with_volume.plan().tombstones.written;
+    assert!(written.iter().all(|one| one.kind == TombstoneKind::Volume), "{written:?}");
 }
 
 #[test]

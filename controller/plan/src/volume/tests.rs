@@ -119,7 +119,8 @@ fn an_existing_machine_is_compared_by_what_it_holds() {
     assert_eq!(fit(None, &held, 0), ("anew", Some(1), None));
     // The list of volumes may lag, for a while.
     assert_eq!(fit(data, &held[..1], 0), ("unclear", None, Some(NoteReason::Waiting)));
-    assert_eq!(fit(data, &held[..1], 900_000), ("unclear", None, Some(NoteReason::Stuck)));
+    assert_eq!(fit(data, &held[..1], 299_999), ("unclear", None, Some(NoteReason::Waiting)));
+    assert_eq!(fit(data, &held[..1], 300_000), ("unclear", None, Some(NoteReason::Stuck)));
     assert_eq!(fit(data, &[], 0), ("unclear", None, Some(NoteReason::Stuck)));
     // Its config is another, and it does not say that it was made with a volume.
     let mut bare = machine(PlatformState::Started, 0);
