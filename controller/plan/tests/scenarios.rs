@@ -404,6 +404,39 @@ fn a_machine_moves_with_its_volume_by_a_snapshot() {
 }
 
 #[test]
+fn the_report_of_a_machine_says_where_it_and_its_volumes_are_listed() {
+    let mut scenario = Scenario::converged(ACME);
+    let report = |scenario: &Scenario, lists: ObservedOrganization| {
+        scenario.plan(lists).report.tenants[0].machines[0]
+    };
+    let found = report(&scenario, scenario.world.lists());
+    assert_eq!((found.machine, found.volume, found.ready), (Some(0), Some(0), true));
+    let mut without = scenario.world.lists();
+    without.machines.clear();
+    without.volumes[0].attached_machine = None;
+    let found = report(&scenario, without);
+    assert_eq!((found.machine, found.volume, found.ready), (None, Some(0), false));
+    // While it moves, there are two volumes: the one that it holds, and the copy of it.
+    scenario.apply(&ACME.replace("region: ord", "region: fra\n      relocate: Snapshot"));
+    let mut copied = None;
+    for _ in 0..20 {
+        let lists = scenario.world.lists();
+        let plan = scenario.plan(lists.clone());
+        let found = plan.report.tenants[0].machines[0];
+        if let Some(copy) = found.copy {
+            copied = Some((found, copy, lists));
+            break;
+        }
+        scenario.world.carry_out(plan, || Fate::Works, |_, _| {});
+        scenario.world.step();
+    }
+    let (found, copy, lists) = copied.unwrap();
+    assert_eq!(lists.volumes[copy].region, "fra");
+    assert_eq!(lists.volumes[found.volume.unwrap()].region, "ord");
+    assert_eq!(lists.machines[found.machine.unwrap()].region, "ord");
+}
+
+#[test]
 fn a_machine_that_is_being_moved_is_not_started_while_its_volume_is_not_shown() {
     let mut scenario = Scenario::stopped_to_be_moved();
     let hidden = ObservedOrganization { volumes: Vec::new(), ..scenario.world.lists() };

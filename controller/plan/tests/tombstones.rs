@@ -555,6 +555,170 @@ fn the_object_of_a_tenant_whose_app_is_not_ours_is_kept_for_thirty_days() {
     assert!(written.iter().all(|one| one.kind == TombstoneKind::Volume), "{written:?}");
 }
 
+/// The tombstone of a deleted tenant whose app is empty, and matures with this pass.
+fn of_tenant(name: &str) -> Tombstone {
+    let uid = controller().tenant_uid(name);
+    let app = uid.app_name(name);
+    Tombstone {
+        kind: TombstoneKind::Tenant,
+        id: name.to_owned(),
+        tenant: name.to_owned(),
+        uid,
+        name: app.clone(),
+        app,
+        machine: String::new(),
+        template: String::new(),
+        ..due()
+    }
+}
+
+fn deleted_apps(plan: &Plan) -> usize {
+    plan.actions.iter().filter(|planned| planned.action == Action::DeleteApp).count()
+}
+
+#[test]
+fn twenty_apps_go_in_one_pass_and_none_that_somebody_names() {
+    let mut case = Case::new();
+    case.lists.volumes.clear();
+    case.tombstones = (0..25).map(|number| of_tenant(&format!("t{number}"))).collect();
+    case.lists.apps = case.tombstones.iter().map(|tombstone| tombstone.app.clone()).collect();
+    assert_eq!(deleted_apps(&case.plan()), 20);
+    case.tombstones.truncate(1);
+    assert_eq!(deleted_apps(&case.plan()), 1);
+    let mut spec = spec(0, "Delete");
+    spec.app = serde_json::from_value(json!(case.tombstones[0].app)).ok();
+    case.tenant = Some((spec.clone(), false));
+    assert_eq!(deleted_apps(&case.plan()), 0, "tenant acme names it");
+    spec.app = serde_json::from_value(json!("elsewhere")).ok();
+    case.tenant = Some((spec, false));
+    assert_eq!(deleted_apps(&case.plan()), 1);
+}
+
+#[test]
+fn what_holds_an_app_breaks_the_chain_of_its_sightings_and_each_link_is_written() {
+    let written = |change: fn(&mut Case)| {
+        let mut case = Case::new();
+        case.lists.volumes.clear();
+        case.tombstones = vec![Tombstone { sightings: SIGHTINGS - 3, ..of_tenant("acme") }];
+        change(&mut case);
+        case.plan().tombstones.written.first().map(|one| (one.sightings, one.seen_at))
+    };
+    assert_eq!(written(|_| {}), Some((SIGHTINGS - 2, Some(NOW))));
+    assert_eq!(written(|case| case.tombstones[0].seen_at = Some(NOW.plus_ms(-1))), None);
+    assert_eq!(written(|case| case.lists.volumes.push(volume())), Some((0, None)));
+    let machine = |case: &mut Case| case.lists.machines.push(machine("foreign", "x"));
+    assert_eq!(written(machine), Some((0, None)));
+    let marked = |case: &mut Case| {
+        let app = "elsewhere".to_owned();
+        case.lists.machines.push(ObservedMachine { app, ..self::machine("acme-box-0", "acme") });
+    };
+    assert_eq!(written(marked), Some((0, None)), "a machine of it is in another app");
+}
+
+#[test]
+fn the_next_look_is_when_the_next_sighting_counts() {
+    let mut case = Case::new();
+    case.tombstones[0].sightings = SIGHTINGS - 3;
+    assert_eq!(case.plan().tombstones.look_again_at, Some(NOW.plus_ms(STEP_MS)));
+    case.tombstones[0].seen_at = Some(NOW.plus_ms(-1));
+    assert_eq!(case.plan().tombstones.look_again_at, Some(NOW.plus_ms(STEP_MS - 1)));
+    case.tombstones.clear();
+    assert_eq!(case.plan().tombstones.look_again_at, None);
+}
+
+#[test]
+fn what_a_plan_wrote_of_a_tombstone_is_not_written_once_it_is_cleared() {
+    let mut case = held();
+    case.tenant = Some((spec(0, "Retain"), false));
+    let (policy, sightings, seen_at) = (DeletionPolicy::Snapshot, 0, None);
+    let uid = controller().tenant_uid("umbra");
+    let other = Tombstone {
+        id: "vol_2".to_owned(),
+        tenant: "umbra".to_owned(),
+        uid,
+        name: uid.volume_name("box", 1, "data"),
+        machine: "umbra-box-1".to_owned(),
+        ..due()
+    };
+    let name = other.name.clone();
+    case.lists.volumes.push(ObservedVolume { id: "vol_2".to_owned(), name, ..volume() });
+    case.tombstones = vec![other, Tombstone { policy, sightings, seen_at, ..due() }];
+    let plan = case.plan_with(|observed| {
+        let (id, status) = ("vs_1".to_owned(), "created".to_owned());
+        let done = ObservedSnapshot { id, status, created_at: Some(NOW) };
+        observed.snapshots.insert("vol_1".to_owned(), vec![done]);
+    });
+    let cleared: Vec<&str> =
+        plan.tombstones.cleared.iter().map(|cleared| cleared.tombstone.id.as_str()).collect();
+    assert_eq!(cleared, ["vol_1"], "its policy is Retain now");
+    let written: Vec<&str> = plan.tombstones.written.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(written, ["vol_2"]);
+}
+
+#[test]
+fn what_is_left_as_it_is_keeps_its_volume_too() {
+    let buried = |policy: Option<&str>| {
+        let mut case = held();
+        let mut spec = spec(1, "Delete");
+        spec.drift_policy = policy.and_then(|word| serde_json::from_value(json!(word)).ok());
+        case.tenant = Some((spec, false));
+        let plan = case.plan_with(|observed| {
+            observed.reached.insert("acme".to_owned());
+        });
+        plan.tombstones.written.len()
+    };
+    assert_eq!(buried(Some("Report")), 0);
+    assert_eq!(buried(None), 1);
+}
+
+#[test]
+fn a_deletion_says_what_is_kept_and_what_it_waits_for() {
+    let report = |change: &dyn Fn(&mut Case)| {
+        let mut case = Case::new();
+        case.tombstones.clear();
+        case.lists.volumes.clear();
+        case.tenant = Some((spec(2, "Delete"), true));
+        change(&mut case);
+        let report = case.plan().report.tenants.remove(0);
+        let notes = report.notes.into_iter().map(|note| (note.reason, note.message));
+        (report.gone, notes.collect::<Vec<_>>())
+    };
+    assert_eq!(report(&|_| {}), (true, Vec::new()));
+    let named = |shared: bool| {
+        move |case: &mut Case| {
+            let mut spec = spec(2, "Delete");
+            let app =
+                if shared { json!({ "name": "many", "shared": true }) } else { json!("many") };
+            spec.app = serde_json::from_value(app).ok();
+            case.lists.apps = vec!["many".to_owned()];
+            case.tenant = Some((spec, true));
+        }
+    };
+    let kept = "app many is kept: the manifest names it".to_owned();
+    for shared in [false, true] {
+        assert_eq!(report(&named(shared)), (true, vec![(NoteReason::Kept, kept.clone())]));
+    }
+    let gap = |policy: &'static str| {
+        move |case: &mut Case| {
+            case.tenant = Some((spec(2, policy), true));
+            case.lists.gaps.volumes.insert(app(), VolumeGap::Counted(2));
+        }
+    };
+    let (gone, notes) = report(&gap("Delete"));
+    assert_eq!((gone, notes[0].0), (false, NoteReason::Unobserved), "it is to get a tombstone");
+    assert!(report(&gap("Retain")).0, "whatever there is, is kept");
+    let stopping = |since_ms: i64| {
+        move |case: &mut Case| {
+            let updated_at = Some(NOW.plus_ms(-since_ms));
+            let state = PlatformState::Stopping;
+            let machine = ObservedMachine { state, updated_at, ..machine("acme-box-1", "acme") };
+            case.lists.machines.push(machine);
+        }
+    };
+    assert_eq!(report(&stopping(1_000)).1[0].0, NoteReason::Waiting);
+    assert_eq!(report(&stopping(300_000)).1[0].0, NoteReason::Stuck);
+}
+
 #[test]
 fn tombstones_are_made_before_the_machine_goes() {
     for (policy, buried) in [("Retain", 0), ("Snapshot", 1), ("Delete", 1)] {
