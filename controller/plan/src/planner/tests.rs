@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
 
+use vault_api::tenant::MachineState;
+
 use super::*;
 use crate::action::ActionKind;
-use crate::observed::{Hold, HoldKind, ObservedOrganization, ObservedSecrets};
-use crate::testing::{CONTROLLER, NOW, SECRET_HASH, tenant};
+use crate::desired::DesiredMachine;
+use crate::observed::{Hold, HoldKind, ObservedOrganization, ObservedSecrets, PlatformState};
+use crate::testing::{CONTROLLER, NOW, SECRET_HASH, machine, tenant, wanted};
 use crate::token::{DesiredToken, KnownToken, KnownTokens, ListedToken, TokenState, platform_name};
 
 /// What is done for a tenant whose app is there and empty.
@@ -71,6 +74,33 @@ fn of_a_deleted_tenant_in_a_shared_app_its_own_secrets_go_and_no_others() {
         observed.secrets.insert(app, ObservedSecrets { version: None, states: states.into() });
     });
     assert_eq!(actions(&plan), [(ActionKind::RemoveSecret, own)]);
+}
+
+#[test]
+fn what_somebody_changed_is_told_and_corrected_or_only_told() {
+    let told = |reports_drift: bool| {
+        let machines = vec![DesiredMachine { volume: None, ..wanted(MachineState::Started) }];
+        let tenant = DesiredTenant { reports_drift, machines: Ok(machines), ..tenant() };
+        let app = tenant.app.clone();
+        let plan = plan_of(tenant, |observed| {
+            let seen = machine(PlatformState::Started, 900_000);
+            observed.edits.insert(seen.id.clone(), vec!["env".to_owned()]);
+            observed.organizations.values_mut().for_each(|lists| lists.machines.push(seen.clone()));
+            observed.reached.insert("acme".to_owned());
+            let states = [("SECRET".to_owned(), SecretState::Set { hash: SECRET_HASH.to_owned() })];
+            observed.secrets.insert(app, ObservedSecrets { version: None, states: states.into() });
+        });
+        let notes = &plan.report.tenants[0].notes;
+        let notes =
+            notes.iter().map(|note| (note.reason, note.message.clone())).collect::<Vec<_>>();
+        (actions(&plan), notes)
+    };
+    let updates = vec![(ActionKind::UpdateMachine, "acme-box-0".to_owned())];
+    let message = "machine acme-box-0: somebody else changed env";
+    let drift = |message: String| vec![(NoteReason::DriftDetected, message)];
+    assert_eq!(told(false), (updates, drift(message.to_owned())));
+    let left = format!("{message}; it is left so, because driftPolicy is Report");
+    assert_eq!(told(true), (Vec::new(), drift(left)));
 }
 
 /// A tenant with a wanted token, and what is observed of its tokens.
