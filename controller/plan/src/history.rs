@@ -94,7 +94,7 @@ mod tests {
         let held = volume("vol_3", "ord", Some("machine"));
         let elsewhere = ObservedVolume { app: "elsewhere".to_owned(), ..two.clone() };
         assert!(!needed(&[]));
-        assert!(!needed(&[one.clone()]), "there is no other");
+        assert!(!needed(std::slice::from_ref(&one)), "there is no other");
         assert!(needed(&[one.clone(), two.clone()]));
         assert!(!needed(&[one.clone(), two, held]), "the one that is held has the data");
         assert!(!needed(&[one, elsewhere]), "that is another app");
