@@ -465,7 +465,7 @@ fn a_bucket_that_the_manifest_no_longer_names_gets_a_tombstone_by_its_policy() {
     let mut tenant = Tenant::new(one.clone());
     tenant.remembers(&spec(&both));
     let logs = (bucket_called("logs"), TombstoneKind::Bucket, Cause::Unwanted);
-    assert_eq!(tenant.buried(), [logs.clone()]);
+    assert_eq!(tenant.buried(), std::slice::from_ref(&logs));
     let written = tenant.plan().tombstones.written.remove(0);
     assert_eq!((written.template.as_str(), written.tenant.as_str()), ("logs", "acme"));
     assert_eq!(written.due_at, NOW.plus_ms(DELETION_GRACE_MS));
@@ -505,7 +505,7 @@ fn the_buckets_of_a_deleted_tenant_get_tombstones_or_are_said_to_be_kept() {
     let mut tenant = Tenant::new(doomed.clone());
     tenant.deleting = true;
     let state = (bucket(), TombstoneKind::Bucket, Cause::Deleted);
-    assert_eq!(tenant.buried(), [state.clone()]);
+    assert_eq!(tenant.buried(), std::slice::from_ref(&state));
     assert_eq!(tenant.notes(NoteReason::Kept), [""; 0]);
     tenant.storage().buckets.clear();
     assert_eq!(tenant.buried(), [], "there is none");
