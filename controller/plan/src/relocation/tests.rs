@@ -68,6 +68,15 @@ fn each_step_follows_from_what_is_there() {
     assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), stuck);
     fresh.state = "hydrating".to_owned();
     assert_eq!(next(Some(&done), &[stale.clone(), fresh.clone()]), "remove: fresh has its data");
+    // Of several that are fresh, the newest; of those alike, the first that is listed.
+    let made = |id: &str, age_ms: i64| copy(id, "ord", age_ms);
+    for (copies, expected) in [
+        ([made("a", 500), made("b", 400)], "b"),
+        ([made("a", 400), made("b", 500)], "a"),
+        ([made("a", 400), made("b", 400)], "a"),
+    ] {
+        assert_eq!(next(Some(&done), &copies), format!("remove: {expected} has its data"));
+    }
     fresh.attached_machine = Some("somebody".to_owned());
     assert!(next(Some(&done), &[stale.clone(), fresh]).starts_with("stuck: "));
     let undated = ObservedVolume { created_at: None, ..stale };
