@@ -124,9 +124,7 @@ impl<'a> Planner<'a> {
 
     /// What becomes of one bucket with a tombstone. `left` is how many may still go now.
     pub(super) fn bucket_tombstone(&mut self, before: &'a Tombstone, left: &mut usize) {
-        let written = self.tombstones.written.iter();
-        let mut written = written.filter(|new| new.id == before.id && new.kind == before.kind);
-        let mut tombstone = written.next().unwrap_or(before).clone();
+        let mut tombstone = before.clone();
         let storage = &self.observed.storage;
         let is_seen =
             storage.look == StorageLook::Done && !storage.unclear.contains_key(&tombstone.id);

@@ -151,4 +151,18 @@ fn what_runs_counts_as_down_while_a_call_about_its_tenant_may_still_act() {
     assert_eq!(left(|_| {}, HoldKind::Unsettled, NOW), 1, "it cannot act any more");
     assert_eq!(left(|_| {}, HoldKind::BackOff, soon), 1, "nothing came of it");
     assert_eq!(left(|tenant| tenant.deleting = true, HoldKind::Unsettled, soon), 1);
+    let blank = left_seen(
+        None,
+        |_| {},
+        |observed| {
+            let blank = blank("acme-box-0", PlatformState::Started, 900_000);
+            observed
+                .organizations
+                .values_mut()
+                .for_each(|lists| lists.machines = vec![blank.clone()]);
+            let hold = Hold { until: soon, message: String::new(), kind: HoldKind::Unsettled };
+            observed.holds.insert("acme".to_owned(), hold);
+        },
+    );
+    assert_eq!(blank, 0, "nor is it known of one whose marks its host does not show");
 }
