@@ -289,6 +289,35 @@ fn of_a_machine_that_is_listed_twice_the_newest_row_counts() {
 }
 
 #[test]
+fn a_machine_that_is_to_go_and_is_listed_twice_is_told_of_once() {
+    for manifest in [ACME, GROUPS] {
+        let mut scenario = Scenario::converged(manifest);
+        let name = if manifest == ACME { "acme-box-0" } else { "globex-web-1" };
+        scenario.delete(name.split('-').next().unwrap());
+        let now = scenario.world.now;
+        let done = |rows: [(PlatformState, i64); 2]| {
+            let mut lists = scenario.world.lists();
+            let place = lists.machines.iter().position(|row| row.name == name).unwrap();
+            let first = lists.machines.remove(place);
+            let row = |(state, age_ms): (PlatformState, i64)| {
+                let updated_at = Some(now.plus_ms(-age_ms));
+                ObservedMachine { state, updated_at, ..first.clone() }
+            };
+            lists.machines.extend(rows.map(row));
+            let actions = scenario.plan(lists).actions;
+            let its = actions.iter().filter(|planned| planned.external_name() == name);
+            its.map(|planned| planned.action.kind()).collect::<Vec<_>>()
+        };
+        let (runs, rests) = (PlatformState::Started, PlatformState::Stopped);
+        let (stop, delete) = (vec![ActionKind::StopMachine], vec![ActionKind::DeleteMachine]);
+        assert_eq!(done([(runs.clone(), 2), (rests.clone(), 1)]), delete);
+        assert_eq!(done([(runs.clone(), 1), (rests.clone(), 2)]), stop);
+        assert_eq!(done([(rests.clone(), 2), (runs.clone(), 1)]), stop);
+        assert_eq!(done([(rests, 1), (runs, 1)]), delete, "of those alike the first");
+    }
+}
+
+#[test]
 fn an_organization_that_cannot_be_read_is_left_alone() {
     let scenario = Scenario::converged(ACME);
     insta::assert_snapshot!(picture(&scenario.plan_for(BTreeMap::new())));
