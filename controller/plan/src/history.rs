@@ -69,26 +69,18 @@ mod tests {
     use vault_api::tenant::MachineState;
 
     use super::*;
-    use crate::identity::ControllerId;
     use crate::observed::ObservedOrganization;
-    use crate::testing::{CONTROLLER, tenant, volume, wanted};
+    use crate::testing::{self, tenant, volume, wanted};
 
     #[test]
     fn history_is_needed_where_a_tenant_may_have_to_choose_among_free_volumes() {
         let mut tenant = tenant();
         tenant.machines = Ok(vec![wanted(MachineState::Started)]);
-        let desired = Desired {
-            controller: ControllerId::from_bytes([7; 16]),
-            controller_mark: CONTROLLER.to_owned(),
-            tenants: vec![tenant],
-            contested: BTreeMap::new(),
-        };
+        let desired = testing::desired(tenant);
         let needed = |volumes: &[ObservedVolume]| {
             let volumes = volumes.to_vec();
             let lists = ObservedOrganization { volumes, ..ObservedOrganization::default() };
-            let organizations = BTreeMap::from([("local".to_owned(), lists)]);
-            let observed = Observed { organizations, ..Observed::default() };
-            !needs_history(&desired, &observed).is_empty()
+            !needs_history(&desired, &testing::observed(lists)).is_empty()
         };
         let (one, two) = (volume("vol_1", "ord", None), volume("vol_2", "ord", None));
         let held = volume("vol_3", "ord", Some("machine"));

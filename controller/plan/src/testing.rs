@@ -7,10 +7,12 @@ use serde_json::{Map, Value, json};
 use vault_api::tenant::MachineState;
 
 use crate::config::{ConfigTemplate, HASH_VERSION};
-use crate::desired::{DesiredMachine, DesiredSecret, DesiredTenant, DesiredVolume};
+use crate::desired::{Desired, DesiredMachine, DesiredSecret, DesiredTenant, DesiredVolume};
 use crate::identity::ControllerId;
 use crate::metadata::{self, OwnMarks};
-use crate::observed::{ObservedMachine, ObservedVolume, PlatformState};
+use crate::observed::{
+    Observed, ObservedMachine, ObservedOrganization, ObservedVolume, PlatformState,
+};
 use crate::time::UnixMillis;
 
 /// The mark of the controller that decides.
@@ -45,6 +47,22 @@ pub(crate) fn tenant() -> DesiredTenant {
         slots: Arc::default(),
         machines: Ok(Vec::new()),
     }
+}
+
+/// A controller that wants nothing but `tenant`.
+pub(crate) fn desired(tenant: DesiredTenant) -> Desired {
+    Desired {
+        controller: ControllerId::from_bytes([7; 16]),
+        controller_mark: CONTROLLER.to_owned(),
+        tenants: vec![tenant],
+        contested: BTreeMap::new(),
+    }
+}
+
+/// Organization `local` with these lists, and nothing else.
+pub(crate) fn observed(lists: ObservedOrganization) -> Observed {
+    let organizations = BTreeMap::from([("local".to_owned(), lists)]);
+    Observed { organizations, ..Observed::default() }
 }
 
 /// The marks of tenant `acme`.

@@ -121,13 +121,12 @@ mod tests {
     use super::*;
     use crate::action::Plan;
     use crate::bucket::{ListedKey, ObservedStorage};
-    use crate::desired::Desired;
     use crate::identity::ControllerId;
     use crate::metadata;
     use crate::observed::{Gaps, HoldKind, Observed, PlatformState};
     use crate::planner::plan;
     use crate::policy::Policy;
-    use crate::testing::{CONTROLLER, NOW, machine, tenant};
+    use crate::testing::{self, CONTROLLER, NOW, machine, tenant};
     use crate::token::{ListedToken, ObservedTokens, platform_name};
 
     fn controller() -> ControllerId {
@@ -153,13 +152,7 @@ mod tests {
     }
 
     fn whole(observed: &Observed) -> Plan {
-        let desired = Desired {
-            controller: controller(),
-            controller_mark: CONTROLLER.to_owned(),
-            tenants: vec![tenant()],
-            contested: BTreeMap::new(),
-        };
-        plan(&desired, observed, &Policy::default(), NOW)
+        plan(&testing::desired(tenant()), observed, &Policy::default(), NOW)
     }
 
     /// What a plan does for a tenant that nobody wants.

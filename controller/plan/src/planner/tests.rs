@@ -6,23 +6,16 @@ use super::*;
 use crate::action::ActionKind;
 use crate::desired::DesiredMachine;
 use crate::observed::{Hold, HoldKind, ObservedOrganization, ObservedSecrets, PlatformState};
-use crate::testing::{CONTROLLER, NOW, SECRET_HASH, machine, tenant, wanted};
+use crate::testing::{self, NOW, SECRET_HASH, machine, tenant, wanted};
 use crate::token::{DesiredToken, KnownToken, KnownTokens, ListedToken, TokenState, platform_name};
 
 /// What is done for a tenant whose app is there and empty.
 fn plan_of(tenant: DesiredTenant, change: impl FnOnce(&mut Observed)) -> Plan {
     let apps = vec![tenant.app.clone()];
     let lists = ObservedOrganization { apps, ..ObservedOrganization::default() };
-    let organizations = BTreeMap::from([(tenant.organization.to_string(), lists)]);
-    let mut observed = Observed { organizations, ..Observed::default() };
+    let mut observed = testing::observed(lists);
     change(&mut observed);
-    let desired = Desired {
-        controller: ControllerId::from_bytes([7; 16]),
-        controller_mark: CONTROLLER.to_owned(),
-        tenants: vec![tenant],
-        contested: BTreeMap::new(),
-    };
-    plan(&desired, &observed, &Policy::default(), NOW)
+    plan(&testing::desired(tenant), &observed, &Policy::default(), NOW)
 }
 
 /// The kinds of a plan's actions, with the names of what they are about.

@@ -1,11 +1,8 @@
 use vault_api::tenant::MachineState;
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::LastUsed;
 use crate::desired::DesiredTenant;
-use crate::identity::ControllerId;
 use crate::observed::ObservedOrganization;
 use crate::testing::{self, NOW, machine, volume, wanted};
 use crate::tombstone::{Cause, Tombstone};
@@ -97,16 +94,9 @@ fn needed(
     let volumes = vec![volume("held", "fra", Some("machine")), volume("free", "fra", None)];
     let machines = vec![resting];
     let lists = ObservedOrganization { machines, volumes, ..ObservedOrganization::default() };
-    let organizations = [("local".to_owned(), lists)].into();
-    let mut observed = Observed { organizations, ..Observed::default() };
+    let mut observed = testing::observed(lists);
     share(&mut tenant, &mut observed);
-    let desired = Desired {
-        controller: ControllerId::from_bytes([7; 16]),
-        controller_mark: testing::CONTROLLER.to_owned(),
-        tenants: vec![tenant],
-        contested: BTreeMap::new(),
-    };
-    let needed = needs_snapshots(&desired, &observed).into_iter();
+    let needed = needs_snapshots(&testing::desired(tenant), &observed).into_iter();
     needed.map(|needed| needed.volume).collect()
 }
 

@@ -1,10 +1,7 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::desired::DesiredMachine;
-use crate::identity::ControllerId;
 use crate::observed::{Hold, ObservedOrganization};
-use crate::testing::{CONTROLLER, NOW, machine, tenant, wanted};
+use crate::testing::{self, NOW, machine, tenant, wanted};
 
 /// Tenant `acme` with two machines: one runs, `other` is as it is listed.
 fn left(other: ObservedMachine, share: impl FnOnce(&mut DesiredTenant)) -> usize {
@@ -34,20 +31,14 @@ fn left_seen(
     let mut tenant = tenant();
     tenant.machines = Ok(vec![named("acme-box-0"), named("acme-box-1")]);
     share(&mut tenant);
-    let desired = Desired {
-        controller: ControllerId::from_bytes([7; 16]),
-        controller_mark: CONTROLLER.to_owned(),
-        tenants: vec![tenant],
-        contested: BTreeMap::new(),
-    };
+    let desired = testing::desired(tenant);
     let runs = machine(PlatformState::Started, 900_000);
     let lists = ObservedOrganization {
         apps: vec!["acme".to_owned()],
         machines: [runs].into_iter().chain(other).collect(),
         ..ObservedOrganization::default()
     };
-    let organizations = BTreeMap::from([("local".to_owned(), lists)]);
-    let mut observed = Observed { organizations, ..Observed::default() };
+    let mut observed = testing::observed(lists);
     change(&mut observed);
     let index = Index::new(&desired, &observed);
     Budget::new(&desired, &observed, &index, &Policy::default(), NOW).left
