@@ -62,11 +62,21 @@ fn of_a_deleted_tenant_in_a_shared_app_its_own_secrets_go_and_no_others() {
         (gone, SecretState::Missing),
         ("THEIRS".to_owned(), SecretState::Set { hash: "x".to_owned() }),
     ];
-    let app = deleted.app.clone();
-    let plan = plan_of(deleted, |observed| {
-        observed.secrets.insert(app, ObservedSecrets { version: None, states: states.into() });
-    });
-    assert_eq!(actions(&plan), [(ActionKind::RemoveSecret, own)]);
+    let done = |tenant: DesiredTenant, app_exists: bool| {
+        let app = tenant.app.clone();
+        let plan = plan_of(tenant, |observed| {
+            let states = states.clone().into();
+            observed.secrets.insert(app, ObservedSecrets { version: None, states });
+            if !app_exists {
+                observed.organizations.values_mut().for_each(|lists| lists.apps.clear());
+            }
+        });
+        actions(&plan)
+    };
+    assert_eq!(done(deleted.clone(), true), [(ActionKind::RemoveSecret, own)]);
+    assert_eq!(done(deleted.clone(), false), [], "they went with the app");
+    let alone = DesiredTenant { app_is_named: false, app_is_shared: false, ..deleted };
+    assert_eq!(done(alone, true), [], "they go with the app");
 }
 
 #[test]
