@@ -883,11 +883,13 @@ fn what_others_have_in_a_shared_app_is_no_obstacle_and_what_is_not_shown_is_wait
     scenario.delete("one");
     insta::assert_snapshot!("shared_blank_of_its_own", scenario.picture_of(hide("one-box-0")));
     insta::assert_snapshot!("shared_blank_of_a_sibling", scenario.picture_of(hide("two-box-0")));
-    // A group that is no longer wanted may have left it.
+    // A group that is no longer wanted, and had no volume, may have left it.
     let of_old = |lists: &mut ObservedOrganization| {
         hide("one-box-0")(lists);
         let blank = lists.machines.iter_mut().find(|machine| machine.name == "one-box-0").unwrap();
         blank.name = "one-old-0".to_owned();
+        let id = blank.id.clone();
+        lists.volumes.retain(|volume| volume.attached_machine.as_ref() != Some(&id));
     };
     let plan = scenario.picture_of(of_old);
     assert!(plan.contains("one-old-0 may be the tenant's"), "{plan}");
