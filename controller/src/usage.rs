@@ -167,6 +167,9 @@ fn follow(
         fact.stopped_at.take_if(|at| *at == deleted_at);
     }
     fact.absent_since = None;
+    if is_overtaken(&fact, machine) {
+        return fact;
+    }
     let restarted = fact.instance_id.is_some()
         && machine.version.is_some()
         && fact.instance_id != machine.version;
@@ -216,6 +219,14 @@ fn first(machine: &ObservedMachine) -> UsageFact {
         metadata: BTreeMap::new(),
         volumes: Vec::new(),
     }
+}
+
+/// Whether a list that lags behind shows a machine running as it did before the stop that is already
+/// known. Followed, it would seem to have run on its volume until it is missed, and whoever looks for
+/// the volume that was in use last would take one that has been copied since.
+fn is_overtaken(fact: &UsageFact, machine: &ObservedMachine) -> bool {
+    let told = machine.updated_at.zip(fact.stopped_at);
+    runs(&machine.state) == Some(true) && told.is_some_and(|(shown, stopped)| shown < stopped)
 }
 
 /// The platform's own time if it told one, else ours; never in the future, and never before what is

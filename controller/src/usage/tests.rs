@@ -193,6 +193,30 @@ fn a_machine_that_returns_was_never_away() {
 }
 
 #[test]
+fn a_list_that_falls_back_behind_a_stop_lets_nothing_run_again() {
+    let mut ledger = Ledger::default();
+    let (runs, rests) = (PlatformState::Started, PlatformState::Stopped);
+    for (state, updated_ms, now_ms, expected) in [
+        (runs.clone(), 10, 20, ("started", Some(10), None, None)),
+        (rests.clone(), 30, 40, ("stopped", Some(10), Some(30), None)),
+        (runs.clone(), 10, 50, ("stopped", Some(10), Some(30), None)),
+        (rests, 30, 60, ("stopped", Some(10), Some(30), None)),
+        (runs, 70, 80, ("started", Some(70), None, None)),
+    ] {
+        ledger.look(vec![ours("1", state, updated_ms)], now_ms);
+        assert_eq!(ledger.times("1"), expected, "at {now_ms}");
+    }
+    // Nor does one that falls back behind the stop and the deletion.
+    let mut ledger = Ledger::default();
+    ledger.look(vec![ours("1", PlatformState::Started, 10)], 20);
+    ledger.look(vec![ours("1", PlatformState::Stopped, 30)], 40);
+    ledger.look(vec![ours("1", PlatformState::Started, 10)], 50);
+    ledger.look(vec![], 60);
+    ledger.look(vec![], 70);
+    assert_eq!(ledger.times("1"), ("destroyed", Some(10), Some(30), Some(60)));
+}
+
+#[test]
 fn only_ours_count_and_a_host_out_of_reach_does_not_make_one_a_strangers() {
     let mut ledger = Ledger::default();
     let mut strangers = ours("2", PlatformState::Started, 0);
