@@ -11,9 +11,10 @@
 //!      └─ neither ─────────────────────────▶ aborted   (the next plan decides anew)
 //! ```
 //!
-//! The setting of a secret, the extension of a volume and a snapshot are not looked for, and not
-//! waited for, because doing them again does no harm: the planner does so unless it sees that there
-//! is no need.
+//! The extension of a volume and a snapshot are not looked for, and not waited for, because doing them
+//! again does no harm: the planner does so unless it sees that there is no need. Secrets, which no list
+//! shows, are waited for: one that is set late would outlive its tenant, and one that is removed late
+//! would be missing where it was set again.
 
 mod fallback;
 
@@ -122,21 +123,22 @@ fn mint(settled: &mut Settled, intent: &Intent, wait_ms: i64, now: UnixMillis) {
 fn is_harmless_twice(kind: ActionKind) -> bool {
     matches!(
         kind,
-        ActionKind::SetSecret
-            | ActionKind::RemoveSecret
-            | ActionKind::ExtendVolume
+        ActionKind::ExtendVolume
             | ActionKind::SnapshotVolume
             | ActionKind::RevokeToken
             | ActionKind::RevokeAccessKey
     )
 }
 
-/// Whether doing it again is right, but only once the first call cannot act any more: a policy that
-/// comes late would open what a later one has closed, and a deletion would meet what was made anew.
+/// Whether doing it again, or undoing it, is right, but only once the first call cannot act any more: a
+/// policy that comes late would open what a later one has closed, a secret would come back that was
+/// removed, and a deletion would meet what was made anew.
 fn is_waited_for(kind: ActionKind) -> bool {
     matches!(
         kind,
-        ActionKind::CreateBucket
+        ActionKind::SetSecret
+            | ActionKind::RemoveSecret
+            | ActionKind::CreateBucket
             | ActionKind::PutBucketPolicy
             | ActionKind::RemoveBucketPolicy
             | ActionKind::EmptyBucket

@@ -157,6 +157,9 @@ fn destroy(universe: &mut Universe) {
     }
 }
 
+/// What strangers set secrets to.
+pub(crate) const STRANGERS_SECRET: &str = "theirs";
+
 fn secret(universe: &mut Universe) {
     let Some(machine) = a_machine(universe) else { return };
     let now = universe.timestamp();
@@ -165,7 +168,7 @@ fn secret(universe: &mut Universe) {
     let Some(name) = names.get(universe.chance.usize(0..names.len().max(1))).cloned() else {
         return;
     };
-    let value = universe.chance.bool().then(|| SecretValue::new("theirs".to_owned()));
+    let value = universe.chance.bool().then(|| SecretValue::new(STRANGERS_SECRET.to_owned()));
     let what = if value.is_some() { "changes" } else { "removes" };
     let changes = BTreeMap::from([(name.clone(), value)]);
     if universe.world.change_secrets(now, &machine.app, changes).is_ok() {

@@ -146,8 +146,6 @@ fn every_kind_in_every_state() {
         SuspendMachine, UpdateMachine,
     };
     let harmless = [
-        ActionKind::SetSecret,
-        ActionKind::RemoveSecret,
         ActionKind::ExtendVolume,
         ActionKind::SnapshotVolume,
         ActionKind::RevokeToken,
@@ -155,6 +153,8 @@ fn every_kind_in_every_state() {
     ];
     let minted = [MintToken, ActionKind::CreateAccessKey];
     let waited_for = [
+        ActionKind::SetSecret,
+        ActionKind::RemoveSecret,
         ActionKind::CreateBucket,
         ActionKind::PutBucketPolicy,
         ActionKind::RemoveBucketPolicy,
@@ -258,16 +258,21 @@ fn an_organization_that_was_not_read_holds_whoever_sent_something_there() {
 }
 
 #[test]
-fn a_secret_is_settled_at_once_even_if_its_organization_was_not_read() {
-    for (state, expected) in [
-        (IntentState::Planned, IntentState::Aborted),
-        (IntentState::Sent, IntentState::Aborted),
-        (IntentState::Acked, IntentState::Verified),
-    ] {
-        let intents = [intent(ActionKind::SetSecret, state)];
-        let settled = settle(&intents, &BTreeMap::new(), WAIT, NOW);
-        assert_eq!(settled.settlements[0].state, expected);
-        assert!(settled.holds.is_empty() && settled.open.is_empty());
+fn a_secret_is_settled_by_its_answer_or_the_clock_even_if_its_organization_was_not_read() {
+    for kind in [ActionKind::SetSecret, ActionKind::RemoveSecret] {
+        for (state, now, expected) in [
+            (IntentState::Planned, NOW, Some(IntentState::Aborted)),
+            (IntentState::Sent, NOW, None),
+            (IntentState::Sent, NOW.plus_ms(10_000), Some(IntentState::Aborted)),
+            (IntentState::Acked, NOW, Some(IntentState::Verified)),
+        ] {
+            let settled = settle(&[intent(kind, state)], &BTreeMap::new(), WAIT, now);
+            let became = settled.settlements.first().map(|settlement| settlement.state);
+            assert_eq!(became, expected, "{kind} {state:?}");
+            let is_held = expected.is_none();
+            assert_eq!(settled.holds.contains_key("acme"), is_held, "{kind} {state:?}");
+            assert_eq!(settled.open.contains("acme"), is_held, "{kind} {state:?}");
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use vault_plan::identity::TenantUid;
 
 use super::{Effects, ForeignOracle, Pardons, Wishes};
 use crate::lists::is_departing;
+use crate::nature::STRANGERS_SECRET;
 use crate::platform::storage::ACCOUNT;
 use crate::workload::ORGANIZATIONS;
 
@@ -126,6 +127,17 @@ impl Inventory {
         let mut known = self.clone();
         known.secrets.retain(|key, _| other.secrets.contains_key(key));
         known
+    }
+
+    /// Leaves out what strangers made of secrets that another inventory does not have: a value that
+    /// somebody else set over ours is not ours to remove when the manifest drops its name.
+    #[must_use]
+    pub fn without_strangers_secrets(&self, other: &Self) -> Self {
+        let mut ours = self.clone();
+        let is_left =
+            |key: &_, value: &str| value == STRANGERS_SECRET && !other.secrets.contains_key(key);
+        ours.secrets.retain(|key, value| !is_left(key, value));
+        ours
     }
 
     /// Leaves out the secrets that these tenants have in apps that they share: what others did to a tenant

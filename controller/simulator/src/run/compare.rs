@@ -65,6 +65,7 @@ impl Setting {
             let id = &controllers[0].id;
             let alone: Vec<_> = wishes.left_alone.iter().map(|name| id.tenant_uid(name)).collect();
             let found = found.without_shared_secrets_of(&alone);
+            let found = found.without_strangers_secrets(&reference.inventory);
             let expected = reference.inventory.without_shared_secrets_of(&alone);
             note("reference", unlike_reference(&found, &expected, &wishes));
             // Two leaders make and destroy together what one does alone, and what they undo.
