@@ -51,11 +51,18 @@ struct Watched {
     wishes: Wishes,
     before: Wishes,
     edited_ms: i64,
-    /// Machines that are down by its doing: app and name, and the tenant.
-    down: BTreeMap<(String, String), String>,
+    /// Machines that are down by its doing, by app and name.
+    down: BTreeMap<(String, String), Down>,
     /// Its disk was lost, or is an older one: until then, what goes down is by calls that were sent
     /// before, or by what was wanted when the older one was copied.
     forgets_until_ms: i64,
+}
+
+#[derive(Debug)]
+struct Down {
+    tenant: String,
+    /// Nobody wanted it when it went down, and it is wanted again.
+    is_pardoned: bool,
 }
 
 /// Watches what is down.
@@ -66,9 +73,14 @@ pub struct BudgetOracle {
 }
 
 impl BudgetOracle {
-    /// Takes what people want from now on.
+    /// Takes what people want from now on. What nobody wanted until now is down by their word: that it
+    /// is wanted again, and has yet to start, keeps nobody else waiting.
     pub fn wish(&mut self, controller: usize, wishes: Wishes, now_ms: i64) {
         let watched = self.watched.entry(controller).or_default();
+        let (before, after) = (&watched.wishes.machines, &wishes.machines);
+        for ((_, name), down) in &mut watched.down {
+            down.is_pardoned |= after.contains_key(name) && !before.contains_key(name);
+        }
         watched.before = std::mem::replace(&mut watched.wishes, wishes);
         watched.edited_ms = now_ms;
     }
@@ -102,7 +114,7 @@ impl BudgetOracle {
             || recent && watched.before.asks_for_its_end(tenant, &before.name);
         if !asked && now_ms >= watched.forgets_until_ms {
             let key = (before.app.clone(), before.name.clone());
-            watched.down.insert(key, tenant.to_owned());
+            watched.down.insert(key, Down { tenant: tenant.to_owned(), is_pardoned: false });
         }
     }
 
@@ -112,8 +124,11 @@ impl BudgetOracle {
         let watched = self.watched.entry(controller).or_default();
         let recent = now_ms - watched.edited_ms < EDIT_GRACE_MS;
         let is_wanted = watched.wishes.machines.contains_key(name);
+        let key = (app.to_owned(), name.to_owned());
         if !is_wanted || recent && !watched.before.machines.contains_key(name) {
-            watched.down.remove(&(app.to_owned(), name.to_owned()));
+            watched.down.remove(&key);
+        } else if let Some(down) = watched.down.get_mut(&key) {
+            down.is_pardoned = false;
         }
     }
 
@@ -129,10 +144,11 @@ impl BudgetOracle {
         let mut wrong = None;
         for (controller, watched) in &mut self.watched {
             let Watched { wishes, down, .. } = watched;
-            down.retain(|(app, name), tenant| is_down(world, wishes, app, name, tenant));
+            down.retain(|(app, name), down| is_down(world, wishes, app, name, &down.tenant));
             let budget = Policy::default().disruption_budget(wishes.machines.len());
-            if down.len() > budget {
-                let names: Vec<&str> = down.keys().map(|(_, name)| name.as_str()).collect();
+            let counted = down.iter().filter(|(_, down)| !down.is_pardoned);
+            let names: Vec<&str> = counted.map(|((_, name), _)| name.as_str()).collect();
+            if names.len() > budget {
                 wrong = Some(format!(
                     "{} machines are down by controller {controller}'s doing, and {budget} may be: \
                      {}",
@@ -301,6 +317,21 @@ mod tests {
             oracle.destroys(destroyed_ms, 0, APP, "a-box-1");
             stop(&mut world, &mut oracle, now, "b-box-0");
             assert_eq!(oracle.look(&world).map(drop), expected, "{before:?}, {destroyed_ms}");
+        }
+    }
+
+    #[test]
+    fn what_went_down_because_nobody_wanted_it_is_not_counted_once_it_is_wanted_again() {
+        let names = ["a-box-0", "a-box-1", "b-box-0"];
+        for (before, expected) in [(&names[..1], None), (&names[..2], Some(()))] {
+            let (mut world, now) = running();
+            let mut oracle = BudgetOracle::default();
+            let tenants = wishes(&names).tenants;
+            oracle.wish(0, Wishes { tenants, ..wishes(before) }, 0);
+            stop(&mut world, &mut oracle, now, "a-box-1");
+            oracle.wish(0, wishes(&names), 1_000_000 + EDIT_GRACE_MS);
+            stop(&mut world, &mut oracle, now, "b-box-0");
+            assert_eq!(oracle.look(&world).map(drop), expected, "{before:?}");
         }
     }
 
