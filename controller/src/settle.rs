@@ -85,6 +85,10 @@ pub fn settle(
                 continue;
             }
             Some(lists) => match lists.seen(intent) {
+                Some(_) if now < until && lists.has_anothers(intent) => {
+                    hold(&mut settled, intent, until, "it may still come, behind another one");
+                    continue;
+                }
                 Some(id) => (IntentState::Verified, Some(id), None),
                 None if now < until || !lists.are_whole() || lists.hide(intent) => {
                     settled.open.insert(intent.tenant.clone());
@@ -170,7 +174,8 @@ fn by_its_answer(intent: &Intent) -> Settlement {
 ///
 /// Doing it again, while the first call may still act, could leave two of something or disturb what
 /// the first call did. Creating an app or a machine by name cannot: the platform refuses the second.
-/// It is waited for all the same once it was acknowledged, because then it exists and the list lags.
+/// It is waited for all the same once it was acknowledged, because then it exists and the list lags, and
+/// where a machine is seen that another call made: see [`Lists::has_anothers`].
 ///
 /// What takes a machine down is waited for because the lists still show it running: while its tenant
 /// is held, its machines count as down, and the disruption budget is not spent a second time.
@@ -237,6 +242,18 @@ impl<'a> Lists<'a> {
     fn hide(&self, intent: &Intent) -> bool {
         let unread = matches!(self.gaps.volumes.get(&intent.app), Some(VolumeGap::Unread(_)));
         unread && intent.kind == ActionKind::CreateVolume
+    }
+
+    /// Whether the machine that an unanswered intent was to make is there by another call. The platform
+    /// refuses a second one of the name, but only for as long as the first one is there: its deletion has
+    /// to wait until nothing can come in its place.
+    fn has_anothers(&self, intent: &Intent) -> bool {
+        let is_ours = |machine: &&ObservedMachine| {
+            machine.metadata.get(metadata::INTENT) == Some(&intent.id.to_string())
+        };
+        intent.kind == ActionKind::CreateMachine
+            && intent.state == IntentState::Sent
+            && !self.machines.get(&(&*intent.app, &*intent.external_name)).is_some_and(is_ours)
     }
 
     /// The id of the resource that shows the intent's effect.

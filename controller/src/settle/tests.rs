@@ -51,9 +51,12 @@ fn lists(kind: ActionKind, seen: bool) -> ObservedOrganization {
         (ActionKind::CreateVolume, true) | (ActionKind::DeleteVolume, false) => {
             lists.volumes.push(volume("vol_1", "v_data", APP));
         }
-        (ActionKind::CreateMachine, true) | (ActionKind::DeleteMachine, false) => {
+        (ActionKind::CreateMachine, true) => {
+            let id = Ulid::from_parts(1, 1).to_string();
+            known.metadata.insert(metadata::INTENT.to_owned(), id);
             lists.machines.push(known);
         }
+        (ActionKind::DeleteMachine, false) => lists.machines.push(known),
         (ActionKind::UpdateMachine, seen) => {
             let id = if seen { Ulid::from_parts(1, 1) } else { Ulid::from_parts(1, 2) };
             known.metadata.insert(metadata::INTENT.to_owned(), id.to_string());
@@ -274,6 +277,24 @@ fn a_secret_is_settled_by_its_answer_or_the_clock_even_if_its_organization_was_n
             assert_eq!(settled.open.contains("acme"), is_held, "{kind} {state:?}");
         }
     }
+}
+
+#[test]
+fn a_machine_that_another_call_made_is_kept_until_the_first_one_cannot_come_any_more() {
+    let first = intent(ActionKind::CreateMachine, IntentState::Sent);
+    let acked = intent(ActionKind::CreateMachine, IntentState::Acked);
+    let mut made = machine("m1", "acme-box-0", APP);
+    let by = |id: Ulid, made: &mut ObservedMachine| {
+        made.metadata.insert(metadata::INTENT.to_owned(), id.to_string());
+        ObservedOrganization { machines: vec![made.clone()], ..Default::default() }
+    };
+    let (before, after) = (NOW.plus_ms(9_999), NOW.plus_ms(10_000));
+    let ours = by(first.id, &mut made);
+    assert_eq!(verdict(&first, ours, before), Verdict::Verified);
+    let anothers = by(Ulid::from_parts(1, 2), &mut made);
+    assert_eq!(verdict(&first, anothers.clone(), before), Verdict::Held);
+    assert_eq!(verdict(&first, anothers.clone(), after), Verdict::Verified);
+    assert_eq!(verdict(&acked, anothers, before), Verdict::Verified, "it was changed since");
 }
 
 #[test]
