@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use tempfile::TempDir;
-use vault_plan::action::{ExtendVolume, MachineRef, SetSecret};
+use vault_plan::action::{ExtendVolume, LeftBehind, MachineRef, SetSecret};
 
 use super::*;
 use crate::identity::TENANT_SECRET;
@@ -155,12 +155,61 @@ async fn a_refused_action_ends_the_turn_and_leaves_nothing_open() {
         let stage = Stage::new();
         stage.platform.fail("start_machine", error, false);
         let turn = stage.run(vec![start("1"), start("2"), start("3")]).await;
-        assert_eq!(turn.failure.unwrap().hold, hold);
+        assert!(turn.has_failed());
+        let failure = turn.failure.unwrap();
+        assert_eq!(failure.hold, hold);
+        let beginning = "StartMachine of machine acme-box-1 failed: ";
+        assert!(failure.message.starts_with(beginning), "{}", failure.message);
         assert!(turn.done.is_empty());
         assert_eq!(stage.platform.world().calls, ["start_machine 1"]);
         assert_eq!(stage.open().await, []);
-        assert!(stage.told.lock().unwrap().iter().all(|event| event.warning));
+        let told = stage.told.lock().unwrap();
+        let told: Vec<_> = told.iter().map(|event| (event.warning, &event.message)).collect();
+        assert_eq!(told, [(true, &failure.message)]);
     }
+}
+
+#[tokio::test]
+async fn an_intent_names_what_is_there_already_and_nothing_else() {
+    let volume = |left_behind| CreateVolume {
+        name: "v_data".to_owned(),
+        region: "ord".into(),
+        size_gb: 1,
+        machine: "acme-box-0".to_owned(),
+        snapshot: None,
+        left_behind,
+    };
+    let extend = ExtendVolume {
+        id: "vol_0".to_owned(),
+        name: "v_data".to_owned(),
+        from_gb: 1,
+        size_gb: 3,
+        machine: reference("7"),
+        is_marked: false,
+    };
+    for (action, verb, expected) in [
+        (start("1"), "start_machine", Some("1")),
+        (Action::StopMachine(reference("2")), "stop_machine", Some("2")),
+        (Action::ExtendVolume(extend), "extend_volume", Some("vol_0")),
+        (Action::CreateVolume(volume(None)), "create_volume", None),
+    ] {
+        let stage = Stage::new();
+        stage.platform.fail(verb, unknown(), false);
+        let kind = action.kind();
+        stage.run(vec![action]).await;
+        let open = stage.store.open_intents().await.unwrap();
+        let found: Vec<_> =
+            open.iter().map(|intent| (intent.kind, intent.external_id.as_deref())).collect();
+        assert_eq!(found, [(kind, expected)]);
+    }
+    // Whose data is left somewhere else is told where, once the new volume is there.
+    let stage = Stage::new();
+    let left = LeftBehind { id: "vol_old".to_owned(), app: "acme-old".to_owned() };
+    stage.run(vec![Action::CreateVolume(volume(Some(left)))]).await;
+    let told = stage.told.lock().unwrap();
+    let told: Vec<_> = told.iter().filter(|event| event.message.contains("vol_old")).collect();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].message.contains("acme-old"), "{told:?}");
 }
 
 #[tokio::test]
