@@ -28,7 +28,7 @@ use crate::process::launch::MachineEnvironment;
 use crate::process::spawner::Spawner;
 use crate::reset::endpoint_config;
 use crate::secret::SecretError;
-use crate::session;
+use crate::connection;
 use crate::source::Source;
 use crate::telemetry::Chain;
 use crate::tls::{Identity, IdentityError};
@@ -286,8 +286,8 @@ fn admit(shared: &Arc<Shared>, tasks: &TaskTracker, incoming: Incoming) {
             match incoming.accept() {
                 Ok(connecting) => {
                     shared.totals.connections.add_one();
-                    let newcomer = session::Newcomer { number, source, evict };
-                    tasks.spawn(session::run(Arc::clone(shared), connecting, newcomer));
+                    let newcomer = connection::Newcomer { number, source, evict };
+                    tasks.spawn(connection::run(Arc::clone(shared), connecting, newcomer));
                 }
                 Err(error) => {
                     tracing::debug!(%source, error = %Chain(&error), "a malformed attempt");

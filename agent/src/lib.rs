@@ -4,7 +4,7 @@
 //! ```text
 //!              UDP                        secret, out of the environment
 //!               │                               │
-//!   agent ──▶ admit ── source, penalties, ──▶ session ──▶ proving ── evidence ──▶ /.fly/api
+//!   agent ──▶ admit ── source, penalties, ──▶ connection ──▶ proving ── evidence ──▶ /.fly/api
 //!               │      admission              │              └────── access (proofs)
 //!               │      (who may come in)      ▼
 //!           refuse, Retry               streams/exec ──▶ process ── spawner thread ──▶ commands
@@ -38,7 +38,7 @@ pub mod counts;
 mod framed;
 mod process;
 mod reset;
-mod session;
+mod connection;
 mod streams;
 mod telemetry;
 

@@ -89,7 +89,7 @@ fn server_config(quic: QuicServerConfig) -> quinn::ServerConfig {
     config
 }
 
-/// What holds before the proof; see [`crate::session`] for what changes with it. The window of one
+/// What holds before the proof; see [`crate::connection`] for what changes with it. The window of one
 /// stream is fixed for the life of a connection: before the proof the connection's own window is
 /// the tighter one.
 fn transport() -> TransportConfig {

@@ -3,7 +3,7 @@
 //! ```text
 //!   cold:  vaultctl exec acme -- true    a process, the controller, QUIC, evidence, proof, command
 //!          ssh HOST true                 a process, TCP, key exchange, authentication, command
-//!   warm:  Session::exec("true")         a command over a connection that is there
+//!   warm:  Connection::exec("true")         a command over a connection that is there
 //!          ssh -S SOCKET HOST true       a process, a command over a connection that is there
 //! ```
 //!
@@ -22,7 +22,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use vault_client::protocol::key::ProofKey;
-use vault_client::{Client, ExpectedIdentity, IssuerKeys, Session, Target};
+use vault_client::{Client, ExpectedIdentity, IssuerKeys, Connection, Target};
 use vault_tests::client::TENANTS;
 use vault_tests::eventually::eventually;
 use vault_tests::manifests;
@@ -44,7 +44,7 @@ async fn run() -> anyhow::Result<()> {
     world.all_ready(1).await?;
     let place = place(&world).await?;
     let agents = Client::new()?;
-    let session = phases(&agents, &place).await?.session;
+    let connection = phases(&agents, &place).await?.connection;
     let ssh = Ssh::start().await?;
 
     let mut figures = Figures::default();
@@ -55,8 +55,8 @@ async fn run() -> anyhow::Result<()> {
             figures.time("cold: ssh, new connection", || ssh.new_connection())?;
         }
         let began = now();
-        command(&session).await?;
-        figures.add("warm: Session::exec", began.elapsed());
+        command(&connection).await?;
+        figures.add("warm: Connection::exec", began.elapsed());
         if let Some(ssh) = &ssh {
             figures.time("warm: ssh, ControlMaster", || ssh.multiplexed())?;
         }
@@ -85,8 +85,8 @@ fn succeed(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn command(session: &Session) -> anyhow::Result<()> {
-    let mut running = session.exec(vault_client::Command::new(["true"])).await?;
+async fn command(connection: &Connection) -> anyhow::Result<()> {
+    let mut running = connection.exec(vault_client::Command::new(["true"])).await?;
     let exit = running.control.wait().await?;
     ensure!(exit.code == Some(0), "{exit:?}");
     Ok(())
@@ -132,18 +132,18 @@ struct Phases {
     connect: Duration,
     prove: Duration,
     command: Duration,
-    session: Session,
+    connection: Connection,
 }
 
 async fn phases(agents: &Client, place: &Place) -> anyhow::Result<Phases> {
     let began = now();
     let attested = agents.connect(&place.target, &place.keys, seconds).await?;
     let connect = began.elapsed();
-    let session = attested.prove(&place.proof).await?;
+    let connection = attested.prove(&place.proof).await?;
     let prove = began.elapsed() - connect;
-    command(&session).await?;
+    command(&connection).await?;
     let command = began.elapsed() - connect - prove;
-    Ok(Phases { connect, prove, command, session })
+    Ok(Phases { connect, prove, command, connection })
 }
 
 /// An OpenSSH server of our own on this computer, and a connection to it that is kept.

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint, VarInt};
+use quinn::{Endpoint, VarInt};
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 use tokio::time::timeout;
@@ -24,7 +24,7 @@ pub use error::{ClientError, ConnectError, Doing};
 use crate::evidence::{self, EvidenceError, ExpectedIdentity};
 use crate::frames::{Frames, FramesError};
 use crate::issuer::{Issuer, IssuerKeys};
-use crate::session::Session;
+use crate::connection::Connection;
 use crate::text::printable;
 use crate::transport;
 
@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// Ends when all connections have told their agents that they are over: a few round trips. A
-    /// program that ends right after closing a session may lose that word, and the agent then
+    /// program that ends right after closing a connection may lose that word, and the agent then
     /// learns it by the silence.
     pub async fn wait_idle(&self) {
         self.endpoint.wait_idle().await;
@@ -112,7 +112,7 @@ impl Client {
 /// An agent whose evidence was verified. Nothing was proved to it yet; it closes the connection if
 /// that takes more than a few seconds.
 pub struct Attested {
-    connection: Connection,
+    connection: quinn::Connection,
     frames: Frames,
     handshake: ClientHandshake,
     software: String,
@@ -141,13 +141,13 @@ impl Attested {
     ///
     /// # Errors
     /// [`ConnectError`]: [`ConnectError::ProofRefused`] for a wrong key.
-    pub async fn prove(mut self, key: &ProofKey) -> Result<Session, ConnectError> {
+    pub async fn prove(mut self, key: &ProofKey) -> Result<Connection, ConnectError> {
         let result = self.send_proof(key).await;
         close_on_error(&self.connection, &result);
         result?;
         let Self { connection, frames, .. } = self;
         transport::open_up(&connection);
-        Ok(Session::begin(connection, frames))
+        Ok(Connection::begin(connection, frames))
     }
 
     async fn ask_for_health(&mut self) -> Result<Health, ConnectError> {
@@ -202,7 +202,7 @@ impl fmt::Debug for Attested {
 
 /// From hello to verified evidence.
 async fn attest(
-    connection: &Connection,
+    connection: &quinn::Connection,
     target: &Target,
     issuer: &Issuer,
     keys: &IssuerKeys,
@@ -254,7 +254,7 @@ async fn believe(
 }
 
 /// The audience that evidence for this connection has.
-fn audience(connection: &Connection) -> Result<String, ConnectError> {
+fn audience(connection: &quinn::Connection) -> Result<String, ConnectError> {
     let identity = connection.peer_identity().and_then(|any| any.downcast().ok());
     let certificates: Box<Vec<CertificateDer<'static>>> =
         identity.ok_or(ConnectError::Certificate(None))?;
@@ -265,7 +265,7 @@ fn audience(connection: &Connection) -> Result<String, ConnectError> {
     Ok(binding::audience(&exporter, &certificate.subject_public_key_info()))
 }
 
-fn exporter(connection: &Connection, label: &[u8]) -> Result<Exporter, ConnectError> {
+fn exporter(connection: &quinn::Connection, label: &[u8]) -> Result<Exporter, ConnectError> {
     let mut value = Exporter::default();
     connection
         .export_keying_material(&mut value, label, b"")
@@ -329,7 +329,7 @@ async fn within<T>(
 }
 
 /// Tells the agent why nothing comes of the connection, if nothing does.
-fn close_on_error<T>(connection: &Connection, result: &Result<T, ConnectError>) {
+fn close_on_error<T>(connection: &quinn::Connection, result: &Result<T, ConnectError>) {
     let Err(error) = result else { return };
     let code = match error {
         ConnectError::Evidence(_) | ConnectError::Keys(_) => CloseCode::EvidenceRefused,
@@ -341,6 +341,6 @@ fn close_on_error<T>(connection: &Connection, result: &Result<T, ConnectError>) 
 }
 
 /// Closes a connection.
-pub(crate) fn close(connection: &Connection, code: CloseCode) {
+pub(crate) fn close(connection: &quinn::Connection, code: CloseCode) {
     connection.close(VarInt::from_u32(code.number()), code.to_string().as_bytes());
 }

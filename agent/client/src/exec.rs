@@ -19,7 +19,7 @@ pub use output::{Output, OutputError};
 pub use stdin::Stdin;
 
 use crate::frames::{Frames, FramesError, encode};
-use crate::session::Shared;
+use crate::connection::Shared;
 use crate::text::printable;
 
 /// How long the agent may take to start a process. Starting one takes milliseconds; a machine that
@@ -88,7 +88,7 @@ impl ExecError {
 }
 
 /// A command that runs. Its parts are used, and dropped, apart from each other; each keeps the
-/// session's connection open.
+/// connection open.
 #[derive(Debug)]
 pub struct Exec {
     /// Its standard input, if it was asked for.

@@ -10,13 +10,13 @@
 //!     │
 //!     │  prove(key): a MAC over this connection; the key itself is never sent
 //!     ▼
-//!   Session ── exec(command) ──▶ Exec { stdin, stdout, stderr, control }
+//!   Connection ── exec(command) ──▶ Exec { stdin, stdout, stderr, control }
 //!     ▲                                    ▲       ▲
 //!     └── one task hands the agent's one-way streams to the command that each belongs to
 //! ```
 //!
 //! The types follow the order of trust: an [`connect::Attested`] exists only after the evidence was
-//! verified, a [`session::Session`] only after the agent accepted the proof. Errors say whether it
+//! verified, a [`connection::Connection`] only after the agent accepted the proof. Errors say whether it
 //! makes sense to try again ([`connect::ConnectError::is_retryable`]), and whether a command may
 //! have run ([`exec::ExecError`]).
 //!
@@ -33,7 +33,7 @@ pub mod connect;
 
 // What is done over it.
 pub mod exec;
-pub mod session;
+pub mod connection;
 
 mod frames;
 mod text;
@@ -44,6 +44,6 @@ pub use connect::{Attested, Client, ClientError, ConnectError, Target};
 pub use evidence::{EvidenceError, ExpectedIdentity};
 pub use exec::{Command, Control, ControlError, Exec, ExecError, Output, OutputError, Stdin};
 pub use issuer::{IssuerKeys, KeysError};
-pub use session::Session;
+pub use connection::Connection;
 
 pub use vault_protocol as protocol;

@@ -108,7 +108,7 @@ pub struct Health {
     /// New with each start of the agent.
     #[n(1)]
     pub boot_id: ByteArray<16>,
-    /// It serves sessions.
+    /// It serves commands.
     #[n(2)]
     pub ready: bool,
     /// Why not, if it does not.

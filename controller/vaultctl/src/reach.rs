@@ -1,13 +1,13 @@
-//! From a tenant's name to a session with the agent inside its machine.
+//! From a tenant's name to a connection with the agent inside its machine.
 //!
 //! ```text
 //!   TENANT[/GROUP-INDEX] ──▶ the controller: address, expected evidence, credential
 //!                                  │ again and again, until --connect-timeout:
 //!                                  ▼ a machine may be starting, or just have been restarted
-//!                            the agent: QUIC, evidence checked, proof sent ──▶ Session
+//!                            the agent: QUIC, evidence checked, proof sent ──▶ Connection
 //! ```
 //!
-//! Nothing has run in the machine before there is a session, so all of this may be repeated.
+//! Nothing has run in the machine before there is a connection, so all of this may be repeated.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use vault_api::connect::{ConnectStatus, SCHEME_HMAC_SHA256};
 use vault_client::protocol::key::ProofKey;
 use vault_client::{
-    Client as AgentClient, ConnectError, ExpectedIdentity, IssuerKeys, Session, Target,
+    Client as AgentClient, ConnectError, ExpectedIdentity, IssuerKeys, Connection, Target,
 };
 
 use crate::client::{Client, ClientError};
@@ -65,7 +65,7 @@ impl std::fmt::Display for MachineName {
     }
 }
 
-/// Why one try did not end in a session.
+/// Why one try did not end in a connection.
 enum Missed {
     /// It may do so soon.
     NotYet { reason: String, hint: Option<String> },
@@ -73,23 +73,23 @@ enum Missed {
     Never(anyhow::Error),
 }
 
-/// Tries until there is a session, the time is up, or there is no point in going on.
+/// Tries until there is a connection, the time is up, or there is no point in going on.
 ///
 /// # Errors
 /// The last reason, or the one that trying again will not mend.
-pub(crate) async fn session(
+pub(crate) async fn connection(
     controller: &Client,
     agents: &AgentClient,
     name: &MachineName,
     deadline: Deadline,
     progress: &Progress,
-) -> anyhow::Result<Session> {
+) -> anyhow::Result<Connection> {
     let mut pauses = Pauses::new();
     let mut patience = FIRST_TRY;
     loop {
         let limit = patience.min(deadline.left()).max(SHORTEST_TRY);
         let (reason, hint) = match attempt(controller, agents, name, limit).await {
-            Ok(session) => return Ok(session),
+            Ok(connection) => return Ok(connection),
             Err(Missed::Never(error)) => return Err(error),
             Err(Missed::NotYet { reason, hint }) => (reason, hint),
         };
@@ -111,7 +111,7 @@ async fn attempt(
     agents: &AgentClient,
     name: &MachineName,
     patience: Duration,
-) -> Result<Session, Missed> {
+) -> Result<Connection, Missed> {
     let place = controller.connect(&name.tenant, name.machine.as_deref()).await;
     let place = place.map_err(|error| match &error {
         // 503: the machine is not there yet, or not started. The controller says which.
@@ -131,7 +131,7 @@ async fn attempt(
         attested.prove(&proof).await
     };
     match timeout(patience, connecting).await {
-        Ok(Ok(session)) => Ok(session),
+        Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) if error.is_retryable() => {
             let reason = format!("{:#}", anyhow::Error::from(error));
             Err(Missed::NotYet { reason, hint: hint(&place) })

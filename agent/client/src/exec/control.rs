@@ -8,7 +8,7 @@ use vault_protocol::code::StreamCode;
 use vault_protocol::message::{Exit, Message, Signal};
 
 use crate::frames::{Frames, FramesError};
-use crate::session::{Registration, Shared};
+use crate::connection::{Registration, Shared};
 
 /// Why a command's end is not known, or a signal was not sent.
 #[derive(Debug, Error)]

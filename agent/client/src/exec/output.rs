@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::oneshot;
 
-use crate::session::{Attached, Registration, Shared};
+use crate::connection::{Attached, Registration, Shared};
 
 /// The longest chunk, in bytes. The transport's are about a packet long.
 const CHUNK_BYTES_MAX: usize = 256 << 10;

@@ -13,7 +13,7 @@ use vault_protocol::message::{Attach, Channel};
 
 use super::ExecError;
 use crate::frames::{FramesError, encode};
-use crate::session::Shared;
+use crate::connection::Shared;
 
 /// Standard input of a command. Writing fails with [`io::ErrorKind::BrokenPipe`] once the command
 /// reads no more. Dropping it is the end of the file, as [`Stdin::finish`] is.

@@ -1,11 +1,11 @@
-//! Who is believed, and what a session does, against a small agent of the same protocol.
+//! Who is believed, and what a connection does, against a small agent of the same protocol.
 
 mod agent;
 mod issuer;
 mod keys;
 mod process;
 mod relay;
-mod sessions;
+mod connections;
 mod signer;
 mod verifier;
 
@@ -57,8 +57,8 @@ async fn evidence_of_the_machine_is_accepted() {
     let agent = TestAgent::start(honest(&issuer.url()));
     let attested = connect(&agent.target(&issuer.url())).await.expect("is believed");
     assert_eq!(attested.software(), "test \u{fffd}agent");
-    let session = soon(attested.prove(&secret().proof_key("7811d2b4c90e38"))).await;
-    assert!(!session.expect("is accepted").is_closed());
+    let connection = soon(attested.prove(&secret().proof_key("7811d2b4c90e38"))).await;
+    assert!(!connection.expect("is accepted").is_closed());
     assert_eq!(agent.seen(), ["Hello", "Proof"]);
 }
 
@@ -286,6 +286,6 @@ fn errors_can_be_carried_between_threads() {
     fn carried<T: Send + Sync + 'static>() {}
     carried::<ConnectError>();
     carried::<Arc<vault_client::ExecError>>();
-    carried::<vault_client::Session>();
+    carried::<vault_client::Connection>();
     carried::<Client>();
 }

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use vault_client::exec::shell_code;
 use vault_client::protocol::message::ExecFailedReason;
 use vault_client::{
-    Client as AgentClient, Command, Control, Exec, ExecError, Output as Channel, Session, Stdin,
+    Client as AgentClient, Command, Control, Exec, ExecError, Output as Channel, Connection, Stdin,
 };
 
 use crate::cli::Globals;
@@ -111,20 +111,20 @@ async fn exec(args: Args, globals: &Globals, output: &mut Output) -> anyhow::Res
     let agents = AgentClient::new().context("could not prepare to connect")?;
     let progress = output.progress(&format!("connecting to {}", args.machine));
     let deadline = Deadline::after(args.connect_timeout);
-    let reached = reach::session(&controller, &agents, &args.machine, deadline, &progress);
-    let session = tokio::select! {
-        session = reached => session?,
+    let reached = reach::connection(&controller, &agents, &args.machine, deadline, &progress);
+    let connection = tokio::select! {
+        connection = reached => connection?,
         number = signals.next() => return Ok(SIGNALLED + number),
     };
     drop(progress);
-    let outcome = converse(&session, args.command(), &mut signals, output).await;
+    let outcome = converse(&connection, args.command(), &mut signals, output).await;
     // The agent is told that we are done; should the word be lost, it notices the silence.
     let farewell = async {
         match outcome {
-            Ok(Outcome::Over(_)) => session.leave().await,
+            Ok(Outcome::Over(_)) => connection.leave().await,
             // A command may still run, so the word is repeated.
             Ok(Outcome::Left(_)) | Err(_) => {
-                session.close();
+                connection.close();
                 agents.wait_idle().await;
             }
         }
@@ -144,13 +144,13 @@ enum Outcome {
 }
 
 async fn converse(
-    session: &Session,
+    connection: &Connection,
     command: Command,
     signals: &mut Signals,
     output: &mut Output,
 ) -> anyhow::Result<Outcome> {
     let started = tokio::select! {
-        started = session.exec(command) => started,
+        started = connection.exec(command) => started,
         number = signals.next() => return Ok(Outcome::Left(SIGNALLED + number)),
     };
     match started {

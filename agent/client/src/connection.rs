@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{Connection, ConnectionError};
+use quinn::ConnectionError;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use vault_protocol::code::CloseCode;
@@ -25,13 +25,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// An agent that has accepted the proof. Clones are the same connection. It is kept alive, and
 /// closed when the last clone and the last part of the last [`Exec`] are dropped.
 #[derive(Clone)]
-pub struct Session {
+pub struct Connection {
     shared: Arc<Shared>,
 }
 
-/// What a session and its commands have in common.
+/// What a connection and its commands have in common.
 pub(crate) struct Shared {
-    pub(crate) connection: Connection,
+    pub(crate) connection: quinn::Connection,
     pub(crate) waiting: Arc<Waiting>,
     /// The control stream. Nothing more is said on it, but its end would be the client's.
     _control: Frames,
@@ -39,8 +39,8 @@ pub(crate) struct Shared {
     tasks: Mutex<JoinSet<()>>,
 }
 
-impl Session {
-    pub(crate) fn begin(connection: Connection, control: Frames) -> Self {
+impl Connection {
+    pub(crate) fn begin(connection: quinn::Connection, control: Frames) -> Self {
         let waiting = Arc::new(Waiting::default());
         let mut tasks = JoinSet::new();
         tasks.spawn(hand_out(connection.clone(), waiting.clone()));
@@ -102,8 +102,8 @@ impl Drop for Shared {
     }
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for Connection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Session").field("address", &self.address()).finish_non_exhaustive()
+        formatter.debug_struct("Connection").field("address", &self.address()).finish_non_exhaustive()
     }
 }
