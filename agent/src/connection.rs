@@ -23,8 +23,8 @@ use crate::limits::{
     STREAMS_BEFORE_PROOF, WINDOW_BYTES,
 };
 use crate::source::Source;
-use crate::streams::exec::{self, Context};
 use crate::streams::input::{self, Inputs};
+use crate::streams::{self, Context};
 use crate::telemetry::Chain;
 
 mod proving;
@@ -146,7 +146,7 @@ async fn take_streams(
         tokio::select! {
             opened = connection.accept_bi() => match opened {
                 Ok((sender, receiver)) => {
-                    commands.spawn(exec::run(context.clone(), sender, receiver));
+                    commands.spawn(streams::run(context.clone(), sender, receiver));
                 }
                 Err(_) => return CloseCode::Done,
             },

@@ -34,11 +34,11 @@ pub mod tls;
 
 // Serving.
 pub mod agent;
+mod connection;
 pub mod counts;
 mod framed;
 mod process;
 mod reset;
-mod connection;
 mod streams;
 mod telemetry;
 

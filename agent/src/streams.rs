@@ -1,4 +1,24 @@
 //! What clients may do once they have proved themselves, a stream each.
+//!
+//! ```text
+//!   bidirectional stream ─▶ its first frame says what it is for ─┬─ Exec ─▶ exec
+//!                                                                └─ else ─▶ reset
+//!   one-way stream ───────▶ an Attach frame ─▶ input
+//! ```
+
+use std::sync::Arc;
+
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::time::timeout;
+use vault_protocol::code::StreamCode;
+use vault_protocol::frame::PAYLOAD_BYTES_MAX;
+use vault_protocol::message::Message;
+
+use self::input::Inputs;
+use crate::agent::Shared;
+use crate::framed::{self, Receiver};
+use crate::limits::{DELIVERY_PATIENCE, FIRST_FRAME_PATIENCE};
+use crate::source::Source;
 
 pub(crate) mod exec;
 
@@ -7,3 +27,42 @@ pub(crate) mod output;
 pub(crate) mod input;
 
 pub(crate) mod rendezvous;
+
+/// What a stream needs to know about where it comes from.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) connection: Connection,
+    pub(crate) inputs: Arc<Inputs>,
+    pub(crate) source: Source,
+}
+
+/// Serves one bidirectional stream from its first frame to its end.
+pub(crate) async fn run(context: Context, mut sender: SendStream, stream: RecvStream) {
+    let mut receiver = Receiver::new(stream, PAYLOAD_BYTES_MAX);
+    match timeout(FIRST_FRAME_PATIENCE, receiver.next()).await {
+        Ok(Ok(Some(Message::Exec(exec)))) => exec::run(context, exec, sender, receiver).await,
+        _ => abandon(&mut sender, &mut receiver),
+    }
+}
+
+/// Sends the last message of a stream, and waits until the client has it, as long as that is
+/// bearable.
+async fn deliver(sender: &mut SendStream, message: Message) {
+    if framed::send(sender, &message, PAYLOAD_BYTES_MAX).await.is_ok() && sender.finish().is_ok() {
+        delivered(sender).await;
+    }
+}
+
+/// Waits until the client has all of a finished stream, as long as that is bearable.
+async fn delivered(stream: &SendStream) {
+    // If it is not delivered by then, nobody is there who would miss it.
+    drop(timeout(DELIVERY_PATIENCE, stream.stopped()).await);
+}
+
+/// Gives a stream up that says what makes no sense.
+fn abandon(sender: &mut SendStream, receiver: &mut Receiver) {
+    // Streams that have ended by themselves need no end.
+    drop(sender.reset(StreamCode::Protocol.number().into()));
+    drop(receiver.stream().stop(StreamCode::Protocol.number().into()));
+}

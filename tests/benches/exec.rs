@@ -22,7 +22,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use vault_client::protocol::key::ProofKey;
-use vault_client::{Client, ExpectedIdentity, IssuerKeys, Connection, Target};
+use vault_client::{Client, Connection, ExpectedIdentity, IssuerKeys, Target};
 use vault_tests::client::TENANTS;
 use vault_tests::eventually::eventually;
 use vault_tests::manifests;

@@ -21,10 +21,10 @@ use vault_protocol::message::{Evidence, Health, Message, Proof, Refused, Refused
 
 pub use error::{ClientError, ConnectError, Doing};
 
+use crate::connection::Connection;
 use crate::evidence::{self, EvidenceError, ExpectedIdentity};
 use crate::frames::{Frames, FramesError};
 use crate::issuer::{Issuer, IssuerKeys};
-use crate::connection::Connection;
 use crate::text::printable;
 use crate::transport;
 

@@ -104,6 +104,9 @@ impl Drop for Shared {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Connection").field("address", &self.address()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Connection")
+            .field("address", &self.address())
+            .finish_non_exhaustive()
     }
 }

@@ -18,8 +18,8 @@ pub use control::{Control, ControlError, shell_code};
 pub use output::{Output, OutputError};
 pub use stdin::Stdin;
 
-use crate::frames::{Frames, FramesError, encode};
 use crate::connection::Shared;
+use crate::frames::{Frames, FramesError, encode};
 use crate::text::printable;
 
 /// How long the agent may take to start a process. Starting one takes milliseconds; a machine that

@@ -32,8 +32,8 @@ pub mod issuer;
 pub mod connect;
 
 // What is done over it.
-pub mod exec;
 pub mod connection;
+pub mod exec;
 
 mod frames;
 mod text;
@@ -41,9 +41,9 @@ mod tls;
 mod transport;
 
 pub use connect::{Attested, Client, ClientError, ConnectError, Target};
+pub use connection::Connection;
 pub use evidence::{EvidenceError, ExpectedIdentity};
 pub use exec::{Command, Control, ControlError, Exec, ExecError, Output, OutputError, Stdin};
 pub use issuer::{IssuerKeys, KeysError};
-pub use connection::Connection;
 
 pub use vault_protocol as protocol;

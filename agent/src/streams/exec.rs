@@ -13,49 +13,36 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, ReadError, RecvStream, SendStream};
+use quinn::{ReadError, SendStream};
 use rustix::process::Signal;
 use rustix_libc_wrappers::process::SignalExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use vault_protocol::code::StreamCode;
 use vault_protocol::frame::PAYLOAD_BYTES_MAX;
 use vault_protocol::message::{Channel, Exec, ExecFailed, Exit, Message, Started};
 
-use super::input::{self, Inputs};
-use super::output;
-use crate::agent::Shared;
+use super::{Context, abandon, deliver, delivered, input, output};
 use crate::clock::Clock;
 use crate::framed::{self, ReceiveError, Receiver};
-use crate::limits::{DELIVERY_PATIENCE, FIRST_FRAME_PATIENCE, GROUP_POLL};
+use crate::limits::GROUP_POLL;
 use crate::process::launch::{Launch, LaunchError};
 use crate::process::{Pipes, Process};
-use crate::source::Source;
 use crate::telemetry::Chain;
 
 mod ending;
 
 use self::ending::{Ending, Step};
 
-/// What a command needs to know about where it comes from.
-#[derive(Clone)]
-pub(crate) struct Context {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) connection: Connection,
-    pub(crate) inputs: Arc<Inputs>,
-    pub(crate) source: Source,
-}
-
-/// Serves one bidirectional stream from its first frame to its end.
-pub(crate) async fn run(context: Context, mut sender: SendStream, stream: RecvStream) {
-    let command = u64::from(stream.id());
-    let mut receiver = Receiver::new(stream, PAYLOAD_BYTES_MAX);
-    let Ok(Ok(Some(Message::Exec(exec)))) = timeout(FIRST_FRAME_PATIENCE, receiver.next()).await
-    else {
-        return abandon(&mut sender, &mut receiver);
-    };
+/// Runs one command, for the stream that asked for it.
+pub(crate) async fn run(
+    context: Context,
+    exec: Exec,
+    mut sender: SendStream,
+    mut receiver: Receiver,
+) {
+    let command = u64::from(receiver.stream().id());
     match launch(&context, exec).await {
         Ok(started) => follow(&context, command, started, sender, receiver).await,
         Err(error) => {
@@ -277,23 +264,4 @@ fn signal(message: Result<Option<Message>, ReceiveError>) -> Result<Option<Signa
 
 fn signal_number(signal: Signal) -> u8 {
     u8::try_from(signal.as_raw()).unwrap_or_default()
-}
-
-/// Sends the last message of a stream, and waits until the client has it, as long as that is
-/// bearable.
-async fn deliver(sender: &mut SendStream, message: Message) {
-    if framed::send(sender, &message, PAYLOAD_BYTES_MAX).await.is_ok() && sender.finish().is_ok() {
-        delivered(sender).await;
-    }
-}
-
-async fn delivered(stream: &SendStream) {
-    // If it is not delivered by then, nobody is there who would miss it.
-    drop(timeout(DELIVERY_PATIENCE, stream.stopped()).await);
-}
-
-fn abandon(sender: &mut SendStream, receiver: &mut Receiver) {
-    // Streams that have ended by themselves need no end.
-    drop(sender.reset(StreamCode::Protocol.number().into()));
-    drop(receiver.stream().stop(StreamCode::Protocol.number().into()));
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use vault_api::connect::{ConnectStatus, SCHEME_HMAC_SHA256};
 use vault_client::protocol::key::ProofKey;
 use vault_client::{
-    Client as AgentClient, ConnectError, ExpectedIdentity, IssuerKeys, Connection, Target,
+    Client as AgentClient, ConnectError, Connection, ExpectedIdentity, IssuerKeys, Target,
 };
 
 use crate::client::{Client, ClientError};

@@ -7,8 +7,8 @@ use thiserror::Error;
 use vault_protocol::code::StreamCode;
 use vault_protocol::message::{Exit, Message, Signal};
 
-use crate::frames::{Frames, FramesError};
 use crate::connection::{Registration, Shared};
+use crate::frames::{Frames, FramesError};
 
 /// Why a command's end is not known, or a signal was not sent.
 #[derive(Debug, Error)]

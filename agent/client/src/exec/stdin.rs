@@ -12,8 +12,8 @@ use vault_protocol::code::StreamCode;
 use vault_protocol::message::{Attach, Channel};
 
 use super::ExecError;
-use crate::frames::{FramesError, encode};
 use crate::connection::Shared;
+use crate::frames::{FramesError, encode};
 
 /// Standard input of a command. Writing fails with [`io::ErrorKind::BrokenPipe`] once the command
 /// reads no more. Dropping it is the end of the file, as [`Stdin::finish`] is.

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vault_client::exec::shell_code;
 use vault_client::protocol::message::ExecFailedReason;
-use vault_client::{Command, ControlError, ExecError, Output, OutputError, Connection};
+use vault_client::{Command, Connection, ControlError, ExecError, Output, OutputError};
 
 use crate::agent::{TestAgent, honest, secret};
 use crate::issuer::TestIssuer;
@@ -65,7 +65,8 @@ async fn a_command_arrives_as_it_is() {
 #[tokio::test]
 async fn a_mebibyte_of_standard_input_comes_back() {
     let fixture = start().await;
-    let exec = soon(fixture.connection.exec(Command::new(["cat"]).with_stdin())).await.expect("runs");
+    let exec =
+        soon(fixture.connection.exec(Command::new(["cat"]).with_stdin())).await.expect("runs");
     let mut sent = vec![0; 1 << 20];
     for (place, byte) in sent.iter_mut().enumerate() {
         *byte = u8::try_from(place * 31 % 251).expect("less than 251");

@@ -1,11 +1,11 @@
 //! Who is believed, and what a connection does, against a small agent of the same protocol.
 
 mod agent;
+mod connections;
 mod issuer;
 mod keys;
 mod process;
 mod relay;
-mod connections;
 mod signer;
 mod verifier;
 

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use vault_client::exec::shell_code;
 use vault_client::protocol::message::ExecFailedReason;
 use vault_client::{
-    Client as AgentClient, Command, Control, Exec, ExecError, Output as Channel, Connection, Stdin,
+    Client as AgentClient, Command, Connection, Control, Exec, ExecError, Output as Channel, Stdin,
 };
 
 use crate::cli::Globals;
