@@ -1,4 +1,4 @@
-//! One command as a process: its group, its pipes, its end.
+//! One command as a process: its group, its pipes or its terminal, its end.
 //!
 //! A command leads a session of its own, and so a process group whose number is its process id. The
 //! process is reaped last: as long as it is not, the number cannot become somebody else's, and a
@@ -10,14 +10,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::unix::pipe;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use vault_protocol::message::Exit;
+
+use self::terminal::Screen;
+
+pub(crate) mod account;
 
 pub(crate) mod launch;
 
 pub(crate) mod spawner;
+
+pub(crate) mod terminal;
 
 mod orphans;
 
@@ -34,12 +39,25 @@ pub(crate) struct Process {
     known: Known,
 }
 
-/// Our ends of a command's pipes.
-#[derive(Debug)]
+/// Our ends of a command's channels: pipes, or one terminal for all of them.
 pub(crate) struct Pipes {
-    pub(crate) stdin: Option<pipe::Sender>,
-    pub(crate) stdout: pipe::Receiver,
-    pub(crate) stderr: pipe::Receiver,
+    /// If it has a standard input.
+    pub(crate) stdin: Option<Input>,
+    pub(crate) stdout: Source,
+    /// Nothing comes here from a terminal.
+    pub(crate) stderr: Source,
+    /// The terminal's, if there is one.
+    pub(crate) screen: Option<Screen>,
+}
+
+/// What a command writes to.
+pub(crate) type Source = Box<dyn AsyncRead + Send + Unpin>;
+
+/// What a command reads from.
+pub(crate) struct Input {
+    pub(crate) writer: Box<dyn AsyncWrite + Send + Unpin>,
+    /// What to write where the input ends, before the writer is closed.
+    pub(crate) at_end: &'static [u8],
 }
 
 impl Process {
@@ -137,5 +155,6 @@ fn exit(status: &WaitIdStatus) -> Exit {
         code: byte(status.exit_status()),
         signal: byte(status.terminating_signal()),
         core_dumped: status.dumped(),
+        timed_out: None,
     }
 }

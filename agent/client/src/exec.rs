@@ -12,7 +12,7 @@ use quinn::ConnectionError;
 use thiserror::Error;
 use tokio::time::timeout;
 use vault_protocol::frame::{FrameError, PAYLOAD_BYTES_MAX};
-use vault_protocol::message::{Exec as ExecMessage, ExecFailedReason, Message, Variable};
+use vault_protocol::message::{Exec as ExecMessage, ExecFailedReason, Message, Terminal, Variable};
 
 pub use control::{Control, ControlError, shell_code};
 pub use output::{Output, OutputError};
@@ -29,15 +29,23 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// What to run. Texts are bytes, because Linux does not promise UTF-8.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The program and its arguments; not empty. A program without a slash is looked for in `PATH`.
+    /// The program and its arguments. A program without a slash is looked for in `PATH`. Empty for the
+    /// user's login shell.
     pub arguments: Vec<Vec<u8>>,
     /// Variables to add to the machine's environment; they win. Names are neither empty nor hold
     /// `=`; nothing here holds a NUL byte.
     pub environment: Vec<(Vec<u8>, Vec<u8>)>,
     /// Where to run it; the home folder if it is not given.
     pub directory: Option<Vec<u8>>,
-    /// Whether it gets a standard input. Without one it reads from `/dev/null`.
+    /// Whether it gets a standard input. Without one it reads from `/dev/null`, or from a terminal on
+    /// which nobody types.
     pub stdin: bool,
+    /// The terminal that it gets, instead of pipes: then nothing comes on standard error.
+    pub terminal: Option<Terminal>,
+    /// The name or number of the user to run it as; the agent's own user, usually root, if not given.
+    pub user: Option<String>,
+    /// How long it may run. Then it gets SIGTERM, and SIGKILL a few seconds later.
+    pub timeout: Option<Duration>,
 }
 
 /// Why a command does not run, or is not known to.
@@ -111,6 +119,9 @@ impl Command {
             environment: Vec::new(),
             directory: None,
             stdin: false,
+            terminal: None,
+            user: None,
+            timeout: None,
         }
     }
 
@@ -121,7 +132,8 @@ impl Command {
     }
 
     fn into_message(self) -> Message {
-        let Self { arguments, environment, directory, stdin } = self;
+        let Self { arguments, environment, directory, stdin, terminal, user, timeout } = self;
+        let milliseconds = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let variable =
             |(name, value): (Vec<u8>, Vec<u8>)| Variable { name: name.into(), value: value.into() };
         ExecMessage {
@@ -129,6 +141,9 @@ impl Command {
             environment: environment.into_iter().map(variable).collect(),
             directory: directory.map(Into::into),
             stdin,
+            terminal,
+            user,
+            timeout_ms: timeout.map(milliseconds),
         }
         .into()
     }
@@ -142,6 +157,9 @@ impl fmt::Debug for Command {
             .field("arguments", &self.arguments.len())
             .field("environment", &self.environment.len())
             .field("stdin", &self.stdin)
+            .field("terminal", &self.terminal)
+            .field("user", &self.user)
+            .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }

@@ -17,7 +17,7 @@
 //!     │  one bidirectional stream per command                    │
 //!     │── Exec ─────────────────────────────────────────────────▶│
 //!     │◀───────────────────────────────────── Started or Failed  │
-//!     │── Signal ───────────────────────────────────────────────▶│
+//!     │── Signal, Resize ───────────────────────────────────────▶│
 //!     │◀──────── Exit (after both outputs have ended) ───────────│
 //!     │  one one-way stream per channel: an Attach frame, then raw bytes
 //!     │── standard input ───────────────────────────────────────▶│

@@ -163,7 +163,8 @@ reasons! {
 /// Run a command.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Exec {
-    /// The program and its arguments; not empty. A program without a slash is looked for in `PATH`.
+    /// The program and its arguments. A program without a slash is looked for in `PATH`. Empty for the
+    /// user's login shell.
     #[n(0)]
     pub arguments: Vec<ByteVec>,
     /// Variables to add to the machine's environment; they win.
@@ -172,9 +173,50 @@ pub struct Exec {
     /// Where to run it; the home folder if it is not given.
     #[n(2)]
     pub directory: Option<ByteVec>,
-    /// A stream with standard input follows. Without one the command reads from `/dev/null`.
+    /// A stream with standard input follows. Without one the command reads from `/dev/null`, or from a
+    /// terminal on which nobody types.
     #[n(3)]
     pub stdin: bool,
+    /// Give it a terminal: what it writes comes back on standard output alone, and its input is what is
+    /// typed. Without one it gets three pipes.
+    #[n(4)]
+    pub terminal: Option<Terminal>,
+    /// The name, or the number, of the user to run it as; the agent's own user if it is not given.
+    #[n(5)]
+    pub user: Option<String>,
+    /// How long it may run, in milliseconds; then it is ended.
+    #[n(6)]
+    pub timeout_ms: Option<u64>,
+}
+
+/// The terminal that a command is to have.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Terminal {
+    /// What it understands: the value of `TERM`.
+    #[n(0)]
+    pub kind: ByteVec,
+    /// How large it is.
+    #[n(1)]
+    pub size: Size,
+}
+
+/// How large a terminal is, in characters; 0 if that is not known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Size {
+    /// Characters in a line.
+    #[n(0)]
+    pub columns: u16,
+    /// Lines.
+    #[n(1)]
+    pub rows: u16,
+}
+
+/// The command's terminal has another size now. Without a terminal it says nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Resize {
+    /// Which.
+    #[n(0)]
+    pub size: Size,
 }
 
 /// An environment variable.
@@ -222,6 +264,8 @@ reasons! {
         4 Resources,
         /// The agent is ending.
         5 ShuttingDown,
+        /// There is no such user, or the agent may not run anything as them.
+        6 User,
     }
 }
 
@@ -245,6 +289,9 @@ pub struct Exit {
     /// It left a core dump.
     #[n(2)]
     pub core_dumped: bool,
+    /// It had run for as long as it may, and was ended for that.
+    #[n(3)]
+    pub timed_out: Option<bool>,
 }
 
 /// The first frame of a one-way stream: what the raw bytes after it are.
@@ -330,6 +377,7 @@ messages! {
     0x12 ExecFailed,
     0x13 Signal,
     0x14 Exit,
+    0x15 Resize,
     0x20 Attach,
 }
 
@@ -369,6 +417,9 @@ impl fmt::Debug for Exec {
             .field("arguments", &self.arguments.len())
             .field("environment", &self.environment.len())
             .field("stdin", &self.stdin)
+            .field("terminal", &self.terminal)
+            .field("user", &self.user)
+            .field("timeout_ms", &self.timeout_ms)
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,8 @@ use data_encoding::HEXLOWER;
 use vault_protocol::frame::{Decoder, PAYLOAD_BYTES_MAX};
 use vault_protocol::message::{
     Attach, Channel, Evidence, Exec, ExecFailed, ExecFailedReason, Exit, Health, HealthRequest,
-    Hello, Message, Proof, Ready, Refused, RefusedReason, Signal, Started, Variable, scheme,
+    Hello, Message, Proof, Ready, Refused, RefusedReason, Resize, Signal, Size, Started, Terminal,
+    Variable, scheme,
 };
 
 fn samples() -> Vec<(&'static str, Message)> {
@@ -58,6 +59,9 @@ fn samples() -> Vec<(&'static str, Message)> {
                 environment: vec![variable],
                 directory: Some(b"/srv".to_vec().into()),
                 stdin: true,
+                terminal: None,
+                user: None,
+                timeout_ms: None,
             }
             .into(),
         ),
@@ -68,6 +72,25 @@ fn samples() -> Vec<(&'static str, Message)> {
                 environment: Vec::new(),
                 directory: None,
                 stdin: false,
+                terminal: None,
+                user: None,
+                timeout_ms: None,
+            }
+            .into(),
+        ),
+        (
+            "10000018878080f6f58245787465726d82185018186364657619ea60",
+            Exec {
+                arguments: Vec::new(),
+                environment: Vec::new(),
+                directory: None,
+                stdin: true,
+                terminal: Some(Terminal {
+                    kind: b"xterm".to_vec().into(),
+                    size: Size { columns: 80, rows: 24 },
+                }),
+                user: Some("dev".to_owned()),
+                timeout_ms: Some(60_000),
             }
             .into(),
         ),
@@ -77,8 +100,19 @@ fn samples() -> Vec<(&'static str, Message)> {
             ExecFailed { reason: ExecFailedReason::NotFound, message: "no ls".to_owned() }.into(),
         ),
         ("13000002810f", Signal { number: 15 }.into()),
-        ("140000048307f6f4", Exit { code: Some(7), signal: None, core_dumped: false }.into()),
-        ("1400000483f609f5", Exit { code: None, signal: Some(9), core_dumped: true }.into()),
+        (
+            "140000048307f6f4",
+            Exit { code: Some(7), signal: None, core_dumped: false, timed_out: None }.into(),
+        ),
+        (
+            "1400000483f609f5",
+            Exit { code: None, signal: Some(9), core_dumped: true, timed_out: None }.into(),
+        ),
+        (
+            "1400000584f60ff4f5",
+            Exit { code: None, signal: Some(15), core_dumped: false, timed_out: Some(true) }.into(),
+        ),
+        ("15000006818218c81832", Resize { size: Size { columns: 200, rows: 50 } }.into()),
         ("20000003820402", Attach { command: 4, channel: Channel::Stderr }.into()),
     ]
 }
@@ -118,9 +152,10 @@ fn every_code_of_a_reason_has_its_number() {
         ExecFailedReason::Invalid,
         ExecFailedReason::Resources,
         ExecFailedReason::ShuttingDown,
+        ExecFailedReason::User,
     ];
     let failed = failed.map(|reason| ExecFailed { reason, message: message() }.into());
-    assert_eq!(numbers(failed.to_vec()), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(numbers(failed.to_vec()), [0, 1, 2, 3, 4, 5, 6]);
     let channels = [Channel::Stdin, Channel::Stdout, Channel::Stderr];
     let attached: Vec<Message> =
         channels.iter().map(|channel| Attach { command: 0, channel: *channel }.into()).collect();

@@ -9,7 +9,8 @@ use vault_protocol::handshake::{
 };
 use vault_protocol::message::{
     Attach, Channel, Evidence, Exec, ExecFailed, ExecFailedReason, Exit, Health, HealthRequest,
-    Hello, Message, Proof, Ready, Refused, RefusedReason, Signal, Started, Variable,
+    Hello, Message, Proof, Ready, Refused, RefusedReason, Resize, Signal, Size, Started, Terminal,
+    Variable,
 };
 
 fn bytes() -> impl Strategy<Value = minicbor::bytes::ByteVec> {
@@ -36,17 +37,28 @@ fn failed_reason() -> impl Strategy<Value = ExecFailedReason> {
         Just(ExecFailedReason::Invalid),
         Just(ExecFailedReason::Resources),
         Just(ExecFailedReason::ShuttingDown),
+        Just(ExecFailedReason::User),
     ]
 }
 
+fn size() -> impl Strategy<Value = Size> {
+    any::<(u16, u16)>().prop_map(|(columns, rows)| Size { columns, rows })
+}
+
 fn exec() -> impl Strategy<Value = Exec> {
-    (vec(bytes(), 0..8), vec(variable(), 0..8), option::of(bytes()), any::<bool>()).prop_map(
-        |(arguments, environment, directory, stdin)| Exec {
-            arguments,
-            environment,
-            directory,
-            stdin,
-        },
+    let terminal = (bytes(), size()).prop_map(|(kind, size)| Terminal { kind, size });
+    let old = (vec(bytes(), 0..8), vec(variable(), 0..8), option::of(bytes()), any::<bool>());
+    let new = (option::of(terminal), option::of(".*"), option::of(any::<u64>()));
+    (old, new).prop_map(|(old, (terminal, user, timeout_ms))| {
+        let (arguments, environment, directory, stdin) = old;
+        Exec { arguments, environment, directory, stdin, terminal, user, timeout_ms }
+    })
+}
+
+fn exit() -> impl Strategy<Value = Exit> {
+    let (number, word) = (option::of(any::<u8>()), option::of(any::<bool>()));
+    (number.clone(), number, any::<bool>(), word).prop_map(
+        |(code, signal, core_dumped, timed_out)| Exit { code, signal, core_dumped, timed_out },
     )
 }
 
@@ -75,8 +87,8 @@ fn message() -> impl Strategy<Value = Message> {
         any::<u32>().prop_map(|process_id| Started { process_id }.into()),
         (failed_reason(), ".*").prop_map(|(reason, message)| ExecFailed { reason, message }.into()),
         any::<u8>().prop_map(|number| Signal { number }.into()),
-        (option::of(any::<u8>()), option::of(any::<u8>()), any::<bool>())
-            .prop_map(|(code, signal, core_dumped)| Exit { code, signal, core_dumped }.into()),
+        exit().prop_map(Into::into),
+        size().prop_map(|size| Resize { size }.into()),
         (any::<u64>(), channel).prop_map(|(command, channel)| Attach { command, channel }.into()),
     ]
 }

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use thiserror::Error;
 use vault_protocol::SECRET_VARIABLE;
-use vault_protocol::message::{Exec, ExecFailedReason, Variable};
+use vault_protocol::message::{Exec, ExecFailedReason, Size, Variable};
 
+use super::account::Account;
 use crate::secret::DESCRIPTOR_VARIABLE;
 
 /// Where programs are looked for if the environment does not say (as `execvp` of glibc).
@@ -37,6 +38,13 @@ pub(crate) enum LaunchError {
         #[source]
         source: Errno,
     },
+    /// There is no such user, or the agent may not become them.
+    #[error("nothing can be run as user {name}")]
+    User {
+        name: String,
+        #[source]
+        source: Option<io::Error>,
+    },
     /// The machine has no room.
     #[error("the machine has no room for one more process")]
     Resources(#[source] io::Error),
@@ -56,6 +64,7 @@ impl LaunchError {
                 ExecFailedReason::Invalid
             }
             Self::Directory { .. } => ExecFailedReason::Directory,
+            Self::User { .. } => ExecFailedReason::User,
             Self::Program { source, .. } => match source {
                 Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::ELOOP => {
                     ExecFailedReason::NotFound
@@ -98,16 +107,31 @@ pub(crate) struct Launch {
     pub(crate) substitute: Option<PathBuf>,
     /// It has a standard input.
     pub(crate) stdin: bool,
+    /// It has a terminal of this size.
+    pub(crate) screen: Option<Size>,
+    /// Whom to run it as, if not as the agent.
+    pub(crate) account: Option<Account>,
 }
 
 impl Launch {
-    /// Checks a request.
+    /// Checks a request. `account` is that of the user whom it names, or, for a login shell, of whoever
+    /// it is to be for.
     ///
     /// # Errors
     /// No program, a NUL byte, or a variable's name that is none.
-    pub(crate) fn new(exec: Exec, machine: &MachineEnvironment) -> Result<Self, LaunchError> {
+    pub(crate) fn new(
+        exec: Exec,
+        machine: &MachineEnvironment,
+        account: Option<Account>,
+    ) -> Result<Self, LaunchError> {
         let nul = |_| LaunchError::Invalid("a NUL byte in an argument or a variable");
         let mut environment = machine.0.clone();
+        if let Some(account) = &account {
+            environment.extend(account_variables(account));
+        }
+        if let Some(terminal) = &exec.terminal {
+            environment.insert(b"TERM".to_vec(), terminal.kind.to_vec());
+        }
         for Variable { name, value } in exec.environment {
             if name.is_empty() || name.contains(&b'=') {
                 return Err(LaunchError::Invalid("a variable's name is empty, or holds `=`"));
@@ -115,11 +139,16 @@ impl Launch {
             environment.insert(name.to_vec(), value.to_vec());
         }
         let path = environment.get(b"PATH".as_slice()).map_or(DEFAULT_PATH, Vec::as_slice);
-        let program = exec.arguments.first().map(|program| program.as_slice()).unwrap_or_default();
+        let given = exec.arguments.into_iter().map(Vec::from).collect::<Vec<_>>();
+        let (program, arguments) = match (given.first(), &account) {
+            (Some(program), _) => (program.clone(), given),
+            (None, Some(account)) => login_shell(&account.shell),
+            (None, None) => return Err(LaunchError::Invalid("no program is given")),
+        };
         if program.is_empty() {
             return Err(LaunchError::Invalid("no program is given"));
         }
-        let candidates = candidates(program, path);
+        let candidates = candidates(&program, path);
         let home = environment.get(b"HOME".as_slice()).filter(|home| !home.is_empty());
         let (directory, substitute) = match (exec.directory, home) {
             (Some(directory), _) if directory.contains(&0) => {
@@ -133,15 +162,13 @@ impl Launch {
         let variable = |(name, value): (Vec<u8>, Vec<u8>)| text([name, value].join(&b'='));
         Ok(Self {
             candidates: candidates.into_iter().map(text).collect::<Result<_, _>>()?,
-            arguments: exec
-                .arguments
-                .into_iter()
-                .map(|argument| text(argument.into()))
-                .collect::<Result<_, _>>()?,
+            arguments: arguments.into_iter().map(text).collect::<Result<_, _>>()?,
             environment: environment.into_iter().map(variable).collect::<Result<_, _>>()?,
             directory,
             substitute,
             stdin: exec.stdin,
+            screen: exec.terminal.map(|terminal| terminal.size),
+            account: account.filter(|_| exec.user.is_some()),
         })
     }
 
@@ -151,6 +178,20 @@ impl Launch {
         let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
     }
+}
+
+/// What `login(1)` tells a shell about its user.
+fn account_variables(account: &Account) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    let Account { name, home, shell, .. } = account;
+    [("HOME", home), ("USER", name), ("LOGNAME", name), ("SHELL", shell)]
+        .into_iter()
+        .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+}
+
+/// A shell's path, and its name with the dash by which it knows that it is a login shell (`bash(1)`).
+fn login_shell(path: &str) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    (path.as_bytes().to_vec(), vec![format!("-{name}").into_bytes()])
 }
 
 /// Arguments and variables may hold secrets.
@@ -197,6 +238,9 @@ mod tests {
             environment: Vec::new(),
             directory: None,
             stdin: false,
+            terminal: None,
+            user: None,
+            timeout_ms: None,
         }
     }
 
@@ -210,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_command_gets_the_machines_environment_without_secrets() {
-        let launch = Launch::new(exec(&[b"env"]), &machine()).expect("sound");
+        let launch = Launch::new(exec(&[b"env"]), &machine(), None).expect("sound");
         let environment = texts(&launch.environment);
         assert_eq!(environment, ["HOME=/root", "PATH=/usr/bin::/bin", "VAULT_LISTEN=[::]:1"]);
         assert_eq!(texts(&launch.candidates), ["/usr/bin/env", "./env", "/bin/env"]);
@@ -222,7 +266,7 @@ mod tests {
     fn what_is_asked_for_wins() {
         let mut request = exec(&[b"tools/run", b"-x"]);
         request.environment = vec![variable(b"PATH", b"/opt"), variable(b"HOME", b"")];
-        let launch = Launch::new(request, &machine()).expect("sound");
+        let launch = Launch::new(request, &machine(), None).expect("sound");
         assert_eq!(texts(&launch.candidates), ["tools/run"]);
         assert_eq!(launch.name(), "run");
         assert_eq!(launch.directory, PathBuf::from("/"));
@@ -231,7 +275,7 @@ mod tests {
         let mut request = exec(&[b"run"]);
         request.environment = vec![variable(b"PATH", b"/opt")];
         request.directory = Some(b"/srv".to_vec().into());
-        let launch = Launch::new(request, &machine()).expect("sound");
+        let launch = Launch::new(request, &machine(), None).expect("sound");
         assert_eq!(texts(&launch.candidates), ["/opt/run"]);
         assert_eq!((launch.directory, launch.substitute), (PathBuf::from("/srv"), None));
     }
@@ -252,7 +296,7 @@ mod tests {
             with(vec![variable(b"a\0", b"v")]),
             with(vec![variable(b"a", b"v\0")]),
         ] {
-            let error = Launch::new(request, &machine()).expect_err("nonsense");
+            let error = Launch::new(request, &machine(), None).expect_err("nonsense");
             assert_eq!(error.reason(), ExecFailedReason::Invalid, "{error}");
         }
     }

@@ -4,6 +4,10 @@
 //! command's folder itself, and can tell a folder that cannot be entered from a program that cannot
 //! be executed. `posix_spawn` does the rest in the child: a session, default signals, an empty
 //! mask; it neither copies our memory nor runs our code there.
+//!
+//! On Linux users, too, are a matter of threads. A command for another user is started by a thread that
+//! becomes that user and ends afterwards: folder and program are entered and executed with that user's
+//! rights alone, and nothing has to become root again.
 
 use std::collections::HashSet;
 use std::env;
@@ -17,17 +21,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::SigSet;
+use nix::sys::stat::Mode;
+use pty_process::Pts;
 use rustix::pipe::PipeFlags;
-use rustix::process::Pid;
+use rustix::process::{Gid, Pid, Uid};
 use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use vault_protocol::message::Size;
 
+use super::account::Account;
 use super::launch::{Launch, LaunchError};
-use super::{Known, Pipes, Process, orphans};
+use super::{Input, Known, Pipes, Process, orphans, terminal};
 use crate::limits::{PIPE_BYTES, SPAWN_QUEUE_MAX};
 
 /// `POSIX_SPAWN_SETSID` of glibc and musl; nix does not name it.
@@ -39,7 +48,6 @@ pub(crate) struct Spawner {
     orders: mpsc::Sender<Order>,
 }
 
-#[derive(Debug)]
 enum Order {
     Start(Box<Launch>, oneshot::Sender<Result<(Process, Pipes), LaunchError>>),
     ReapOrphans,
@@ -98,20 +106,68 @@ fn serve(mut queue: mpsc::Receiver<Order>) {
     }
 }
 
-/// The command's ends of its pipes.
-struct TheirEnds {
-    stdin: OwnedFd,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
+/// The command's ends of its channels.
+enum TheirEnds {
+    Pipes {
+        stdin: OwnedFd,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    },
+    /// The name of the terminal, which the command has to open itself.
+    Terminal {
+        path: CString,
+        until_opened: Pts,
+    },
 }
 
 fn start(launch: &Launch, known: &Known) -> Result<(Process, Pipes), LaunchError> {
-    enter(launch)?;
-    let (pipes, theirs) = pipes(launch.stdin).map_err(LaunchError::Resources)?;
-    let pid = spawn(launch, &theirs)?;
+    let (pipes, theirs) = match launch.screen {
+        None => ends(launch.stdin),
+        Some(size) => terminal_ends(size, launch.stdin),
+    }
+    .map_err(LaunchError::Resources)?;
+    let pid = match &launch.account {
+        None => enter_and_spawn(launch, &theirs)?,
+        Some(account) => as_user(account, &theirs, || enter_and_spawn(launch, &theirs))?,
+    };
     known.lock().unwrap_or_else(PoisonError::into_inner).insert(pid.as_raw_nonzero().get());
     let process = Process::watch(pid, Arc::clone(known)).map_err(LaunchError::Resources)?;
     Ok((process, pipes))
+}
+
+/// Does something on a thread that has become this user.
+fn as_user<T: Send>(
+    account: &Account,
+    theirs: &TheirEnds,
+    doing: impl FnOnce() -> Result<T, LaunchError> + Send,
+) -> Result<T, LaunchError> {
+    let user = |source| LaunchError::User { name: account.name.clone(), source: Some(source) };
+    if let TheirEnds::Terminal { until_opened, .. } = theirs {
+        let owner = Some(Uid::from_raw(account.user_id));
+        rustix::fs::fchown(until_opened, owner, None).map_err(|error| user(error.into()))?;
+    }
+    thread::scope(|scope| {
+        let starting = thread::Builder::new().name("user".to_owned()).spawn_scoped(scope, || {
+            become_user(account).map_err(|error| user(error.into()))?;
+            doing()
+        });
+        let ended = starting.map_err(LaunchError::Resources)?.join();
+        ended.unwrap_or_else(|_| Err(LaunchError::Resources(io::Error::other("it panicked"))))
+    })
+}
+
+/// For this thread, for good: groups while it may still change them, the user last.
+fn become_user(account: &Account) -> rustix::io::Result<()> {
+    let groups: Vec<Gid> = account.groups.iter().copied().map(Gid::from_raw).collect();
+    let (user, group) = (Uid::from_raw(account.user_id), Gid::from_raw(account.group_id));
+    rustix::thread::set_thread_groups(&groups)?;
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_thread_res_uid(user, user, user)
+}
+
+fn enter_and_spawn(launch: &Launch, theirs: &TheirEnds) -> Result<Pid, LaunchError> {
+    enter(launch)?;
+    spawn(launch, theirs)
 }
 
 fn enter(launch: &Launch) -> Result<(), LaunchError> {
@@ -123,7 +179,7 @@ fn enter(launch: &Launch) -> Result<(), LaunchError> {
     entered.map_err(|source| LaunchError::Directory { path: launch.directory.clone(), source })
 }
 
-fn pipes(with_stdin: bool) -> io::Result<(Pipes, TheirEnds)> {
+fn ends(with_stdin: bool) -> io::Result<(Pipes, TheirEnds)> {
     let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         // More than the default is a favour of the kernel, limited per user; less works too.
@@ -141,11 +197,24 @@ fn pipes(with_stdin: bool) -> io::Result<(Pipes, TheirEnds)> {
     let (our_stdout, stdout) = pipe()?;
     let (our_stderr, stderr) = pipe()?;
     let ours = Pipes {
-        stdin: our_stdin,
-        stdout: pipe::Receiver::from_owned_fd(our_stdout)?,
-        stderr: pipe::Receiver::from_owned_fd(our_stderr)?,
+        stdin: our_stdin.map(|pipe| Input { writer: Box::new(pipe), at_end: &[] }),
+        stdout: Box::new(pipe::Receiver::from_owned_fd(our_stdout)?),
+        stderr: Box::new(pipe::Receiver::from_owned_fd(our_stderr)?),
+        screen: None,
     };
-    Ok((ours, TheirEnds { stdin, stdout, stderr }))
+    Ok((ours, TheirEnds::Pipes { stdin, stdout, stderr }))
+}
+
+fn terminal_ends(size: Size, with_stdin: bool) -> io::Result<(Pipes, TheirEnds)> {
+    let terminal::Opened { reader, writer, screen, path, until_opened } = terminal::open(size)?;
+    let typed = Input { writer: Box::new(writer), at_end: terminal::END_OF_INPUT };
+    let ours = Pipes {
+        stdin: with_stdin.then_some(typed),
+        stdout: Box::new(reader),
+        stderr: Box::new(tokio::io::empty()),
+        screen: Some(screen),
+    };
+    Ok((ours, TheirEnds::Terminal { path, until_opened }))
 }
 
 fn spawn(launch: &Launch, theirs: &TheirEnds) -> Result<Pid, LaunchError> {
@@ -199,8 +268,17 @@ fn attributes() -> nix::Result<PosixSpawnAttr> {
 /// All other descriptors are closed on execution.
 fn actions(theirs: &TheirEnds) -> nix::Result<PosixSpawnFileActions> {
     let mut actions = PosixSpawnFileActions::init()?;
-    actions.add_dup2(theirs.stdin.as_raw_fd(), 0)?;
-    actions.add_dup2(theirs.stdout.as_raw_fd(), 1)?;
-    actions.add_dup2(theirs.stderr.as_raw_fd(), 2)?;
+    match theirs {
+        TheirEnds::Pipes { stdin, stdout, stderr } => {
+            actions.add_dup2(stdin.as_raw_fd(), 0)?;
+            actions.add_dup2(stdout.as_raw_fd(), 1)?;
+            actions.add_dup2(stderr.as_raw_fd(), 2)?;
+        }
+        TheirEnds::Terminal { path, .. } => {
+            actions.add_open(0, path.as_c_str(), OFlag::O_RDWR, Mode::empty())?;
+            actions.add_dup2(0, 1)?;
+            actions.add_dup2(0, 2)?;
+        }
+    }
     Ok(actions)
 }

@@ -17,17 +17,19 @@ use quinn::{ReadError, SendStream};
 use rustix::process::Signal;
 use rustix_libc_wrappers::process::SignalExt;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use vault_protocol::frame::PAYLOAD_BYTES_MAX;
-use vault_protocol::message::{Channel, Exec, ExecFailed, Exit, Message, Started};
+use vault_protocol::message::{Channel, Exec, ExecFailed, Exit, Message, Size, Started};
 
 use super::{Context, abandon, deliver, delivered, input, output};
 use crate::clock::Clock;
 use crate::framed::{self, ReceiveError, Receiver};
 use crate::limits::GROUP_POLL;
+use crate::process::account::Account;
 use crate::process::launch::{Launch, LaunchError};
+use crate::process::terminal::Screen;
 use crate::process::{Pipes, Process};
 use crate::telemetry::Chain;
 
@@ -61,6 +63,8 @@ struct Running {
     pipes: Pipes,
     name: String,
     started: Duration,
+    /// When it has run for as long as it may.
+    deadline: Option<Duration>,
     /// Gives its place among the running commands back.
     _turn: OwnedSemaphorePermit,
 }
@@ -72,20 +76,39 @@ async fn launch(context: &Context, exec: Exec) -> Result<Running, LaunchError> {
     }
     let turn = Arc::clone(&shared.turns).try_acquire_owned();
     let turn = turn.map_err(|_| LaunchError::TooMany)?;
-    let launch = Launch::new(exec, &shared.environment)?;
+    let account = account(&exec).await?;
+    let timeout = exec.timeout_ms.map(Duration::from_millis);
+    let launch = Launch::new(exec, &shared.environment, account)?;
     let (name, arguments) = (launch.name(), launch.arguments.len());
+    let user = launch.account.as_ref().map(|account| account.name.clone());
     let started = shared.clock.now();
+    let deadline = timeout.and_then(|timeout| started.checked_add(timeout));
     let (process, pipes) = shared.spawner.launch(launch).await?;
     shared.totals.commands.add_one();
     tracing::info!(
         target: "audit",
         program = name,
         arguments,
+        user,
         process = process.id(),
         source = %context.source,
         "command started"
     );
-    Ok(Running { process, pipes, name, started, _turn: turn })
+    Ok(Running { process, pipes, name, started, deadline, _turn: turn })
+}
+
+/// Whom a command is to run as, or a login shell is to be for.
+async fn account(exec: &Exec) -> Result<Option<Account>, LaunchError> {
+    let own = || rustix::process::geteuid().as_raw().to_string();
+    let user = match &exec.user {
+        Some(user) => user.clone(),
+        None if exec.arguments.is_empty() => own(),
+        None => return Ok(None),
+    };
+    // The machine's files may lie on a disk that answers slowly.
+    let finding = spawn_blocking(move || Account::find(&user).ok_or(user));
+    let found = finding.await.map_err(|error| LaunchError::Resources(error.into()))?;
+    found.map(Some).map_err(|name| LaunchError::User { name, source: None })
 }
 
 async fn follow(
@@ -95,12 +118,12 @@ async fn follow(
     mut sender: SendStream,
     mut receiver: Receiver,
 ) {
-    let Running { mut process, pipes, name, started, _turn } = running;
+    let Running { mut process, pipes, name, started, deadline, _turn } = running;
     let over = CancellationToken::new();
     let _ends_input = over.clone().drop_guard();
     let mut channels = Channels::start(context, command, pipes, &over);
     let message = Started { process_id: process.id() }.into();
-    let mut ending = Ending::new();
+    let mut ending = Ending::new(deadline);
     if framed::send(&mut sender, &message, PAYLOAD_BYTES_MAX).await.is_err() {
         hang_up(&process, &mut channels, &mut ending, context);
     }
@@ -145,14 +168,15 @@ async fn watch(
                 exit = Some(ended.unwrap_or_else(|error| {
                     tracing::error!(%error, "a process cannot be watched; it is killed");
                     process.signal(Signal::KILL);
-                    Exit { code: None, signal: Some(signal_number(Signal::KILL)), core_dumped: false }
+                    Exit { signal: Some(signal_number(Signal::KILL)), ..NO_EXIT }
                 }));
             }
             Some(ended) = channels.outputs.join_next() => channels.finished.extend(ended.ok().flatten()),
-            message = receiver.next(), if listening => match signal(message) {
-                Ok(Some(signal)) => process.signal(signal),
-                // The client has nothing more to say, which is its right.
-                Ok(None) => listening = false,
+            message = receiver.next(), if listening => match said(message) {
+                Ok(Said::Signal(signal)) => process.signal(signal),
+                Ok(Said::Resize(size)) => channels.resize(size),
+                // Which is its right.
+                Ok(Said::NothingMore) => listening = false,
                 Err(Gone) => {
                     listening = false;
                     hang_up(process, channels, ending, context);
@@ -166,13 +190,18 @@ async fn watch(
                 process.signal(ending.terminate(shared.clock.now(), shared.grace()));
             }
             step = next_step(ending, &*shared.clock) => match step {
+                Step::TimeOut => process.signal(Signal::TERM),
                 Step::Kill => process.signal(Signal::KILL),
                 Step::CloseOutputs => channels.close(),
             },
         }
     }
-    exit.unwrap_or(Exit { code: None, signal: None, core_dumped: false })
+    let timed_out = ending.is_timed_out().then_some(true);
+    Exit { timed_out, ..exit.unwrap_or(NO_EXIT) }
 }
+
+/// How a command ended of which nothing is known.
+const NO_EXIT: Exit = Exit { code: None, signal: None, core_dumped: false, timed_out: None };
 
 /// The client is gone. The signal comes first: a closed standard input alone looks like its end.
 fn hang_up(process: &Process, channels: &mut Channels, ending: &mut Ending, context: &Context) {
@@ -213,6 +242,8 @@ struct Channels {
     /// Outputs that are finished, and perhaps not delivered yet.
     finished: Vec<SendStream>,
     input: JoinSet<()>,
+    /// Of its terminal, if it has one.
+    screen: Option<Screen>,
 }
 
 impl Channels {
@@ -226,11 +257,19 @@ impl Channels {
             let (inputs, over) = (Arc::clone(&context.inputs), over.clone());
             input.spawn(async move { input::run(&inputs, command, pipe, &over).await });
         }
-        Self { outputs, finished: Vec::new(), input }
+        Self { outputs, finished: Vec::new(), input, screen: pipes.screen }
     }
 
-    /// Closes our ends of all pipes.
+    /// The client's terminal has another size.
+    fn resize(&self, size: Size) {
+        if let Some(Err(error)) = self.screen.as_ref().map(|screen| screen.resize(size)) {
+            tracing::debug!(%error, "a terminal keeps its size");
+        }
+    }
+
+    /// Closes our ends of all channels. For a terminal that is a hang-up.
     fn close(&mut self) {
+        self.screen = None;
         self.outputs.abort_all();
         self.input.abort_all();
     }
@@ -246,13 +285,20 @@ impl Channels {
 /// The client does not want the command any more.
 struct Gone;
 
-/// The signal that a message asks for; `None` if no more messages come.
-fn signal(message: Result<Option<Message>, ReceiveError>) -> Result<Option<Signal>, Gone> {
+/// What a client says about its command.
+enum Said {
+    Signal(Signal),
+    Resize(Size),
+    NothingMore,
+}
+
+fn said(message: Result<Option<Message>, ReceiveError>) -> Result<Said, Gone> {
     match message {
         Ok(Some(Message::Signal(signal))) => {
-            Signal::from_raw(signal.number.into()).map(Some).ok_or(Gone)
+            Signal::from_raw(signal.number.into()).map(Said::Signal).ok_or(Gone)
         }
-        Ok(None) => Ok(None),
+        Ok(Some(Message::Resize(resize))) => Ok(Said::Resize(resize.size)),
+        Ok(None) => Ok(Said::NothingMore),
         Ok(Some(_)) => Err(Gone),
         Err(ReceiveError::Stream(ReadError::Reset(_))) => Err(Gone),
         Err(error) => {

@@ -6,3 +6,4 @@ mod input;
 mod program;
 mod proving;
 mod support;
+mod terminals;

@@ -338,6 +338,11 @@ impl Client {
         }
     }
 
+    /// Gives an output back that is to be read on later.
+    pub(crate) fn put_back(&mut self, command: u64, channel: Channel, stream: RecvStream) {
+        self.channels.insert((command, channel), (stream, Vec::new()));
+    }
+
     /// All of an output, to its end.
     pub(crate) async fn read(&mut self, command: u64, channel: Channel) -> Vec<u8> {
         let (mut stream, mut bytes) = self.output(command, channel).await;
@@ -401,6 +406,9 @@ pub(crate) fn exec(arguments: &[&str]) -> Exec {
         environment: Vec::new(),
         directory: None,
         stdin: false,
+        terminal: None,
+        user: None,
+        timeout_ms: None,
     }
 }
 
@@ -409,11 +417,11 @@ pub(crate) fn variable(name: &str, value: &str) -> Variable {
 }
 
 pub(crate) fn code(code: u8) -> Exit {
-    Exit { code: Some(code), signal: None, core_dumped: false }
+    Exit { code: Some(code), signal: None, core_dumped: false, timed_out: None }
 }
 
 pub(crate) fn killed_by(signal: u8) -> Exit {
-    Exit { code: None, signal: Some(signal), core_dumped: false }
+    Exit { code: None, signal: Some(signal), core_dumped: false, timed_out: None }
 }
 
 /// Whether the process is there and has not ended.

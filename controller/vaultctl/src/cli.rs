@@ -11,8 +11,9 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 
 use crate::client::Client;
-use crate::commands::{Command, exec};
+use crate::commands::Command;
 use crate::context;
+use crate::conversation::OWN_FAILURE;
 use crate::error::{describe, exit_of};
 use crate::output::Output;
 use crate::plugins;
@@ -203,15 +204,15 @@ fn parsed() -> Result<Cli, clap::Error> {
     Ok(cli)
 }
 
-/// Says what is wrong with the command line, or the help that was asked for. Of `exec`, every code
-/// but 255 is the command's own, so a slip of ours must not look like one of them.
+/// Says what is wrong with the command line, or the help that was asked for. Of `exec` and `connect`, every
+/// code but 255 is the command's own, so a slip of ours must not look like one of them.
 fn refused(error: &clap::Error) -> ExitCode {
     // There is nowhere to complain when the stream is closed.
     error.print().ok();
     let mut grammar = grammar().ignore_errors(true);
     let matches = grammar.try_get_matches_from_mut(std::env::args_os());
     match matches.as_ref().map(clap::ArgMatches::subcommand_name) {
-        Ok(Some("exec")) if error.use_stderr() => exec::OWN_FAILURE.into(),
+        Ok(Some("exec" | "connect")) if error.use_stderr() => OWN_FAILURE.into(),
         _ => u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod audit;
 pub(crate) mod audit_log;
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod connect;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod describe;
@@ -63,6 +64,7 @@ pub(crate) enum Command {
     Why(why::Args),
     Trace(trace::Args),
     Exec(exec::Args),
+    Connect(connect::Args),
     Delete(delete::Args),
     Undelete(undelete::Args),
     Audit(audit::Args),
@@ -91,6 +93,7 @@ impl Command {
         let exit = match self {
             // The command's own code, which may be any.
             Self::Exec(args) => return Ok(exec::run(args, globals, output).await),
+            Self::Connect(args) => return Ok(connect::run(args, globals, output).await),
             #[cfg(feature = "dev")]
             Self::Dev(args) => dev::run(args, output).await,
             Self::Apply(args) => apply::run(args, globals, output).await,

@@ -12,6 +12,7 @@ mod client;
 mod clock;
 mod commands;
 mod context;
+mod conversation;
 mod error;
 mod follow;
 mod input;
@@ -21,6 +22,7 @@ mod plugins;
 mod poll;
 mod reach;
 mod reference;
+mod terminal;
 
 /// The controller's allocator, because `dev` runs a controller.
 #[cfg(feature = "dev")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use vault_protocol::code::StreamCode;
-use vault_protocol::message::{Exit, Message, Signal};
+use vault_protocol::message::{Exit, Message, Resize, Signal, Size};
 
 use crate::connection::{Registration, Shared};
 use crate::frames::{Frames, FramesError};
@@ -19,6 +19,9 @@ pub enum ControlError {
     /// The signal was not sent.
     #[error("the signal was not sent")]
     SignalNotSent(#[source] FramesError),
+    /// The terminal's new size was not sent.
+    #[error("the terminal's new size was not sent")]
+    SizeNotSent(#[source] FramesError),
 }
 
 /// Signals to a command, and how it ended. Dropping this before [`Control::wait`] has returned
@@ -64,6 +67,19 @@ impl Control {
         self.frames.send(&signal).await.map_err(ControlError::SignalNotSent)
     }
 
+    /// Tells the command's terminal its new size. To a command that is known to have ended, nothing is
+    /// sent.
+    ///
+    /// # Errors
+    /// [`ControlError::SizeNotSent`].
+    pub async fn resize(&mut self, size: Size) -> Result<(), ControlError> {
+        if self.exit.is_some() {
+            return Ok(());
+        }
+        let resize = Resize { size }.into();
+        self.frames.send(&resize).await.map_err(ControlError::SizeNotSent)
+    }
+
     /// Ends when the command and both its outputs have ended. The outputs are read on their own:
     /// one that nobody reads is full at some point, and then the command waits. Nothing is lost if
     /// the future is dropped, so this may stand in a `select!` beside signals.
@@ -86,9 +102,16 @@ impl Control {
     }
 }
 
-/// The code that a shell shows for this end: the command's own, or 128 and the signal's number.
+/// What is shown for a command that ran for longer than it might, as by `timeout(1)`.
+const TIMED_OUT: u8 = 124;
+
+/// The code that a shell shows for this end: the command's own, 128 and the signal's number, or 124 if it
+/// was ended because its time was up.
 #[must_use]
 pub fn shell_code(exit: &Exit) -> u8 {
+    if exit.timed_out == Some(true) {
+        return TIMED_OUT;
+    }
     match (exit.code, exit.signal) {
         (Some(code), _) => code,
         (None, signal) => signal.unwrap_or_default().saturating_add(128),

@@ -86,7 +86,7 @@ impl Running {
     }
 
     async fn exit(&mut self, code: Option<u8>, signal: Option<u8>) {
-        self.talk.say(Exit { code, signal, core_dumped: false }).await;
+        self.talk.say(Exit { code, signal, core_dumped: false, timed_out: None }).await;
         drop(self.talk.send.finish());
         // Whoever opened the stream has read to its end.
         drop(self.talk.send.stopped().await);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::limits::{HANGUP_GRACE, KILLED_OUTPUT_PATIENCE};
+use crate::limits::{HANGUP_GRACE, KILLED_OUTPUT_PATIENCE, TERMINATION_GRACE};
 
 /// How far it has come.
 #[derive(Debug)]
@@ -13,6 +13,9 @@ pub(super) struct Ending {
     stage: Stage,
     hung_up: bool,
     terminated: bool,
+    /// Until when it may run.
+    deadline: Option<Duration>,
+    timed_out: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ enum Stage {
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// It has run for as long as it may: ask it to end.
+    TimeOut,
     /// Kill the group.
     Kill,
     /// Close our ends of the outputs.
@@ -37,9 +42,20 @@ pub(super) enum Step {
 }
 
 impl Ending {
-    /// It runs.
-    pub(super) fn new() -> Self {
-        Self { stage: Stage::Running, hung_up: false, terminated: false }
+    /// It runs, at most until `deadline`.
+    pub(super) fn new(deadline: Option<Duration>) -> Self {
+        Self {
+            stage: Stage::Running,
+            hung_up: false,
+            terminated: false,
+            deadline,
+            timed_out: false,
+        }
+    }
+
+    /// It had run for as long as it might.
+    pub(super) fn is_timed_out(&self) -> bool {
+        self.timed_out
     }
 
     /// The client is gone: the signal to send.
@@ -82,7 +98,8 @@ impl Ending {
     /// When the next step is due, if there is one.
     pub(super) fn due(&self) -> Option<Duration> {
         match self.stage {
-            Stage::Running | Stage::Closed => None,
+            Stage::Running => self.deadline,
+            Stage::Closed => None,
             Stage::Asked(at) | Stage::Killed(at) => Some(at),
         }
     }
@@ -90,6 +107,11 @@ impl Ending {
     /// The step that is due, if one is.
     pub(super) fn advance(&mut self, now: Duration) -> Option<Step> {
         match self.stage {
+            Stage::Running if self.deadline.is_some_and(|at| at <= now) => {
+                self.timed_out = true;
+                self.ask(now + TERMINATION_GRACE);
+                Some(Step::TimeOut)
+            }
             Stage::Asked(at) if at <= now => {
                 self.stage = Stage::Killed(now + KILLED_OUTPUT_PATIENCE);
                 Some(Step::Kill)
@@ -111,7 +133,7 @@ mod tests {
 
     #[test]
     fn it_is_asked_then_killed_then_left_alone() {
-        let mut ending = Ending::new();
+        let mut ending = Ending::new(None);
         assert_eq!((ending.due(), ending.advance(NOW)), (None, None));
         assert_eq!(ending.terminate(NOW, Duration::from_secs(9)), Signal::TERM);
         assert!(ending.is_asked() && ending.is_terminated() && !ending.is_hung_up());
@@ -128,5 +150,21 @@ mod tests {
         assert_eq!((ending.due(), ending.advance(closed)), (None, None));
         ending.terminate(closed, Duration::ZERO);
         assert_eq!(ending.due(), None);
+    }
+
+    #[test]
+    fn what_has_run_for_as_long_as_it_may_is_asked_and_killed() {
+        let until = NOW + Duration::from_secs(60);
+        let mut ending = Ending::new(Some(until));
+        assert_eq!((ending.due(), ending.advance(NOW)), (Some(until), None));
+        assert_eq!(ending.advance(until), Some(Step::TimeOut));
+        assert!(ending.is_timed_out() && ending.is_asked());
+        assert_eq!(ending.advance(until), None, "it is asked once");
+        assert_eq!(ending.advance(until + TERMINATION_GRACE), Some(Step::Kill));
+        // Whoever was asked before is not ended for its time.
+        let mut ending = Ending::new(Some(until));
+        ending.hang_up(NOW);
+        assert_eq!(ending.due(), Some(NOW + HANGUP_GRACE));
+        assert!(!ending.is_timed_out());
     }
 }
