@@ -18,6 +18,7 @@ mod repair;
 mod shared;
 mod storage;
 mod support;
+mod terminals;
 mod tokens;
 mod tombstones;
 

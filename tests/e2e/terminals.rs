@@ -1,0 +1,157 @@
+//! A shell in a machine, on a terminal: `vaultctl connect`, and `vaultctl exec -t`.
+
+use std::os::fd::AsFd;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context;
+use pty_process::{OwnedReadPty, OwnedWritePty, Pts};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::{LocalModes, tcgetattr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Child;
+use tokio::time::timeout;
+use vault_tests::manifests;
+use vault_tests::program::Output;
+use vault_tests::world::World;
+
+use crate::support;
+
+/// How long anything may take to be shown.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A terminal with somebody at it, and `vaultctl` on it.
+struct Desk {
+    vaultctl: Child,
+    keys: OwnedWritePty,
+    shown: OwnedReadPty,
+    /// What was shown, and not asked for yet.
+    text: String,
+    /// The end that `vaultctl` has.
+    theirs: Pts,
+}
+
+impl Desk {
+    fn sit_down(world: &World, arguments: &[&str]) -> anyhow::Result<Self> {
+        let (ours, theirs) = pty_process::open()?;
+        ours.resize(pty_process::Size::new(33, 90))?;
+        let end = || Ok::<_, std::io::Error>(Stdio::from(theirs.as_fd().try_clone_to_owned()?));
+        let mut command = world.vaultctl_command(arguments)?;
+        let command = command.env("TERM", "xterm-256color");
+        let vaultctl = command.stdin(end()?).stdout(end()?).stderr(end()?).spawn()?;
+        let (shown, keys) = ours.into_split();
+        Ok(Self { vaultctl, keys, shown, text: String::new(), theirs })
+    }
+
+    async fn press(&mut self, keys: &str) -> anyhow::Result<()> {
+        Ok(self.keys.write_all(keys.as_bytes()).await?)
+    }
+
+    /// Reads on until this is shown.
+    async fn see(&mut self, what: &str) -> anyhow::Result<()> {
+        let reading = async {
+            let mut buffer = [0; 4096];
+            while !self.text.contains(what) {
+                let count = self.shown.read(&mut buffer).await?;
+                self.text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+            anyhow::Ok(())
+        };
+        let read = timeout(PATIENCE, reading).await;
+        read.ok().with_context(|| format!("{what:?} is not shown in {:?}", self.text))??;
+        let end = self.text.find(what).unwrap_or_default() + what.len();
+        self.text.drain(..end);
+        Ok(())
+    }
+
+    /// Whether lines are edited on this side, as before and after the command.
+    fn edits_lines(&self) -> anyhow::Result<bool> {
+        Ok(tcgetattr(&self.theirs)?.local_modes.contains(LocalModes::ICANON))
+    }
+
+    fn resize(&self, rows: u16, columns: u16) -> anyhow::Result<()> {
+        self.keys.resize(pty_process::Size::new(rows, columns))?;
+        // A shell would have made this the foreground of its terminal, and the kernel would say so.
+        let id = self.vaultctl.id().context("it has ended")?;
+        let id = Pid::from_raw(i32::try_from(id)?).context("no process id")?;
+        Ok(kill_process(id, Signal::WINCH)?)
+    }
+
+    async fn code(&mut self) -> anyhow::Result<Option<i32>> {
+        Ok(timeout(PATIENCE, self.vaultctl.wait()).await.context("it does not end")??.code())
+    }
+}
+
+async fn exec(world: &World, arguments: &[&str]) -> anyhow::Result<Output> {
+    world.vaultctl(&[&["exec", "acme"], arguments].concat()).await
+}
+
+/// A world whose tenant `acme` has a machine with a user of its own, whose start-up files are empty.
+async fn acme() -> anyhow::Result<World> {
+    let world = World::start(support::processes()).await?;
+    world.write_manifest("acme.yaml", manifests::agent("acme", 1))?;
+    world.all_ready(1).await?;
+    let script = "mkdir /tmp/dev && chown 1234 /tmp/dev && \
+                  echo 'dev:x:1234:1234::/tmp/dev:/bin/sh' >> /etc/passwd";
+    drop(world.vaultctl(&["exec", "acme", "--", "sh", "-c", script]).await?.expect(0));
+    Ok(world)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connect_is_a_login_shell_with_keys_sizes_and_an_exit_code() -> anyhow::Result<()> {
+    let world = acme().await?;
+    let mut desk = Desk::sit_down(&world, &["connect", "acme", "--user", "dev"])?;
+    desk.press("echo $0 $(id -un) $TERM $(stty size) $(pwd)\n").await?;
+    desk.see("-sh dev xterm-256color 33 90 /tmp/dev").await?;
+    assert!(!desk.edits_lines()?, "keys are passed on as they are");
+
+    // Ctrl-C interrupts the program there, and not us; Ctrl-Z stops it, for there is job control.
+    desk.press("sleep 1000\n").await?;
+    desk.see("sleep 1000").await?;
+    desk.press("\x03").await?;
+    desk.press("echo still $((40 + 2))\n").await?;
+    desk.see("still 42").await?;
+    desk.resize(10, 40)?;
+    desk.press("while [ \"$(stty size)\" != '10 40' ]; do :; done; echo smaller$((1 + 1))\n")
+        .await?;
+    desk.see("smaller2").await?;
+
+    desk.press("exit 5\n").await?;
+    assert_eq!(desk.code().await?, Some(5));
+    assert!(desk.edits_lines()?, "the terminal is as it was");
+
+    let mut desk = Desk::sit_down(&world, &["connect", "acme", "--user", "dev"])?;
+    desk.press("echo ready$((1 + 1))\n").await?;
+    desk.see("ready2").await?;
+    desk.press("\x04").await?;
+    assert_eq!(desk.code().await?, Some(0), "Ctrl-D leaves");
+    world.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exec_gives_a_terminal_a_user_and_an_end() -> anyhow::Result<()> {
+    let world = acme().await?;
+    let output =
+        exec(&world, &["-t", "-n", "--", "sh", "-c", "test -t 0 -a -t 1 && exit 9"]).await?;
+    drop(output.expect(9));
+    let output = exec(&world, &["--", "sh", "-c", "test -t 0 || test -t 1"]).await?;
+    drop(output.expect(1));
+    let output =
+        exec(&world, &["-n", "-u", "dev", "--", "sh", "-c", "id -un; pwd"]).await?.expect(0);
+    assert_eq!(output.stdout, "dev\n/tmp/dev\n");
+    let output = exec(&world, &["-u", "no-such-user", "--", "true"]).await?.expect(255);
+    assert!(output.stderr.contains("no-such-user"), "{output}");
+    let output =
+        exec(&world, &["-n", "--timeout", "200ms", "--", "sleep", "1000"]).await?.expect(124);
+    assert_eq!(output.stdout, "");
+    // A terminal that nobody sits at: what is piped is typed.
+    let mut child = world
+        .vaultctl_command(&["exec", "acme", "-t", "--", "sh", "-c", "read line; echo got $line"])?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().context("piped")?.write_all(b"this\n").await?;
+    let output = timeout(PATIENCE, child.wait_with_output()).await??;
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "this\r\ngot this\r\n");
+    world.finish().await
+}
