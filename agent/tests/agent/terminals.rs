@@ -130,6 +130,7 @@ async fn without_a_program_the_users_login_shell_runs() {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 async fn a_command_runs_as_the_user_that_it_is_for_with_their_rights_alone() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED: only root can run commands as another user");

@@ -51,8 +51,8 @@ EXIT CODES:
   6   the platform or the controller failed, or cannot be reached
   10  partly done
 
-  exec answers the command's own code: 128+n if signal n ended it, and 255 if vaultctl itself
-  failed.
+  exec and connect answer the command's own code: 128+n if signal n ended it, and 255 if vaultctl
+  itself failed.
 
 CONTEXT:
   Commands find the controller through a context file: VAULTCTL_CONFIG, then

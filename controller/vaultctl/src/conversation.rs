@@ -83,7 +83,7 @@ async fn exec(
     let mut signals = Signals::new()?;
     let controller = globals.client()?;
     let agents = AgentClient::new().context("could not prepare to connect")?;
-    let progress = output.progress(&format!("connecting to {}", machine));
+    let progress = output.progress(&format!("connecting to {machine}"));
     let deadline = Deadline::after(connect_timeout);
     let reached = reach::connection(&controller, &agents, machine, deadline, &progress);
     let connection = tokio::select! {

@@ -190,6 +190,7 @@ fn greet(
         let program = std::env::args().next().unwrap_or_else(|| "vaultctl".to_owned());
         lines.push(format!("  {context}{program} get tenants -o wide"));
         if let Some(tenant) = &standing.example {
+            lines.push(format!("  {context}{program} connect {tenant}"));
             lines.push(format!("  {context}{program} exec {tenant} -- uname -a"));
             lines.push(format!("  {context}{program} describe tenant {tenant}"));
         }
