@@ -76,7 +76,8 @@ pub enum StreamCode {
     NoCommand,
     /// What the stream carried was not understood.
     Protocol,
-    /// The process's side of the channel failed.
+    /// What stands behind the stream failed: the process's side of the channel, or the connection that
+    /// is forwarded was aborted.
     Failed,
 }
 

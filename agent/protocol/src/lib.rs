@@ -22,11 +22,18 @@
 //!     │  one one-way stream per channel: an Attach frame, then raw bytes
 //!     │── standard input ───────────────────────────────────────▶│
 //!     │◀──────────────────────── standard output, standard error │
+//!     │                                                          │
+//!     │  one bidirectional stream per forwarded connection       │
+//!     │── Dial ─────────────────────────────────────────────────▶│ connects, inside the machine
+//!     │◀─────────────────────────────────── Dialed or DialFailed │
+//!     │◀─────────────── then raw bytes, both ways ──────────────▶│
 //! ```
 //!
 //! A channel is a QUIC stream of its own, so that the streams' own words keep their meaning for
 //! pipes: the end of the stream is the end of the file, `STOP_SENDING` is a broken pipe, and a
-//! reader that is slow on one channel does not hold up the others, or a signal.
+//! reader that is slow on one channel does not hold up the others, or a signal. Those of a forwarded
+//! connection mean what they do for sockets: the end of a direction is a half-close (FIN), a reset is
+//! an abort (RST), and `STOP_SENDING` is a reader that has left.
 //!
 //! The secret is never sent. Each side computes with a value that only the two ends of this one
 //! TLS connection can know (the exporter, RFC 8446 §7.5), so nothing that is captured or relayed is

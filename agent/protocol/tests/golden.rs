@@ -6,9 +6,9 @@
 use data_encoding::HEXLOWER;
 use vault_protocol::frame::{Decoder, PAYLOAD_BYTES_MAX};
 use vault_protocol::message::{
-    Attach, Channel, Evidence, Exec, ExecFailed, ExecFailedReason, Exit, Health, HealthRequest,
-    Hello, Message, Proof, Ready, Refused, RefusedReason, Resize, Signal, Size, Started, Terminal,
-    Variable, scheme,
+    Attach, Channel, Destination, Dial, DialFailed, DialFailedReason, Dialed, Evidence, Exec,
+    ExecFailed, ExecFailedReason, Exit, Health, HealthRequest, Hello, Message, Proof, Ready,
+    Refused, RefusedReason, Resize, Signal, Size, Started, Terminal, Variable, scheme,
 };
 
 fn samples() -> Vec<(&'static str, Message)> {
@@ -113,6 +113,20 @@ fn samples() -> Vec<(&'static str, Message)> {
             Exit { code: None, signal: Some(15), core_dumped: false, timed_out: Some(true) }.into(),
         ),
         ("15000006818218c81832", Resize { size: Size { columns: 200, rows: 50 } }.into()),
+        (
+            "1800001181820082696c6f63616c686f7374191f90",
+            Dial { destination: Destination::Tcp { host: "localhost".to_owned(), port: 8080 } }
+                .into(),
+        ),
+        (
+            "1800000881820181432f61ff",
+            Dial { destination: Destination::Unix { path: b"/a\xff".to_vec().into() } }.into(),
+        ),
+        ("1900000180", Dialed {}.into()),
+        (
+            "1a0000058200626e6f",
+            DialFailed { reason: DialFailedReason::Refused, message: "no".to_owned() }.into(),
+        ),
         ("20000003820402", Attach { command: 4, channel: Channel::Stderr }.into()),
     ]
 }
@@ -156,11 +170,39 @@ fn every_code_of_a_reason_has_its_number() {
     ];
     let failed = failed.map(|reason| ExecFailed { reason, message: message() }.into());
     assert_eq!(numbers(failed.to_vec()), [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(numbers(failed.to_vec()), [0, 1, 2, 3, 4, 5]);
+    let failed = [
+        DialFailedReason::Refused,
+        DialFailedReason::NameNotFound,
+        DialFailedReason::Denied,
+        DialFailedReason::TimedOut,
+        DialFailedReason::Unreachable,
+        DialFailedReason::Invalid,
+        DialFailedReason::Resources,
+        DialFailedReason::ShuttingDown,
+    ];
+    let failed = failed.map(|reason| DialFailed { reason, message: message() }.into());
+    assert_eq!(numbers(failed.to_vec()), [0, 1, 2, 3, 4, 5, 6, 7]);
     let channels = [Channel::Stdin, Channel::Stdout, Channel::Stderr];
     let attached: Vec<Message> =
         channels.iter().map(|channel| Attach { command: 0, channel: *channel }.into()).collect();
     let last: Vec<_> = attached.iter().map(|message| message.frame().payload[2]).collect();
     assert_eq!(last, [0, 1, 2]);
+}
+
+#[test]
+fn a_destination_is_shown_as_people_write_it_and_cannot_steer_a_terminal() {
+    let tcp = |host: &str| Destination::Tcp { host: host.to_owned(), port: 80 };
+    let unix = |path: &[u8]| Destination::Unix { path: path.to_vec().into() };
+    for (destination, shown) in [
+        (tcp("localhost"), "localhost:80"),
+        (tcp("::1"), "[::1]:80"),
+        (tcp("a\u{1b}[2J"), "a\\u{1b}[2J:80"),
+        (unix(b"/run/app.sock"), "/run/app.sock"),
+        (unix(b"/\xff\n"), "/\\xff\\n"),
+    ] {
+        assert_eq!(destination.to_string(), shown);
+    }
 }
 
 #[test]

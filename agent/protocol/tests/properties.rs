@@ -8,9 +8,9 @@ use vault_protocol::handshake::{
     AgentEvent, AgentHandshake, ClientEvent, ClientHandshake, HEALTH_REQUESTS_MAX,
 };
 use vault_protocol::message::{
-    Attach, Channel, Evidence, Exec, ExecFailed, ExecFailedReason, Exit, Health, HealthRequest,
-    Hello, Message, Proof, Ready, Refused, RefusedReason, Resize, Signal, Size, Started, Terminal,
-    Variable,
+    Attach, Channel, Destination, Dial, DialFailed, DialFailedReason, Dialed, Evidence, Exec,
+    ExecFailed, ExecFailedReason, Exit, Health, HealthRequest, Hello, Message, Proof, Ready,
+    Refused, RefusedReason, Resize, Signal, Size, Started, Terminal, Variable,
 };
 
 fn bytes() -> impl Strategy<Value = minicbor::bytes::ByteVec> {
@@ -43,6 +43,18 @@ fn failed_reason() -> impl Strategy<Value = ExecFailedReason> {
 
 fn size() -> impl Strategy<Value = Size> {
     any::<(u16, u16)>().prop_map(|(columns, rows)| Size { columns, rows })
+}
+
+fn destination() -> impl Strategy<Value = Destination> {
+    prop_oneof![
+        (".*", any::<u16>()).prop_map(|(host, port)| Destination::Tcp { host, port }),
+        bytes().prop_map(|path| Destination::Unix { path }),
+    ]
+}
+
+fn dial_failed() -> impl Strategy<Value = DialFailed> {
+    let reason = prop_oneof![Just(DialFailedReason::Refused), Just(DialFailedReason::ShuttingDown)];
+    (reason, ".*").prop_map(|(reason, message)| DialFailed { reason, message })
 }
 
 fn exec() -> impl Strategy<Value = Exec> {
@@ -89,6 +101,9 @@ fn message() -> impl Strategy<Value = Message> {
         any::<u8>().prop_map(|number| Signal { number }.into()),
         exit().prop_map(Into::into),
         size().prop_map(|size| Resize { size }.into()),
+        destination().prop_map(|destination| Dial { destination }.into()),
+        Just(Dialed {}.into()),
+        dial_failed().prop_map(Into::into),
         (any::<u64>(), channel).prop_map(|(command, channel)| Attach { command, channel }.into()),
     ]
 }
