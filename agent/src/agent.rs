@@ -23,13 +23,14 @@ use crate::clock::{Clock, SystemClock};
 use crate::connection;
 use crate::counts::{Counts, Totals};
 use crate::evidence::EvidenceSource;
-use crate::limits::{COMMANDS_MAX, DELIVERY_PATIENCE, SOCKET_BUFFER_BYTES};
+use crate::limits::{COMMANDS_MAX, DELIVERY_PATIENCE, DIAL_PATIENCE, SOCKET_BUFFER_BYTES};
 use crate::penalties::Penalties;
 use crate::process::launch::MachineEnvironment;
 use crate::process::spawner::Spawner;
 use crate::reset::endpoint_config;
 use crate::secret::SecretError;
 use crate::source::Source;
+use crate::streams::forward::dial::Forwards;
 use crate::telemetry::Chain;
 use crate::tls::{Identity, IdentityError};
 
@@ -48,10 +49,12 @@ pub struct AgentConfig {
     pub secret: Result<TenantSecret, SecretError>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// How long a dial may take.
+    pub dial_patience: Duration,
 }
 
 impl AgentConfig {
-    /// With the machine's clock.
+    /// With the machine's clock, and the patience of [`crate::limits`].
     #[must_use]
     pub fn new(
         listen: SocketAddr,
@@ -59,7 +62,14 @@ impl AgentConfig {
         machine_id: String,
         secret: Result<TenantSecret, SecretError>,
     ) -> Self {
-        Self { listen, api_socket, machine_id, secret, clock: Arc::new(SystemClock::new()) }
+        Self {
+            listen,
+            api_socket,
+            machine_id,
+            secret,
+            clock: Arc::new(SystemClock::new()),
+            dial_patience: DIAL_PATIENCE,
+        }
     }
 }
 
@@ -105,6 +115,7 @@ pub(crate) struct Shared {
     pub(crate) totals: Totals,
     /// One for each command that may run.
     pub(crate) turns: Arc<Semaphore>,
+    pub(crate) forwards: Forwards,
     pub(crate) spawner: Spawner,
     pub(crate) environment: MachineEnvironment,
     pub(crate) clock: Arc<dyn Clock>,
@@ -138,6 +149,7 @@ impl Agent {
             penalties: Mutex::default(),
             totals: Totals::default(),
             turns: Arc::new(Semaphore::new(COMMANDS_MAX)),
+            forwards: Forwards::new(config.dial_patience),
             spawner: Spawner::start().map_err(StartError::Thread)?,
             environment: MachineEnvironment::new(env::vars_os()),
             clock: config.clock,
@@ -230,7 +242,7 @@ impl Shared {
     fn counts(&self) -> Counts {
         let running = COMMANDS_MAX - self.turns.available_permits();
         let admission = self.admission();
-        self.totals.counts(admission.proven() + admission.unproven(), running)
+        self.totals.counts(admission.proven() + admission.unproven(), running, self.forwards.open())
     }
 }
 

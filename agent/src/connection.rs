@@ -19,8 +19,8 @@ use crate::admission::ConnectionNumber;
 use crate::agent::Shared;
 use crate::framed::{self, Receiver};
 use crate::limits::{
-    CHANNELS_PER_CONNECTION_MAX, COMMANDS_PER_CONNECTION_MAX, DELIVERY_PATIENCE, PROOF_PATIENCE,
-    STREAMS_BEFORE_PROOF, WINDOW_BYTES,
+    CHANNELS_PER_CONNECTION_MAX, COMMANDS_PER_CONNECTION_MAX, DELIVERY_PATIENCE,
+    FORWARDS_PER_CONNECTION_MAX, PROOF_PATIENCE, STREAMS_BEFORE_PROOF, WINDOW_BYTES,
 };
 use crate::source::Source;
 use crate::streams::input::{self, Inputs};
@@ -102,7 +102,7 @@ fn close(connection: &Connection, code: CloseCode) {
 
 /// Lifts the bounds that hold before the proof. The window of a single stream is as it was.
 fn lift_bounds(connection: &Connection) {
-    let streams = STREAMS_BEFORE_PROOF + COMMANDS_PER_CONNECTION_MAX;
+    let streams = STREAMS_BEFORE_PROOF + COMMANDS_PER_CONNECTION_MAX + FORWARDS_PER_CONNECTION_MAX;
     connection.set_max_concurrent_bi_streams(streams.into());
     connection.set_max_concurrent_uni_streams(CHANNELS_PER_CONNECTION_MAX.into());
     connection.set_receive_window(WINDOW_BYTES.into());

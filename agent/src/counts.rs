@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Totals since the agent's start, but for the last two.
+/// Totals since the agent's start, but for the last three.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Connections that were let in.
@@ -27,10 +27,14 @@ pub struct Counts {
     pub refused_proofs: u64,
     /// Commands that were started.
     pub commands: u64,
+    /// Connections that were forwarded.
+    pub forwards: u64,
     /// Connections now, with and without proof.
     pub open_connections: u64,
     /// Commands that run now.
     pub running_commands: u64,
+    /// Connections that are forwarded now, or dialed.
+    pub open_forwards: u64,
 }
 
 /// One total.
@@ -63,11 +67,17 @@ pub(crate) struct Totals {
     pub(crate) accepted_proofs: Total,
     pub(crate) refused_proofs: Total,
     pub(crate) commands: Total,
+    pub(crate) forwards: Total,
 }
 
 impl Totals {
     /// What has been counted, and what is now.
-    pub(crate) fn counts(&self, open_connections: usize, running_commands: usize) -> Counts {
+    pub(crate) fn counts(
+        &self,
+        open_connections: usize,
+        running_commands: usize,
+        open_forwards: usize,
+    ) -> Counts {
         Counts {
             connections: self.connections.value(),
             retries: self.retries.value(),
@@ -80,8 +90,10 @@ impl Totals {
             accepted_proofs: self.accepted_proofs.value(),
             refused_proofs: self.refused_proofs.value(),
             commands: self.commands.value(),
+            forwards: self.forwards.value(),
             open_connections: open_connections as u64,
             running_commands: running_commands as u64,
+            open_forwards: open_forwards as u64,
         }
     }
 }

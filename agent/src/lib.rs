@@ -1,5 +1,5 @@
-//! The agent inside a tenant's machine: it proves which machine it is, checks callers, and runs
-//! their commands.
+//! The agent inside a tenant's machine: it proves which machine it is, checks callers, runs
+//! their commands, and connects them to what listens there.
 //!
 //! ```text
 //!              UDP                        secret, out of the environment
@@ -7,8 +7,8 @@
 //!   agent ──▶ admit ── source, penalties, ──▶ connection ──▶ proving ── evidence ──▶ /.fly/api
 //!               │      admission              │              └────── access (proofs)
 //!               │      (who may come in)      ▼
-//!           refuse, Retry               streams/exec ──▶ process ── spawner thread ──▶ commands
-//!                                        │  ▲
+//!           refuse, Retry               streams/ exec ──▶ process ── spawner thread ──▶ commands
+//!                                        │  ▲  forward ──▶ sockets
 //!                                        ▼  │ raw bytes, one QUIC stream per pipe
 //!                                  input, output
 //! ```

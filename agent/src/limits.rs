@@ -62,6 +62,10 @@ pub const WINDOW_BYTES_BEFORE_PROOF: u32 = 64 << 10;
 /// Commands at once on one connection: a bidirectional stream each, beside the control stream.
 pub const COMMANDS_PER_CONNECTION_MAX: u32 = 256;
 
+/// Forwarded connections at once on one connection: a bidirectional stream each. Streams are counted
+/// together with those of commands, whichever they are for.
+pub const FORWARDS_PER_CONNECTION_MAX: u32 = 256;
+
 /// One-way streams at once from one client: one standard input per command.
 pub const CHANNELS_PER_CONNECTION_MAX: u32 = 256;
 
@@ -125,6 +129,24 @@ pub const KILLED_OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often we look whether anybody is left in a process group that is to end.
 pub const GROUP_POLL: Duration = Duration::from_millis(50);
+
+// Forwarded connections.
+
+/// Forwarded connections at once in all, with one descriptor each.
+pub const FORWARDS_MAX: usize = 1024;
+
+/// How long a dial may take in all, name and addresses: a little less than clients of most programs
+/// wait themselves, and enough for a packet that was lost twice (1 s and 2 s until it is repeated).
+pub const DIAL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Lookups of names at once: a thread each, for as long as the system's resolver takes.
+pub const LOOKUPS_MAX: usize = 32;
+
+/// Addresses of one name that are tried: more could not each get a second.
+pub const ADDRESSES_MAX: usize = 8;
+
+/// How often a unix socket is tried whose queue is full.
+pub const BACKLOG_POLL: Duration = Duration::from_millis(10);
 
 // Evidence.
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   bidirectional stream ─▶ its first frame says what it is for ─┬─ Exec ─▶ exec
+//!                                                                ├─ Dial ─▶ forward
 //!                                                                └─ else ─▶ reset
 //!   one-way stream ───────▶ an Attach frame ─▶ input
 //! ```
@@ -21,6 +22,8 @@ use crate::limits::{DELIVERY_PATIENCE, FIRST_FRAME_PATIENCE};
 use crate::source::Source;
 
 pub(crate) mod exec;
+
+pub(crate) mod forward;
 
 pub(crate) mod output;
 
@@ -42,6 +45,7 @@ pub(crate) async fn run(context: Context, mut sender: SendStream, stream: RecvSt
     let mut receiver = Receiver::new(stream, PAYLOAD_BYTES_MAX);
     match timeout(FIRST_FRAME_PATIENCE, receiver.next()).await {
         Ok(Ok(Some(Message::Exec(exec)))) => exec::run(context, exec, sender, receiver).await,
+        Ok(Ok(Some(Message::Dial(dial)))) => forward::run(context, dial, sender, receiver).await,
         _ => abandon(&mut sender, &mut receiver),
     }
 }

@@ -1,4 +1,4 @@
-//! A connection over which commands are run.
+//! A connection over which commands are run, and others are forwarded.
 
 mod waiting;
 
@@ -11,11 +11,13 @@ use quinn::ConnectionError;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use vault_protocol::code::CloseCode;
+use vault_protocol::message::Destination;
 
 pub(crate) use waiting::{Attached, Registration};
 use waiting::{Waiting, hand_out};
 
 use crate::connect::close;
+use crate::dial::{DialError, Dialed};
 use crate::exec::{Command, Exec, ExecError};
 use crate::frames::Frames;
 
@@ -23,7 +25,8 @@ use crate::frames::Frames;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// An agent that has accepted the proof. Clones are the same connection. It is kept alive, and
-/// closed when the last clone and the last part of the last [`Exec`] are dropped.
+/// closed when the last clone and the last part of the last [`Exec`] or [`Dialed`] are
+/// dropped.
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -54,6 +57,16 @@ impl Connection {
     /// [`ExecError`]; [`ExecError::may_have_run`] says whether to be careful with another attempt.
     pub async fn exec(&self, command: Command) -> Result<Exec, ExecError> {
         Exec::begin(self.shared.clone(), command).await
+    }
+
+    /// Connects to something that listens in the machine, or is seen from there. Returns when it is
+    /// connected, or known not to be.
+    ///
+    /// # Errors
+    /// [`DialError`]; [`DialError::reason`] says whether it is the agent's answer, or about the
+    /// connection to the agent.
+    pub async fn dial(&self, destination: Destination) -> Result<Dialed, DialError> {
+        Dialed::begin(self.shared.clone(), destination).await
     }
 
     /// The agent's address.

@@ -95,6 +95,11 @@ impl Frames {
         }
     }
 
+    /// The stream, and what came on it after the last message.
+    pub(crate) fn into_rest(self) -> ((SendStream, RecvStream), Vec<u8>) {
+        ((self.send, self.receive), self.decoder.into_rest())
+    }
+
     /// Ends our direction at once, without its end being the end of a message stream.
     pub(crate) fn reset(&mut self, code: vault_protocol::code::StreamCode) {
         // It may have ended already, which is as good.

@@ -1,4 +1,5 @@
-//! Client of the agent inside a machine: believes it by its evidence, proves itself, runs commands.
+//! Client of the agent inside a machine: believes it by its evidence, proves itself, runs commands,
+//! forwards connections.
 //!
 //! ```text
 //!   Client::connect(target, keys)
@@ -11,7 +12,8 @@
 //!     │  prove(key): a MAC over this connection; the key itself is never sent
 //!     ▼
 //!   Connection ── exec(command) ──▶ Exec { stdin, stdout, stderr, control }
-//!     ▲                                    ▲       ▲
+//!     ▲  │                                 ▲       ▲
+//!     │  └──── dial(destination) ──▶ Dialed │       │  two halves, or copied to a socket
 //!     └── one task hands the agent's one-way streams to the command that each belongs to
 //! ```
 //!
@@ -33,6 +35,7 @@ pub mod connect;
 
 // What is done over it.
 pub mod connection;
+pub mod dial;
 pub mod exec;
 
 mod frames;
@@ -42,8 +45,10 @@ mod transport;
 
 pub use connect::{Attested, Client, ClientError, ConnectError, Target};
 pub use connection::Connection;
+pub use dial::{DialError, Dialed};
 pub use evidence::{EvidenceError, ExpectedIdentity};
 pub use exec::{Command, Control, ControlError, Exec, ExecError, Output, OutputError, Stdin};
 pub use issuer::{IssuerKeys, KeysError};
 
 pub use vault_protocol as protocol;
+pub use vault_relay::{Relayed, Socket};

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod commands;
+mod forwards;
 mod input;
 mod program;
 mod proving;

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -19,6 +20,7 @@ use crate::support::{
 pub(crate) struct Program {
     child: Child,
     pub(crate) address: SocketAddr,
+    log: Arc<Mutex<String>>,
 }
 
 impl Program {
@@ -40,11 +42,23 @@ impl Program {
             line.clear();
             assert_ne!(log.read_line(&mut line).expect("a log"), 0, "ended at its start");
         }
-        // The rest of the log goes where the test's own output goes.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
+        // The rest of the log goes where the test's own output goes, too.
+        let kept = Arc::new(Mutex::new(String::new()));
+        let keep = Arc::clone(&kept);
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                eprintln!("{line}");
+                keep.lock().expect("unpoisoned").push_str(&format!("{line}\n"));
+            }
+        });
         let (_, rest) = line.split_once(r#""address":""#).expect("an address in JSON");
         let address = rest.split('"').next().and_then(|text| text.parse().ok());
-        Self { child, address: address.expect("an address") }
+        Self { child, address: address.expect("an address"), log: kept }
+    }
+
+    /// What it has said since it listens.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("unpoisoned").clone()
     }
 
     fn pid(&self) -> Pid {

@@ -228,6 +228,11 @@ impl Messages {
         Self { stream, decoder: Decoder::new(PAYLOAD_BYTES_MAX) }
     }
 
+    /// The stream, and what came after the last message.
+    pub(crate) fn into_rest(self) -> (RecvStream, Vec<u8>) {
+        (self.stream, self.decoder.into_rest())
+    }
+
     /// The next message; `None` at the end, and if the stream fails.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         let next = async {
@@ -333,8 +338,7 @@ impl Client {
             let Some(Message::Attach(attach)) = messages.next().await else {
                 panic!("no Attach frame");
             };
-            let rest = (messages.stream, messages.decoder.into_rest());
-            self.channels.insert((attach.command, attach.channel), rest);
+            self.channels.insert((attach.command, attach.channel), messages.into_rest());
         }
     }
 
