@@ -7,6 +7,7 @@ mod crash;
 mod deletion;
 mod exec;
 mod faults;
+mod forward;
 mod http;
 mod isolation;
 mod journal;

@@ -104,7 +104,7 @@ impl Relay {
                 }
                 match (to_end, from_end) {
                     (Some(End::Aborted), _) | (_, Some(End::Aborted)) => break false,
-                    (Some(_), Some(End::Ended)) => break true,
+                    (Some(_), Some(End::Ended)) => break socket.settle().is_ok(),
                     // The program may go on writing; an abort tells it that nobody reads.
                     (Some(_), Some(End::Unread)) => break false,
                     _ => {}
@@ -121,7 +121,6 @@ impl Drop for Relay {
         if self.whole {
             return;
         }
-        self.socket.abort();
         let code = StreamCode::Failed.number().into();
         // Directions that have ended by themselves need no abort.
         drop(self.send.reset(code));

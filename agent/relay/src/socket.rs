@@ -6,10 +6,11 @@ use bytes::BytesMut;
 use rustix::net::Shutdown;
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connected stream socket.
+/// A connected stream socket. Dropping it aborts a TCP connection, and so does the kernel if this
+/// program dies: only [`crate::Relay`] ends one well.
 #[derive(Debug)]
 pub enum Socket {
-    /// TCP. Made by [`Socket::tcp`], so that small writes are not held back.
+    /// TCP. Made by [`Socket::tcp`].
     Tcp(TcpStream),
     /// A unix socket.
     Unix(UnixStream),
@@ -22,14 +23,16 @@ impl Socket {
     /// The connection has failed meanwhile.
     pub fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        // Closing it is an RST from now on.
+        stream.set_zero_linger()?;
         Ok(Self::Tcp(stream))
     }
 
-    /// The program at the other end is to see an abort, once this is dropped.
-    pub fn abort(&self) {
-        if let Self::Tcp(stream) = self {
-            // It fails only for a connection that is gone.
-            stream.set_zero_linger().ok();
+    /// It is over on both sides: closing it loses nothing that was written.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => Ok(rustix::net::sockopt::set_socket_linger(stream, None)?),
+            Self::Unix(_) => Ok(()),
         }
     }
 

@@ -93,7 +93,6 @@ async fn carry(
         "connection forwarded"
     );
     if framed::send(&mut sender, &Dialed {}.into(), PAYLOAD_BYTES_MAX).await.is_err() {
-        socket.abort();
         return abandon(&mut sender, &mut receiver);
     }
     let delivered = sender.stopped();

@@ -18,6 +18,7 @@ pub(crate) mod edit;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;
+pub(crate) mod forward;
 pub(crate) mod get;
 mod known;
 pub(crate) mod label;
@@ -65,6 +66,7 @@ pub(crate) enum Command {
     Trace(trace::Args),
     Exec(exec::Args),
     Connect(connect::Args),
+    Forward(forward::Args),
     Delete(delete::Args),
     Undelete(undelete::Args),
     Audit(audit::Args),
@@ -109,6 +111,7 @@ impl Command {
             Self::Events(args) => events::run(args, globals, output).await,
             Self::Why(args) => why::run(args, globals, output).await,
             Self::Trace(args) => trace::run(args, globals, output).await,
+            Self::Forward(args) => forward::run(args, globals, output).await,
             Self::Delete(args) => delete::run(args, globals, output).await,
             Self::Undelete(args) => undelete::run(args, globals, output).await,
             Self::Audit(args) => audit::run(args, globals, output).await,

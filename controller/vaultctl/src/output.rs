@@ -149,6 +149,11 @@ impl Output {
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
+    /// No line: for what takes place beside what the person waits for.
+    pub(crate) fn hidden() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
     /// Prints beside the line, which makes room meanwhile.
     #[cfg(feature = "dev")]
     pub(crate) fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
