@@ -113,6 +113,7 @@ fn bytes(count: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stderr, reason = "a skipped part of a test says so")]
 async fn bytes_go_there_and_back_by_address_by_name_and_by_path() {
     let fixture = Fixture::start();
     let client = fixture.operator().await;

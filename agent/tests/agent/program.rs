@@ -24,6 +24,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    #[expect(clippy::print_stderr, reason = "a log goes where the test's own output goes, too")]
     pub(crate) fn start(platform: &Platform, change: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vault-agent"));
         command
