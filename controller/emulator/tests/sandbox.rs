@@ -753,8 +753,9 @@ fn machines_end_with_the_emulator() {
             continue;
         }
         assert!(said.contains("ready"), "{said}");
-        // Two workloads and their two orphans, each as a shell.
-        assert!(processes_with(&marker).len() >= 4, "{:?}", processes_with(&marker));
+        // Two workloads and their two orphans, each as a shell. One that executes another program at
+        // this moment shows no arguments.
+        eventually("four of them are seen", || processes_with(&marker).len() >= 4);
         emulator.kill().expect("killed");
         emulator.wait().expect("waited");
         eventually("the machines are gone", || processes_with(&marker).is_empty());
