@@ -93,12 +93,15 @@ async fn server() -> anyhow::Result<(JoinSet<()>, u16)> {
     let port = listener.local_addr()?.port();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
+        let mut connections = JoinSet::new();
         while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            if stream.read_to_end(&mut request).await.is_ok() {
-                let response = [vec![b'.'; 1 << 20], request].concat();
-                stream.write_all(&response).await.ok();
-            }
+            connections.spawn(async move {
+                let mut request = Vec::new();
+                if stream.read_to_end(&mut request).await.is_ok() {
+                    let response = [vec![b'.'; 1 << 20], request].concat();
+                    stream.write_all(&response).await.ok();
+                }
+            });
         }
     });
     Ok((tasks, port))
