@@ -170,7 +170,6 @@ fn every_code_of_a_reason_has_its_number() {
     ];
     let failed = failed.map(|reason| ExecFailed { reason, message: message() }.into());
     assert_eq!(numbers(failed.to_vec()), [0, 1, 2, 3, 4, 5, 6]);
-    assert_eq!(numbers(failed.to_vec()), [0, 1, 2, 3, 4, 5]);
     let failed = [
         DialFailedReason::Refused,
         DialFailedReason::NameNotFound,
