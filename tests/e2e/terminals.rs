@@ -106,8 +106,9 @@ async fn connect_is_a_login_shell_with_keys_sizes_and_an_exit_code() -> anyhow::
     assert!(!desk.edits_lines()?, "keys are passed on as they are");
 
     // Ctrl-C interrupts the program there, and not us; Ctrl-Z stops it, for there is job control.
-    desk.press("sleep 1000\n").await?;
-    desk.see("sleep 1000").await?;
+    // Seen once it has the terminal: until then the shell has it.
+    desk.press("sh -c 'echo as$((2 - 1))eep; exec sleep 1000'\n").await?;
+    desk.see("as1eep").await?;
     desk.press("\x03").await?;
     desk.press("echo still $((40 + 2))\n").await?;
     desk.see("still 42").await?;

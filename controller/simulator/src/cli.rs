@@ -61,7 +61,7 @@ enum Command {
     /// Run broken controllers until an oracle bites; exit code 1 if one survives
     Mutants {
         /// How many seeds each of them has to survive
-        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        #[arg(long, value_name = "N", default_value_t = 5_000)]
         seeds_max: u64,
         /// Only this one
         #[arg(long, value_name = "NAME")]

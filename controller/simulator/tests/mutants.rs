@@ -8,7 +8,7 @@ use vault_simulator::mutants::{MUTANTS, hunt};
 use vault_simulator::seed::Seeds;
 
 /// More seeds than any of them takes.
-const SEEDS_MAX: u64 = 300;
+const SEEDS_MAX: u64 = 5000;
 
 /// The oracles that are seen to bite here. `volumes` and `return` always bite after another one has,
 /// and are shown to bite by tests of their own, beside them.

@@ -190,7 +190,7 @@ pub const MUTANTS: [Mutant; 33] = [
         "a stale read after a re-creation deletes the live successor (rabbitmq/cluster-operator#648)",
         Seam::Platform,
         Mutation::ActsByNameAlone,
-        Ground::Lists("region-at-rest"),
+        Ground::Story("region-at-rest"),
     ),
     mutant(
         "state-file",
