@@ -363,7 +363,11 @@ async fn an_abort_is_seen_while_the_program_takes_nothing() {
     program.shutdown().await.expect("open");
     assert_eq!(forwarded.read_to_end().await, b"");
     let block = vec![0; 1 << 20];
-    while timeout(Duration::from_millis(300), forwarded.send.write_all(&block)).await.is_ok() {}
+    // Until nothing more is taken.
+    while let Ok(sent) = timeout(Duration::from_millis(300), forwarded.send.write_all(&block)).await
+    {
+        sent.expect("open");
+    }
     forwarded.send.reset(StreamCode::Failed.number().into()).expect("open");
     eventually("it has ended", || fixture.agent.counts().open_forwards == 0).await;
     let mut received = Vec::new();
