@@ -3,7 +3,7 @@
 //! ```text
 //!   cold:  vaultctl exec acme -- true    a process, the controller, QUIC, evidence, proof, command
 //!          ssh HOST true                 a process, TCP, key exchange, authentication, command
-//!   warm:  Connection::exec("true")         a command over a connection that is there
+//!   warm:  Connection::exec("true")      a command over a connection that is there
 //!          ssh -S SOCKET HOST true       a process, a command over a connection that is there
 //! ```
 //!

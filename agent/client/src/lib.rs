@@ -38,6 +38,7 @@ pub mod connection;
 pub mod dial;
 pub mod exec;
 
+mod bytes;
 mod frames;
 mod text;
 mod tls;

@@ -8,7 +8,6 @@
 //! The C library's functions for this load modules at run time, which a static program cannot.
 
 use std::fs;
-use std::path::Path;
 
 /// The user of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ impl Account {
     /// group of the same number and no home.
     pub(crate) fn find(user: &str) -> Option<Self> {
         // A machine without the files has no named users.
-        let read = |path: &str| fs::read(Path::new(path)).unwrap_or_default();
+        let read = |path: &str| fs::read(path).unwrap_or_default();
         let (users, groups) = (read("/etc/passwd"), read("/etc/group"));
         find(user, &String::from_utf8_lossy(&users), &String::from_utf8_lossy(&groups))
     }

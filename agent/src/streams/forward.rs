@@ -12,6 +12,7 @@ use std::time::Duration;
 use quinn::SendStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
+use vault_protocol::code::StreamCode;
 use vault_protocol::frame::PAYLOAD_BYTES_MAX;
 use vault_protocol::message::{Destination, Dial, DialFailed, Dialed};
 use vault_relay::{Relay, Socket};
@@ -57,11 +58,7 @@ pub(crate) async fn run(
             let message = Chain(&error).to_string();
             deliver(&mut sender, DialFailed { reason: error.reason(), message }.into()).await;
             // Bytes that were sent in the hope of a connection.
-            drop(
-                receiver
-                    .stream()
-                    .stop(vault_protocol::code::StreamCode::BrokenPipe.number().into()),
-            );
+            drop(receiver.stream().stop(StreamCode::BrokenPipe.number().into()));
         }
     }
 }

@@ -82,6 +82,17 @@ fn reference(id: &str) -> MachineRef {
     MachineRef { id: id.to_owned(), name: format!("acme-box-{id}"), version: None }
 }
 
+fn extend(is_marked: bool) -> Action {
+    Action::ExtendVolume(ExtendVolume {
+        id: "vol_0".to_owned(),
+        name: "v_data".to_owned(),
+        from_gb: 1,
+        size_gb: 3,
+        machine: reference("7"),
+        is_marked,
+    })
+}
+
 #[tokio::test]
 async fn an_extended_volume_is_noted_on_its_machine_as_far_as_it_is_seen() {
     // Whether the machine says its size, whether it has to start anew, and what is written on it.
@@ -94,17 +105,9 @@ async fn an_extended_volume_is_noted_on_its_machine_as_far_as_it_is_seen() {
     for (is_marked, needs_restart, written) in table {
         let stage = Stage::new();
         stage.platform.world().extend_needs_restart = needs_restart;
-        let extend = ExtendVolume {
-            id: "vol_0".to_owned(),
-            name: "v_data".to_owned(),
-            from_gb: 1,
-            size_gb: 3,
-            machine: reference("7"),
-            is_marked,
-        };
         // A note that cannot be written costs a restart, not the extension.
         stage.platform.fail("set_metadata", rejected(500, "no"), true);
-        let turn = stage.run(vec![Action::ExtendVolume(extend)]).await;
+        let turn = stage.run(vec![extend(is_marked)]).await;
         assert!(turn.failure.is_none());
         let mut expected = vec!["extend_volume vol_0".to_owned()];
         expected.extend(written.map(|text| format!("set_metadata 7 {text}")));
@@ -112,15 +115,7 @@ async fn an_extended_volume_is_noted_on_its_machine_as_far_as_it_is_seen() {
     }
     let stage = Stage::new();
     stage.platform.fail("extend_volume", rejected(422, "too large"), false);
-    let extend = ExtendVolume {
-        id: "vol_0".to_owned(),
-        name: "v_data".to_owned(),
-        from_gb: 1,
-        size_gb: 3,
-        machine: reference("7"),
-        is_marked: false,
-    };
-    let turn = stage.run(vec![Action::ExtendVolume(extend)]).await;
+    let turn = stage.run(vec![extend(false)]).await;
     assert_eq!(turn.failure.unwrap().hold, HoldKind::Refused);
     assert_eq!(stage.platform.world().calls, ["extend_volume vol_0"]);
 }
@@ -179,18 +174,10 @@ async fn an_intent_names_what_is_there_already_and_nothing_else() {
         snapshot: None,
         left_behind,
     };
-    let extend = ExtendVolume {
-        id: "vol_0".to_owned(),
-        name: "v_data".to_owned(),
-        from_gb: 1,
-        size_gb: 3,
-        machine: reference("7"),
-        is_marked: false,
-    };
     for (action, verb, expected) in [
         (start("1"), "start_machine", Some("1")),
         (Action::StopMachine(reference("2")), "stop_machine", Some("2")),
-        (Action::ExtendVolume(extend), "extend_volume", Some("vol_0")),
+        (extend(false), "extend_volume", Some("vol_0")),
         (Action::CreateVolume(volume(None)), "create_volume", None),
     ] {
         let stage = Stage::new();

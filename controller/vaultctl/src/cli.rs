@@ -204,8 +204,9 @@ fn parsed() -> Result<Cli, clap::Error> {
     Ok(cli)
 }
 
-/// Says what is wrong with the command line, or the help that was asked for. Of `exec` and `connect`, every
-/// code but 255 is the command's own, so a slip of ours must not look like one of them.
+/// Says what is wrong with the command line, or the help that was asked for. Of `exec` and
+/// `connect`, every code but 255 is the command's own, so a slip of ours must not look like one of
+/// them.
 fn refused(error: &clap::Error) -> ExitCode {
     // There is nowhere to complain when the stream is closed.
     error.print().ok();

@@ -26,7 +26,7 @@ use crate::cli::Globals;
 use crate::error::describe;
 use crate::output::Output;
 use crate::poll::Deadline;
-use crate::reach::{self, MachineName};
+use crate::reach::{self, FAREWELL, MachineName};
 use crate::terminal::{self, Raw};
 
 /// What this program's own failures exit with, as ssh's do: any smaller number may be the command's.
@@ -51,9 +51,6 @@ const SIGINT: u8 = 2;
 
 /// How often Ctrl-C is passed on before it is meant for us.
 const PATIENT_INTERRUPTS: usize = 2;
-
-/// How long the last word to the agent may take: it is a courtesy.
-const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Runs a command in a machine and answers with its exit code.
 pub(crate) async fn run(

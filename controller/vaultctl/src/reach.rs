@@ -25,6 +25,9 @@ use crate::error::{Exit, Failure};
 use crate::output::Progress;
 use crate::poll::{Deadline, Pauses};
 
+/// How long the last word to the agent may take: it is a courtesy.
+pub(crate) const FAREWELL: Duration = Duration::from_millis(200);
+
 /// How long the first try may take before the controller is asked again where the machine is: more
 /// than a cold connection across an ocean with a token fetched on the way. It doubles with each try.
 const FIRST_TRY: Duration = Duration::from_secs(2);

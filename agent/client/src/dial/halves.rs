@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use quinn::{ReadError, RecvStream, SendStream, WriteError};
+use quinn::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use vault_protocol::code::StreamCode;
 
+use crate::bytes::{read_error, write_error};
 use crate::connection::Shared;
 
 /// What comes from the destination. Reading fails with [`io::ErrorKind::ConnectionReset`] if it was
@@ -56,15 +57,7 @@ impl AsyncRead for ReadHalf {
             return Poll::Ready(Ok(()));
         }
         let read = self.stream.poll_read_buf(context, buffer);
-        Poll::Ready(ready!(read).map_err(|error| {
-            let kind = match &error {
-                ReadError::Reset(_) | ReadError::ConnectionLost(_) => {
-                    io::ErrorKind::ConnectionReset
-                }
-                _ => io::ErrorKind::NotConnected,
-            };
-            io::Error::new(kind, error)
-        }))
+        Poll::Ready(ready!(read).map_err(read_error))
     }
 }
 
@@ -89,16 +82,7 @@ impl AsyncWrite for WriteHalf {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         let written = ready!(Pin::new(stream).poll_write(context, bytes));
-        Poll::Ready(written.map_err(|error| {
-            let kind = match &error {
-                WriteError::Stopped(_) => io::ErrorKind::BrokenPipe,
-                WriteError::ConnectionLost(_) => io::ErrorKind::ConnectionReset,
-                WriteError::ClosedStream | WriteError::ZeroRttRejected => {
-                    io::ErrorKind::NotConnected
-                }
-            };
-            io::Error::new(kind, error)
-        }))
+        Poll::Ready(written.map_err(write_error))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

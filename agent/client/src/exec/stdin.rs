@@ -12,6 +12,7 @@ use vault_protocol::code::StreamCode;
 use vault_protocol::message::{Attach, Channel};
 
 use super::ExecError;
+use crate::bytes::write_error;
 use crate::connection::Shared;
 use crate::frames::{FramesError, encode};
 
@@ -59,7 +60,7 @@ impl AsyncWrite for Stdin {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
-        Poll::Ready(written.map_err(io_error))
+        Poll::Ready(written.map_err(write_error))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -71,15 +72,6 @@ impl AsyncWrite for Stdin {
         drop(self.stream.finish());
         Poll::Ready(Ok(()))
     }
-}
-
-fn io_error(error: WriteError) -> io::Error {
-    let kind = match &error {
-        WriteError::Stopped(_) => io::ErrorKind::BrokenPipe,
-        WriteError::ConnectionLost(_) => io::ErrorKind::ConnectionReset,
-        WriteError::ClosedStream | WriteError::ZeroRttRejected => io::ErrorKind::NotConnected,
-    };
-    io::Error::new(kind, error)
 }
 
 impl fmt::Debug for Stdin {

@@ -30,7 +30,7 @@ use crate::cli::Globals;
 use crate::error::Exit;
 use crate::output::Output;
 use crate::poll::{Pauses, parse_limit};
-use crate::reach::MachineName;
+use crate::reach::{FAREWELL, MachineName};
 
 /// How many connections may be open at once, over all forwards: as many as the agent takes over one
 /// connection. Further ones wait in the system's queue.
@@ -38,9 +38,6 @@ const CONNECTIONS_MAX: usize = 256;
 
 /// Lines that wait to be printed: more than connections can fail at once.
 const REPORTS_MAX: usize = 2 * CONNECTIONS_MAX;
-
-/// How long the last word to the agent may take: it is a courtesy.
-const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Forward local ports to a tenant's machine
 ///
