@@ -51,10 +51,12 @@ pub struct AgentConfig {
     pub clock: Arc<dyn Clock>,
     /// How long a dial may take.
     pub dial_patience: Duration,
+    /// The program that becomes the command of another user; it has to begin with [`crate::stage`].
+    pub stage_program: PathBuf,
 }
 
 impl AgentConfig {
-    /// With the machine's clock, and the patience of [`crate::limits`].
+    /// With the machine's clock, the patience of [`crate::limits`], and this program as stage.
     #[must_use]
     pub fn new(
         listen: SocketAddr,
@@ -69,6 +71,7 @@ impl AgentConfig {
             secret,
             clock: Arc::new(SystemClock::new()),
             dial_patience: DIAL_PATIENCE,
+            stage_program: "/proc/self/exe".into(),
         }
     }
 }
@@ -150,7 +153,7 @@ impl Agent {
             totals: Totals::default(),
             turns: Arc::new(Semaphore::new(COMMANDS_MAX)),
             forwards: Forwards::new(config.dial_patience),
-            spawner: Spawner::start().map_err(StartError::Thread)?,
+            spawner: Spawner::start(&config.stage_program).map_err(StartError::Thread)?,
             environment: MachineEnvironment::new(env::vars_os()),
             clock: config.clock,
             draining: CancellationToken::new(),

@@ -45,3 +45,4 @@ mod telemetry;
 pub use self::agent::{Agent, AgentConfig, StartError};
 pub use self::args::main;
 pub use self::counts::Counts;
+pub use self::process::stage::main as stage;

@@ -117,6 +117,10 @@ pub const READ_BYTES_MIN: usize = 64 << 10;
 /// Commands that wait for the thread which starts them, at half a millisecond each.
 pub const SPAWN_QUEUE_MAX: usize = 64;
 
+/// How long a stage may take to become the command of another user. It takes a millisecond; only that
+/// user can stop it, and then the command does not run.
+pub const STAGE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long a process group may take to end after SIGHUP, when its client is gone.
 pub const HANGUP_GRACE: Duration = Duration::from_secs(5);
 

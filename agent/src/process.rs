@@ -24,6 +24,10 @@ pub(crate) mod spawner;
 
 pub(crate) mod terminal;
 
+pub(crate) mod stage;
+
+mod lookup;
+
 mod orphans;
 
 /// The process ids of commands that are not reaped yet: nobody else may reap them.
@@ -43,15 +47,15 @@ pub(crate) struct Process {
 pub(crate) struct Pipes {
     /// If it has a standard input.
     pub(crate) stdin: Option<Input>,
-    pub(crate) stdout: Source,
+    pub(crate) stdout: Output,
     /// Nothing comes here from a terminal.
-    pub(crate) stderr: Source,
+    pub(crate) stderr: Output,
     /// The terminal's, if there is one.
     pub(crate) screen: Option<Screen>,
 }
 
 /// What a command writes to.
-pub(crate) type Source = Box<dyn AsyncRead + Send + Unpin>;
+pub(crate) type Output = Box<dyn AsyncRead + Send + Unpin>;
 
 /// What a command reads from.
 pub(crate) struct Input {

@@ -172,9 +172,14 @@ impl Launch {
         })
     }
 
+    /// The program, as it is named in the request.
+    pub(crate) fn program(&self) -> Vec<u8> {
+        self.arguments.first().map(|program| program.to_bytes().to_vec()).unwrap_or_default()
+    }
+
     /// The program's name without folders, for the audit log.
     pub(crate) fn name(&self) -> String {
-        let program = self.arguments.first().map(|program| program.to_bytes()).unwrap_or_default();
+        let program = self.program();
         let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
     }

@@ -5,13 +5,11 @@
 //! be executed. `posix_spawn` does the rest in the child: a session, default signals, an empty
 //! mask; it neither copies our memory nor runs our code there.
 //!
-//! On Linux users, too, are a matter of threads. A command for another user is started by a thread that
-//! becomes that user and ends afterwards: folder and program are entered and executed with that user's
-//! rights alone, and nothing has to become root again.
+//! For a command of another user it starts a [`stage`] instead, which does in a process of its own what
+//! is to be done with that user's rights.
 
 use std::collections::HashSet;
-use std::env;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -20,7 +18,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
@@ -28,7 +25,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use pty_process::Pts;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Gid, Pid, Uid};
+use rustix::process::{Pid, Uid};
 use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -36,7 +33,9 @@ use vault_protocol::message::Size;
 
 use super::account::Account;
 use super::launch::{Launch, LaunchError};
-use super::{Input, Known, Pipes, Process, orphans, terminal};
+use super::lookup::{enter, execute_first};
+use super::stage::Stage;
+use super::{Input, Known, Pipes, Process, orphans, stage, terminal};
 use crate::limits::{PIPE_BYTES, SPAWN_QUEUE_MAX};
 
 /// `POSIX_SPAWN_SETSID` of glibc and musl; nix does not name it.
@@ -49,22 +48,24 @@ pub(crate) struct Spawner {
 }
 
 enum Order {
-    Start(Box<Launch>, oneshot::Sender<Result<(Process, Pipes), LaunchError>>),
+    Start(Box<Launch>, oneshot::Sender<Result<Started, LaunchError>>),
     ReapOrphans,
 }
 
 impl Spawner {
-    /// Starts the thread. Call it inside a tokio runtime.
+    /// Starts the thread. Call it inside a tokio runtime. `stage_program` is executed for commands of
+    /// other users; see [`stage`].
     ///
     /// # Errors
     /// The machine has no room for a thread.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start(stage_program: &Path) -> io::Result<Self> {
+        let stage_program = CString::new(stage_program.as_os_str().as_bytes())?;
         let (orders, queue) = mpsc::channel(SPAWN_QUEUE_MAX);
         let runtime = Handle::current();
         thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             // Descriptors of new processes are watched by the runtime.
             let _entered = runtime.enter();
-            serve(queue);
+            serve(queue, &stage_program);
         })?;
         Ok(Self { orders })
     }
@@ -78,7 +79,12 @@ impl Spawner {
         let gone = || LaunchError::Resources(io::Error::other("the spawning thread is gone"));
         let order = Order::Start(Box::new(launch), answer);
         self.orders.send(order).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        let Started { process, pipes, stage } = answered.await.map_err(|_| gone())??;
+        if let Some(stage) = stage {
+            // If it does not become the command, dropping the process kills it.
+            stage.executed().await?;
+        }
+        Ok((process, pipes))
     }
 
     /// Reaps children that are not commands: as PID 1 we inherit them.
@@ -88,7 +94,7 @@ impl Spawner {
     }
 }
 
-fn serve(mut queue: mpsc::Receiver<Order>) {
+fn serve(mut queue: mpsc::Receiver<Order>, stage_program: &CStr) {
     if let Err(error) = unshare(CloneFlags::CLONE_FS) {
         // Nothing else in the agent uses the working folder, so commands do not notice.
         tracing::info!(%error, "commands change the working folder of the whole agent");
@@ -97,7 +103,9 @@ fn serve(mut queue: mpsc::Receiver<Order>) {
     while let Some(order) = queue.blocking_recv() {
         match order {
             // If nobody waits for the answer any more, dropping it kills the process.
-            Order::Start(launch, answer) => drop(answer.send(start(&launch, &known))),
+            Order::Start(launch, answer) => {
+                drop(answer.send(start(&launch, stage_program, &known)));
+            }
             // On this thread, so that no command is started and not known in the middle of it.
             Order::ReapOrphans => {
                 orphans::reap(&known.lock().unwrap_or_else(PoisonError::into_inner));
@@ -120,63 +128,29 @@ enum TheirEnds {
     },
 }
 
-fn start(launch: &Launch, known: &Known) -> Result<(Process, Pipes), LaunchError> {
+/// What the thread answers: for a command of another user the stage still has to become it.
+struct Started {
+    process: Process,
+    pipes: Pipes,
+    stage: Option<Stage>,
+}
+
+fn start(launch: &Launch, stage_program: &CStr, known: &Known) -> Result<Started, LaunchError> {
     let (pipes, theirs) = match launch.screen {
         None => ends(launch.stdin),
         Some(size) => terminal_ends(size, launch.stdin),
     }
     .map_err(LaunchError::Resources)?;
-    let pid = match &launch.account {
-        None => enter_and_spawn(launch, &theirs)?,
-        Some(account) => as_user(account, &theirs, || enter_and_spawn(launch, &theirs))?,
+    let (pid, stage) = match &launch.account {
+        None => (spawn_command(launch, &theirs)?, None),
+        Some(account) => {
+            let (pid, stage) = spawn_stage(stage_program, launch, account, &theirs)?;
+            (pid, Some(stage))
+        }
     };
     known.lock().unwrap_or_else(PoisonError::into_inner).insert(pid.as_raw_nonzero().get());
     let process = Process::watch(pid, Arc::clone(known)).map_err(LaunchError::Resources)?;
-    Ok((process, pipes))
-}
-
-/// Does something on a thread that has become this user.
-fn as_user<T: Send>(
-    account: &Account,
-    theirs: &TheirEnds,
-    doing: impl FnOnce() -> Result<T, LaunchError> + Send,
-) -> Result<T, LaunchError> {
-    let user = |source| LaunchError::User { name: account.name.clone(), source: Some(source) };
-    if let TheirEnds::Terminal { until_opened, .. } = theirs {
-        let owner = Some(Uid::from_raw(account.user_id));
-        rustix::fs::fchown(until_opened, owner, None).map_err(|error| user(error.into()))?;
-    }
-    thread::scope(|scope| {
-        let starting = thread::Builder::new().name("user".to_owned()).spawn_scoped(scope, || {
-            become_user(account).map_err(|error| user(error.into()))?;
-            doing()
-        });
-        let ended = starting.map_err(LaunchError::Resources)?.join();
-        ended.unwrap_or_else(|_| Err(LaunchError::Resources(io::Error::other("it panicked"))))
-    })
-}
-
-/// For this thread, for good: groups while it may still change them, the user last.
-fn become_user(account: &Account) -> rustix::io::Result<()> {
-    let groups: Vec<Gid> = account.groups.iter().copied().map(Gid::from_raw).collect();
-    let (user, group) = (Uid::from_raw(account.user_id), Gid::from_raw(account.group_id));
-    rustix::thread::set_thread_groups(&groups)?;
-    rustix::thread::set_thread_res_gid(group, group, group)?;
-    rustix::thread::set_thread_res_uid(user, user, user)
-}
-
-fn enter_and_spawn(launch: &Launch, theirs: &TheirEnds) -> Result<Pid, LaunchError> {
-    enter(launch)?;
-    spawn(launch, theirs)
-}
-
-fn enter(launch: &Launch) -> Result<(), LaunchError> {
-    let entered = env::set_current_dir(&launch.directory);
-    let entered = match (&entered, &launch.substitute) {
-        (Err(_), Some(substitute)) => env::set_current_dir(substitute),
-        _ => entered,
-    };
-    entered.map_err(|source| LaunchError::Directory { path: launch.directory.clone(), source })
+    Ok(Started { process, pipes, stage })
 }
 
 fn ends(with_stdin: bool) -> io::Result<(Pipes, TheirEnds)> {
@@ -217,39 +191,51 @@ fn terminal_ends(size: Size, with_stdin: bool) -> io::Result<(Pipes, TheirEnds)>
     Ok((ours, TheirEnds::Terminal { path, until_opened }))
 }
 
-fn spawn(launch: &Launch, theirs: &TheirEnds) -> Result<Pid, LaunchError> {
-    let resources = |error: Errno| LaunchError::Resources(error.into());
-    let attributes = attributes().map_err(resources)?;
-    let actions = actions(theirs).map_err(resources)?;
-    // As `execvp`: a file that may not be executed is passed over, and told if nothing better
-    // comes.
-    let mut failure = Errno::ENOENT;
-    for candidate in &launch.candidates {
-        if is_absent(candidate) {
-            continue;
-        }
-        let path = candidate.as_c_str();
-        match posix_spawn(path, &actions, &attributes, &launch.arguments, &launch.environment) {
-            Ok(pid) => match Pid::from_raw(pid.as_raw()) {
-                Some(pid) => return Ok(pid),
-                None => unreachable!("process ids are positive"),
-            },
-            Err(Errno::ENOENT | Errno::ENOTDIR) if launch.candidates.len() > 1 => {}
-            Err(Errno::EACCES) => failure = Errno::EACCES,
-            Err(error) => {
-                failure = error;
-                break;
-            }
-        }
-    }
-    let program = launch.arguments.first().map(|program| program.to_bytes().to_vec());
-    Err(LaunchError::Program { program: program.unwrap_or_default(), source: failure })
+/// Runs the command itself.
+fn spawn_command(launch: &Launch, theirs: &TheirEnds) -> Result<Pid, LaunchError> {
+    enter(&launch.directory, launch.substitute.as_deref())
+        .map_err(|source| LaunchError::Directory { path: launch.directory.clone(), source })?;
+    let (attributes, actions) = preparations(theirs, None)?;
+    execute_first(&launch.candidates, |candidate| {
+        posix_spawn(candidate, &actions, &attributes, &launch.arguments, &launch.environment)
+    })
+    .map(id)
+    .map_err(|source| LaunchError::Program { program: launch.program(), source })
 }
 
-/// Spares a child process for each folder of `PATH` that does not have the program.
-fn is_absent(candidate: &CString) -> bool {
-    let path = Path::new(OsStr::from_bytes(candidate.to_bytes()));
-    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+/// Runs the stage that becomes the command.
+fn spawn_stage(
+    program: &CStr,
+    launch: &Launch,
+    account: &Account,
+    theirs: &TheirEnds,
+) -> Result<(Pid, Stage), LaunchError> {
+    if let TheirEnds::Terminal { until_opened, .. } = theirs {
+        let owner = Some(Uid::from_raw(account.user_id));
+        rustix::fs::fchown(until_opened, owner, None).map_err(|error| LaunchError::User {
+            name: account.name.clone(),
+            source: Some(error.into()),
+        })?;
+    }
+    let (stage, socket) = Stage::prepare(launch, account).map_err(LaunchError::Resources)?;
+    let (attributes, actions) = preparations(theirs, Some(&socket))?;
+    let nothing: [&CStr; 0] = [];
+    let spawned = posix_spawn(program, &actions, &attributes, &[stage::NAME], &nothing);
+    let pid = spawned.map_err(|error| LaunchError::Resources(error.into()))?;
+    Ok((id(pid), stage))
+}
+
+fn id(pid: nix::unistd::Pid) -> Pid {
+    Pid::from_raw(pid.as_raw()).unwrap_or_else(|| unreachable!("process ids are positive"))
+}
+
+fn preparations(
+    theirs: &TheirEnds,
+    socket: Option<&OwnedFd>,
+) -> Result<(PosixSpawnAttr, PosixSpawnFileActions), LaunchError> {
+    attributes()
+        .and_then(|attributes| Ok((attributes, actions(theirs, socket)?)))
+        .map_err(|error| LaunchError::Resources(error.into()))
 }
 
 /// A session of its own, all signals at their defaults, none blocked.
@@ -266,7 +252,7 @@ fn attributes() -> nix::Result<PosixSpawnAttr> {
 }
 
 /// All other descriptors are closed on execution.
-fn actions(theirs: &TheirEnds) -> nix::Result<PosixSpawnFileActions> {
+fn actions(theirs: &TheirEnds, socket: Option<&OwnedFd>) -> nix::Result<PosixSpawnFileActions> {
     let mut actions = PosixSpawnFileActions::init()?;
     match theirs {
         TheirEnds::Pipes { stdin, stdout, stderr } => {
@@ -279,6 +265,10 @@ fn actions(theirs: &TheirEnds) -> nix::Result<PosixSpawnFileActions> {
             actions.add_dup2(0, 1)?;
             actions.add_dup2(0, 2)?;
         }
+    }
+    // Last: one of the others may have had this number.
+    if let Some(socket) = socket {
+        actions.add_dup2(socket.as_raw_fd(), stage::SOCKET)?;
     }
     Ok(actions)
 }

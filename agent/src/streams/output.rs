@@ -10,7 +10,7 @@ use vault_protocol::message::{Attach, Channel};
 
 use crate::framed;
 use crate::limits::{READ_BYTES, READ_BYTES_MIN};
-use crate::process::Source;
+use crate::process::Output;
 
 /// Opens the stream of an output, and copies until the output ends or nobody reads the stream any
 /// more; our end is closed then, so that the command sees a broken pipe. Gives the finished stream
@@ -19,7 +19,7 @@ pub(crate) async fn run(
     connection: Connection,
     command: u64,
     channel: Channel,
-    source: Source,
+    source: Output,
 ) -> Option<SendStream> {
     let mut stream = connection.open_uni().await.ok()?;
     let attach = Attach { command, channel };
@@ -36,7 +36,7 @@ pub(crate) async fn run(
 
 /// What is read is handed to QUIC as it is. How much is on the way is bounded by QUIC: by the
 /// client's windows, and by [`crate::limits::SEND_WINDOW_BYTES`].
-async fn copy(mut source: Source, stream: &mut SendStream) -> Option<()> {
+async fn copy(mut source: Output, stream: &mut SendStream) -> Option<()> {
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
     loop {
         if buffer.capacity() < READ_BYTES_MIN {

@@ -62,6 +62,11 @@ impl Program {
         self.log.lock().expect("unpoisoned").clone()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

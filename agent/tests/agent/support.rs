@@ -131,6 +131,7 @@ impl Fixture {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let socket = platform.socket.clone();
         let mut config = AgentConfig::new(listen, socket, MACHINE.to_owned(), Ok(secret()));
+        config.stage_program = env!("CARGO_BIN_EXE_vault-agent").into();
         change(&mut config);
         let agent = Agent::start(config).expect("starts");
         Self { agent, platform }

@@ -7,8 +7,10 @@ use vault_protocol::message::{
     Channel, Exec, ExecFailed, ExecFailedReason, Exit, Message, Resize, Size, Terminal,
 };
 
+use crate::program::Program;
 use crate::support::{
-    Client, Fixture, code, eventually, exec, is_alive, killed_by, say, shell, soon, variable,
+    Answer, Client, Fixture, Platform, code, eventually, exec, is_alive, killed_by, say, shell,
+    soon, variable,
 };
 
 const SIZE: Size = Size { columns: 90, rows: 33 };
@@ -165,6 +167,68 @@ async fn a_command_runs_as_the_user_that_it_is_for_with_their_rights_alone() {
     assert_eq!(ran.stdout, "0\n");
     let ran = client.run(Exec { user: Some("4242".to_owned()), ..exec(&["id", "-u"]) }).await;
     assert_eq!(ran.stdout, "4242\n");
+}
+
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+async fn a_command_of_another_user_finds_the_same_world_as_the_agents_own() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can run commands as another user");
+        return;
+    }
+    let fixture = Fixture::start();
+    let mut client = fixture.operator().await;
+    let as_nobody = |exec: Exec| Exec { user: Some("nobody".to_owned()), ..exec };
+    let world = "echo /proc/self/fd/*; grep ^Sig /proc/self/status; ps -o sid= -p $$ | grep -c $$";
+    let [own, theirs] = [exec(&["bash", "-c", world]), as_nobody(exec(&["bash", "-c", world]))];
+    let (own, theirs) = (client.run(own).await, client.run(theirs).await);
+    assert!(own.stdout.ends_with("\n1\n"), "{own:?}");
+    assert_eq!((own.stdout, own.exit), (theirs.stdout, theirs.exit));
+    // A variable for the dynamic linker is not for a program that is still root: it would list the
+    // agent's libraries, and could as well load the user's.
+    let traced = vec![variable("LD_TRACE_LOADED_OBJECTS", "1")];
+    let own = client.run(Exec { environment: traced.clone(), ..exec(&["true"]) }).await;
+    let theirs = Exec { environment: traced, ..as_nobody(exec(&["true"])) };
+    let libraries = |list: &str| list.lines().count();
+    assert_eq!(libraries(&client.run(theirs).await.stdout), libraries(&own.stdout));
+}
+
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+async fn who_gets_a_command_cannot_end_the_agent_that_starts_it() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can run commands as another user");
+        return;
+    }
+    let platform = Platform::start(Answer::Token);
+    let program = Program::start(&platform, |_| {});
+    let mut client = Client::connect(program.address).await;
+    client.prove().await;
+    let as_nobody = |exec: Exec| Exec { user: Some("nobody".to_owned()), ..exec };
+    // A thread with a user's rights may be stopped or killed by that user, and all its process with it.
+    let attackers = ["KILL", "STOP"].map(|signal| {
+        let attack = format!("for thread in *; do kill -{signal} $thread; done");
+        let place = format!("exec 2>/dev/null; cd /proc/{}/task", program.id());
+        as_nobody(shell(&format!("{place}; echo ready; while :; do {attack}; done")))
+    });
+    let mut running = Vec::new();
+    for attacker in attackers {
+        let attacker = client.start(attacker).await;
+        shown(&mut client, attacker.id, "ready").await;
+        running.push(attacker);
+    }
+    for _ in 0..50 {
+        let ran = client.run(as_nobody(exec(&["true"]))).await;
+        // It may itself have been killed on its way, which is theirs to do.
+        assert!(ran.exit == code(0) || ran.exit == killed_by(9), "{ran:?}");
+    }
+    assert_eq!(client.run(exec(&["true"])).await.exit, code(0));
+    for mut attacker in running {
+        assert!(matches!(attacker.messages.next().await, Some(Message::Started(_))));
+        attacker.signal(9).await;
+        assert_eq!(attacker.exit().await, killed_by(9));
+    }
+    program.end().await;
 }
 
 /// Whether a command starts, or why it does not.

@@ -30,10 +30,13 @@ mod terminal;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    // Inside a machine this binary prepares the machine's world. That has to happen before any
-    // thread exists, hence before anything else.
+    // Inside a machine this binary prepares the machine's world, and is its agent. That has to happen
+    // before any thread exists, hence before anything else.
     #[cfg(feature = "dev")]
     {
+        if let Some(code) = vault_agent::stage() {
+            return code;
+        }
         let mut arguments = std::env::args_os();
         match arguments.nth(1) {
             Some(argument) if argument == commands::dev::MACHINE_INIT => {
