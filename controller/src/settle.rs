@@ -85,14 +85,10 @@ pub fn settle(
                 continue;
             }
             Some(lists) => match lists.seen(intent) {
-                Some(_) if now < until && lists.has_anothers(intent) => {
-                    hold(&mut settled, intent, until, "it may still come, behind another one");
-                    continue;
-                }
                 Some(id) => (IntentState::Verified, Some(id), None),
                 None if now < until || !lists.are_whole() || lists.hide(intent) => {
                     settled.open.insert(intent.tenant.clone());
-                    if must_be_seen(intent) {
+                    if must_be_seen(intent) || lists.have_anothers(intent) {
                         let until = until.max(now.plus_ms(1));
                         hold(&mut settled, intent, until, "its effect is not in the lists yet");
                     }
@@ -174,8 +170,7 @@ fn by_its_answer(intent: &Intent) -> Settlement {
 ///
 /// Doing it again, while the first call may still act, could leave two of something or disturb what
 /// the first call did. Creating an app or a machine by name cannot: the platform refuses the second.
-/// It is waited for all the same once it was acknowledged, because then it exists and the list lags, and
-/// where a machine is seen that another call made: see [`Lists::has_anothers`].
+/// It is waited for all the same once it was acknowledged, because then it exists and the list lags.
 ///
 /// What takes a machine down is waited for because the lists still show it running: while its tenant
 /// is held, its machines count as down, and the disruption budget is not spent a second time.
@@ -244,22 +239,22 @@ impl<'a> Lists<'a> {
         unread && intent.kind == ActionKind::CreateVolume
     }
 
-    /// Whether the machine that an unanswered intent was to make is there by another call. The platform
-    /// refuses a second one of the name, but only for as long as the first one is there: its deletion has
-    /// to wait until nothing can come in its place.
-    fn has_anothers(&self, intent: &Intent) -> bool {
-        let is_ours = |machine: &&ObservedMachine| {
-            machine.metadata.get(metadata::INTENT) == Some(&intent.id.to_string())
-        };
+    /// Whether another call has made the machine that an intent without an answer was to make. The
+    /// platform refuses a second one of the name, but only for as long as the first one is there: its
+    /// deletion has to wait until nothing can come in its place.
+    fn have_anothers(&self, intent: &Intent) -> bool {
         intent.kind == ActionKind::CreateMachine
-            && intent.state == IntentState::Sent
-            && !self.machines.get(&(&*intent.app, &*intent.external_name)).is_some_and(is_ours)
+            && self.machine(intent).is_some_and(|machine| !is_marked(machine, intent))
+    }
+
+    fn machine(&self, intent: &Intent) -> Option<&'a ObservedMachine> {
+        self.machines.get(&(&*intent.app, &*intent.external_name)).copied()
     }
 
     /// The id of the resource that shows the intent's effect.
     fn seen(&self, intent: &Intent) -> Option<String> {
         let named = (&*intent.app, &*intent.external_name);
-        let machine = self.machines.get(&named).copied();
+        let machine = self.machine(intent);
         match intent.kind {
             ActionKind::SetSecret
             | ActionKind::RemoveSecret
@@ -288,7 +283,11 @@ impl<'a> Lists<'a> {
                 });
                 made.next().map(|volume| volume.id.clone())
             }
-            ActionKind::CreateMachine => machine.map(|machine| machine.id.clone()),
+            // Without an answer only the mark tells whose a machine of that name is. After one, a later
+            // update may have put its own mark there.
+            ActionKind::CreateMachine => machine
+                .filter(|machine| intent.state == IntentState::Acked || is_marked(machine, intent))
+                .map(|machine| machine.id.clone()),
             ActionKind::UpdateMachine
             | ActionKind::StartMachine
             | ActionKind::StopMachine
@@ -318,9 +317,7 @@ impl<'a> Lists<'a> {
 fn effect(intent: &Intent, machine: &ObservedMachine) -> Option<bool> {
     let in_state = |states: [PlatformState; 2]| Some(states.contains(&machine.state));
     match intent.kind {
-        ActionKind::UpdateMachine => {
-            Some(machine.metadata.get(metadata::INTENT) == Some(&intent.id.to_string()))
-        }
+        ActionKind::UpdateMachine => Some(is_marked(machine, intent)),
         ActionKind::StartMachine => in_state([PlatformState::Starting, PlatformState::Started]),
         ActionKind::StopMachine => in_state([PlatformState::Stopping, PlatformState::Stopped]),
         ActionKind::SuspendMachine => {
@@ -328,6 +325,11 @@ fn effect(intent: &Intent, machine: &ObservedMachine) -> Option<bool> {
         }
         _ => None,
     }
+}
+
+/// Whether a machine is as this intent made it: updates put their own mark over that of the creation.
+fn is_marked(machine: &ObservedMachine, intent: &Intent) -> bool {
+    machine.metadata.get(metadata::INTENT) == Some(&intent.id.to_string())
 }
 
 /// What is older than this was there before the intent, whatever the platform's clock says.

@@ -293,7 +293,7 @@ fn a_machine_that_another_call_made_is_kept_until_the_first_one_cannot_come_any_
     assert_eq!(verdict(&first, ours, before), Verdict::Verified);
     let anothers = by(Ulid::from_parts(1, 2), &mut made);
     assert_eq!(verdict(&first, anothers.clone(), before), Verdict::Held);
-    assert_eq!(verdict(&first, anothers.clone(), after), Verdict::Verified);
+    assert_eq!(verdict(&first, anothers.clone(), after), Verdict::Aborted);
     assert_eq!(verdict(&acked, anothers, before), Verdict::Verified, "it was changed since");
 }
 
