@@ -120,6 +120,7 @@ mod tests {
             note(&attempt(Operation::CreateMachine, 429));
             note(&attempt(Operation::ReadMachine, 200));
             note(&attempt(Operation::CreateMachine, 200));
+            note(&attempt(Operation::UpdateMachine, 200));
         })
         .await;
         let seen: Vec<_> = calls
@@ -133,6 +134,7 @@ mod tests {
                 ("POST", create, 1, Some(429)),
                 ("GET", "/v1/apps/{app}/machines/{id}", 1, Some(200)),
                 ("POST", create, 2, Some(200)),
+                ("POST", "/v1/apps/{app}/machines/{id}", 1, Some(200)),
             ]
         );
         assert_eq!((calls[0].sent_at, calls[0].took_ms), (NOW.plus_ms(-40), 40));

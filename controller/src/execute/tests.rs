@@ -361,10 +361,15 @@ async fn a_machine_that_is_gone_is_destroyed_and_a_refused_deed_gives_the_lease_
 }
 
 #[test]
-fn the_ids_of_a_turn_stand_in_its_order() {
-    let ids = new_intent_ids(NOW, u128::MAX, 50);
-    assert!(ids.is_sorted_by(|one, other| one < other));
-    assert!(ids.iter().all(|id| i64::try_from(id.timestamp_ms()).unwrap() == NOW.0));
+fn the_ids_of_a_turn_stand_in_its_order_whatever_is_drawn() {
+    for random in [0, 1 << 79, (1 << 80) - 1, u128::MAX >> 1, u128::MAX] {
+        let ids = new_intent_ids(NOW, random, 50);
+        assert!(ids.is_sorted_by(|one, other| one < other), "{random:x}");
+        assert!(ids.iter().all(|id| i64::try_from(id.timestamp_ms()).unwrap() == NOW.0));
+    }
+    // What is drawn is in them: two controllers on one database make no id twice.
+    assert_ne!(new_intent_ids(NOW, 1 << 78, 1), new_intent_ids(NOW, 2 << 78, 1));
+    assert_ne!(new_intent_ids(NOW, 100, 1), new_intent_ids(NOW, 200, 1));
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use vault_api::object::ConditionStatus;
 use vault_api::status::TenantStatus;
+use vault_plan::action::ActionKind;
+use vault_plan::metadata;
 use vault_plan::observed::SecretState;
 
 use super::*;
@@ -184,6 +186,31 @@ async fn change(stage: &Stage, edit: impl FnOnce(&mut serde_json::Value)) {
     (stored.spec, stored.generation) = (spec, stored.generation + 1);
     let version = Some(stored.resource_version);
     stage.store.put_object(stored, version).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_journal_tells_which_spec_a_machine_was_given() {
+    let stage = Stage::converged().await;
+    let edit = |spec: &mut serde_json::Value| {
+        spec["machines"][0]["config"]["image"] = json!("nginx:2");
+    };
+    change(&stage, edit).await;
+    for _ in 0..4 {
+        stage.pass().await;
+    }
+    let intents = stage.store.intents_verified_since(UnixMillis(0)).await.unwrap();
+    let given = |kind| {
+        let mut given = intents.iter().filter(move |intent| intent.kind == kind);
+        given.next().unwrap_or_else(|| panic!("{kind} in {intents:?}")).spec_hash.clone()
+    };
+    let (created, updated) = (given(ActionKind::CreateMachine), given(ActionKind::UpdateMachine));
+    assert_ne!(created, updated);
+    let machines = stage.platform.world().machines.clone();
+    let written: Vec<_> =
+        machines.iter().map(|machine| machine.metadata.get(metadata::SPEC_HASH).cloned()).collect();
+    assert_eq!(written, [updated]);
+    assert!(created.is_some_and(|hash| !hash.is_empty()));
+    assert_eq!(given(ActionKind::CreateApp), None);
 }
 
 #[tokio::test]
