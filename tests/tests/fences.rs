@@ -52,6 +52,11 @@ const FENCES: [Fence; 11] = [
     fence("vault-protocol", &["tokio", "quinn", "mio", "socket2", "getrandom"]),
     fence("vault-relay", &["reqwest", "rusqlite", "vault-api", "vault-agent", "vault-client"]),
     fence("vault-agent", &["reqwest", "rusqlite", "vault-api", "vault-client", "jsonwebtoken"]),
+    // It runs in a process that has no network, and is to need nothing of ours.
+    fence(
+        "vault-rootfs",
+        &["tokio", "quinn", "mio", "socket2", "hyper", "tokio-tar", "vault-protocol", "vault-agent"],
+    ),
     fence("vault-client", &["rusqlite", "vault-api", "vault-agent"]),
 ];
 

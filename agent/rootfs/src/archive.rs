@@ -26,7 +26,9 @@ use header::{Block, Form};
 use pax::Records;
 pub(crate) use sparse::Region;
 
-pub(crate) const BLOCK: u64 = 512;
+/// Everything in a tar stands in whole blocks.
+pub(crate) const BLOCK: u64 = BLOCK_BYTES as u64;
+pub(crate) const BLOCK_BYTES: usize = 512;
 
 /// One thing to make.
 #[derive(Debug)]
@@ -240,7 +242,7 @@ impl<R: BufRead> Archive<R> {
             if self.content < BLOCK {
                 return Err(Problem::Sparse);
             }
-            let mut block = [0; BLOCK as usize];
+            let mut block = [0; BLOCK_BYTES];
             self.fill(&mut block)?;
             self.content -= BLOCK;
             if let Some(regions) = text.push(&block)? {
@@ -290,7 +292,7 @@ impl<R: BufRead> Archive<R> {
     }
 
     fn skip_padding(&mut self) -> Result<(), Problem> {
-        let mut rest = [0; BLOCK as usize];
+        let mut rest = [0; BLOCK_BYTES];
         let padding = usize::try_from(mem::take(&mut self.padding)).unwrap_or_default();
         self.fill(&mut rest[..padding])
     }

@@ -11,8 +11,11 @@ pub(crate) struct Attributes {
     pub(crate) gid: u32,
     pub(crate) mtime: Time,
     /// Full names (`security.capability`) and values, in the archive's order.
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: Xattrs,
 }
+
+/// Extended attributes: names and values.
+pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Since 1970 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

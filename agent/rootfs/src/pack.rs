@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::archive::{BLOCK, Region};
+use crate::archive::{BLOCK, BLOCK_BYTES, Region};
 use crate::limits::{DEVICES, Device, PIECE_BYTES};
 
 mod record;
@@ -127,7 +127,7 @@ pub fn pack(
     encoder.include_checksum(true).map_err(PackError::Write)?;
     let mut output = Output { inner: encoder, bytes: 0 };
     let walked = walk::walk(folder, &options.devices, &mut output)?;
-    output.write(&[0; 2 * BLOCK as usize])?;
+    output.write(&[0; 2 * BLOCK_BYTES])?;
     let Output { inner, bytes: bytes_in } = output;
     let mut hashed = inner.finish().map_err(PackError::Write)?;
     hashed.flush().map_err(PackError::Write)?;
@@ -175,7 +175,7 @@ impl<W: Write> Output<W> {
     /// Up to a whole block.
     fn pad(&mut self) -> Result<(), PackError> {
         let padding = usize::try_from(self.bytes.wrapping_neg() % BLOCK).unwrap_or_default();
-        self.write(&[0; BLOCK as usize][..padding])
+        self.write(&[0; BLOCK_BYTES][..padding])
     }
 
     /// A region of a file. `false` if it is shorter than it was.

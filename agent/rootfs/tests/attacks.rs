@@ -137,6 +137,21 @@ fn writing_through_a_symlink() {
         .file(b"a/b/passwd", b"owned")
         .end();
     refused(&archive, "a/b/passwd", |problem| matches!(problem, Problem::Above(_)));
+    // Links that stay inside are not followed either: what another reader makes of them may differ.
+    let archive = Crafted::new()
+        .folder(b"folder/")
+        .folder(b"folder/sub/")
+        .symlink(b"link", b"folder")
+        .file(b"link/sub/passwd", b"x")
+        .end();
+    let tree = refused(&archive, "link/sub/passwd", |problem| matches!(problem, Problem::Above(_)));
+    assert!(!tree.contains_key(&b"folder/sub/passwd"[..]), "it was written through the link");
+    let archive = Crafted::new()
+        .file(b"folder/sub/file", b"x")
+        .symlink(b"link", b"folder")
+        .hard_link(b"a", b"link/sub/file")
+        .end();
+    refused(&archive, "a", |problem| matches!(problem, Problem::Above(_)));
     // A file above is no folder either.
     let archive = Crafted::new().file(b"a", b"x").file(b"a/b", b"x").end();
     refused(&archive, "a/b", |problem| matches!(problem, Problem::Above(_)));
@@ -353,9 +368,7 @@ fn where_readers_disagree_nothing_is_guessed() {
         let archive = Crafted::new().changed(b"a", b'0', b"", |header| {
             header.as_mut_bytes()[field].copy_from_slice(bytes);
         });
-        refused(&archive.end(), if bytes[0] == b'-' { "a" } else { "a" }, |problem| {
-            matches!(problem, Problem::Number(_))
-        });
+        refused(&archive.end(), "a", |problem| matches!(problem, Problem::Number(_)));
     }
     let star = Crafted::new().changed(b"a", b'0', b"", |header| {
         header.as_mut_bytes()[508..].copy_from_slice(b"tar\0");
@@ -541,7 +554,7 @@ fn a_part_of_the_disk_stays_free() {
         matches!(problem, Problem::Limit(Limit::Space(100) | Limit::Inodes(100)))
     });
     // A file that is larger than what is free is refused before its first byte.
-    let found = rustix::fs::statvfs(&std::env::temp_dir()).expect("the filesystem");
+    let found = rustix::fs::statvfs(std::env::temp_dir()).expect("the filesystem");
     let size = (found.f_bfree + 1) * found.f_frsize;
     let claim = Crafted::new()
         .records(&[("size", size.to_string().as_bytes())])

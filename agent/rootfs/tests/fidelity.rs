@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, lchown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, makedev, mknodat,
@@ -18,8 +20,8 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use vault_rootfs::{Compression, PackError, PackOptions, PackProblem, Progress, pack, unpack};
 
-use crate::crafted::{Crafted, chain, limits, unpacked};
-use crate::seen::{Kind, differences, seen};
+use crate::crafted::{Crafted, Place, chain, limits, unpacked};
+use crate::seen::{Kind, assert_same, seen};
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -62,7 +64,8 @@ pub(crate) fn plain(root: &Path) {
         fs::set_permissions(&path, Permissions::from_mode(mode)).expect("a mode");
     };
     write("usr/bin/env", &b"\x7fELF and more".repeat(9999), 0o755);
-    write("usr/bin/none", b"", 0o000);
+    // Only root packs what nobody may read.
+    write("usr/bin/none", b"", if is_root() { 0o000 } else { 0o400 });
     write("etc/shadow", b"root:*:\n", 0o640);
     write("etc/block", &[b'b'; 512], 0o644);
     write("etc/blocks", &[b'c'; 1025], 0o600);
@@ -156,7 +159,7 @@ fn a_tree_comes_back_as_it_was() {
     let mut archive = Vec::new();
     let summary = pack(source.path(), &mut archive, &PackOptions::default()).expect("it is packed");
     let (place, unpacked, after) = unpacked(&archive);
-    assert_eq!(differences(&before, &after), [String::new(); 0]);
+    assert_same(&before, &after, "before and after");
 
     assert_eq!(summary.entries, before.len() as u64);
     assert_eq!(summary.sha256[..], Sha256::digest(&archive)[..]);
@@ -201,23 +204,32 @@ fn the_forms_of_compression_give_one_tree() {
         (&bare, Compression::None),
     ] {
         let (_place, summary, tree) = unpacked(archive);
-        assert_eq!(differences(&before, &tree), [String::new(); 0]);
+        assert_same(&before, &tree, "before and after");
         assert_eq!(summary.compression, compression);
         assert_eq!(summary.bytes_out, bare.len() as u64);
         assert_eq!(summary.sha256[..], Sha256::digest(archive)[..]);
     }
 }
 
-/// A reader that gives what there is in pieces, and asks for each what was unpacked meanwhile.
-struct Pieces<'archive> {
-    pieces: std::slice::Chunks<'archive, u8>,
+/// A reader that has a few bytes at a time, and stops in the middle until something was unpacked.
+struct Arriving<'archive> {
+    left: &'archive [u8],
+    pause_at: usize,
+    unpacked: Receiver<()>,
 }
 
-impl std::io::Read for Pieces<'_> {
+impl std::io::Read for Arriving<'_> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let Some(piece) = self.pieces.next() else { return Ok(0) };
-        into[..piece.len()].copy_from_slice(piece);
-        Ok(piece.len())
+        if self.left.len() < self.pause_at {
+            self.pause_at = 0;
+            let waited = self.unpacked.recv_timeout(Duration::from_secs(60));
+            waited.map_err(|_| std::io::Error::other("nothing was unpacked meanwhile"))?;
+        }
+        let length = self.left.len().min(into.len()).min(1000);
+        let (now, later) = self.left.split_at(length);
+        into[..length].copy_from_slice(now);
+        self.left = later;
+        Ok(length)
     }
 }
 
@@ -228,11 +240,15 @@ fn it_unpacks_while_the_bytes_arrive() {
     let outer = TempDir::new().expect("a folder");
     let root = File::open(outer.path()).expect("a folder");
     let mut seen_at_work = Vec::new();
-    let reader = Pieces { pieces: archive.chunks(3) };
+    let (tell, unpacked) = sync_channel(1);
+    let reader = Arriving { left: &archive, pause_at: archive.len() / 2, unpacked };
     let summary = unpack(reader, root.as_fd(), &limits(), &mut |progress: Progress| {
+        if seen_at_work.is_empty() {
+            tell.send(()).expect("the reader waits for it");
+        }
         seen_at_work.push(progress);
-    })
-    .expect("it is unpacked");
+    });
+    let summary = summary.unwrap_or_else(|error| panic!("{}", chain(&error)));
     assert_eq!(fs::read(outer.path().join("a")).expect("a file"), content);
     assert_eq!(summary.bytes_in, archive.len() as u64);
     let began = seen_at_work.first().expect("progress");
@@ -268,6 +284,26 @@ fn folders_that_no_entry_names_are_made() {
     let (place, _, tree) = unpacked(&late.end());
     assert_eq!((tree[&b"a"[..]].mode, tree[&b"a"[..]].mtime), (0o500, (1_000_000_000, 0)));
     fs::set_permissions(place.root().join("a"), Permissions::from_mode(0o700)).expect("a mode");
+}
+
+/// Without root, what is in a closed folder has to get its attributes first; root may always.
+#[test]
+fn folders_are_closed_last() {
+    let closed = |header: &mut tar::Header| header.set_mode(0);
+    let archive = Crafted::new()
+        .changed(b"a/", b'5', b"", closed)
+        .changed(b"a/b/", b'5', b"", closed)
+        .file(b"a/b/c", b"x");
+    let place = Place::new();
+    let summary = place.unpack(&archive.end(), &limits());
+    let mode = |name: &str| {
+        let path = place.root().join(name);
+        let mode = fs::metadata(&path).expect("metadata").permissions().mode() & 0o7777;
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).expect("a mode");
+        mode
+    };
+    assert!(summary.is_ok(), "{summary:?}");
+    assert_eq!((mode("a"), mode("a/b")), (0, 0));
 }
 
 #[test]

@@ -7,6 +7,8 @@
 //!   tar, bsdtar, Python ─▶ compare   the same tree as they make of their archives
 //! ```
 
+#![allow(clippy::print_stderr, reason = "what is skipped is said loudly")]
+
 mod attacks;
 mod compare;
 mod crafted;

@@ -80,6 +80,10 @@ fn look(place: &Path, path: &[u8], first: &mut BTreeMap<(u64, u64), Vec<u8>>, tr
     if !is_folder {
         return;
     }
+    // Longer paths cannot be named at once; what lies below is not looked at.
+    if place.as_os_str().len() > 3000 {
+        return;
+    }
     let mut names: Vec<_> = fs::read_dir(place)
         .expect("a folder")
         .map(|entry| entry.expect("an entry").file_name())
@@ -107,8 +111,8 @@ fn xattrs(place: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
         .collect()
 }
 
-/// Where two trees differ, shortly: empty if they do not.
-pub(crate) fn differences(left: &Tree, right: &Tree) -> Vec<String> {
+/// Where two trees differ, path by path.
+fn differences(left: &Tree, right: &Tree) -> Vec<String> {
     let mut paths: Vec<_> = left.keys().chain(right.keys()).collect();
     paths.sort();
     paths.dedup();
@@ -120,4 +124,11 @@ pub(crate) fn differences(left: &Tree, right: &Tree) -> Vec<String> {
             format!("{text}:\n  {:?}\n  {:?}", left.get(path), right.get(path))
         })
         .collect()
+}
+
+/// Compares two trees, and says where they differ.
+#[track_caller]
+pub(crate) fn assert_same(left: &Tree, right: &Tree, what: &str) {
+    let differing = differences(left, right);
+    assert!(differing.is_empty(), "{what}: {differing:#?}");
 }

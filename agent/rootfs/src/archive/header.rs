@@ -51,8 +51,9 @@ impl Block {
             return Err(Problem::Checksum);
         }
         let strange = match self.form() {
-            // Where the others have their magic, and behind it, the oldest form has nothing.
-            Form::Old => bytes[257..].iter().any(|byte| *byte != 0),
+            // Where the others have their magic, and behind it, the oldest form has nothing; only GNU
+            // tar fills the numbers of devices in, which do not count here.
+            Form::Old => bytes[257..329].iter().chain(&bytes[345..]).any(|byte| *byte != 0),
             // star's own form, which reads as ustar, has a shorter prefix and times behind it.
             Form::Ustar => bytes[500..].iter().any(|byte| *byte != 0),
             Form::Gnu => false,

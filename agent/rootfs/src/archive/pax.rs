@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use data_encoding::{BASE64, BASE64_NOPAD};
 
-use crate::attributes::{Attributes, Time};
+use crate::attributes::{Attributes, Time, Xattrs};
 use crate::error::Problem;
 use crate::name::shown;
 
@@ -44,7 +44,7 @@ pub(super) struct Records {
     uid: Option<u64>,
     gid: Option<u64>,
     mtime: Option<Time>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: Xattrs,
 }
 
 /// A sparse file, as its records tell.

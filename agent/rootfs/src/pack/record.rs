@@ -2,7 +2,7 @@
 
 use tar::Header;
 
-use crate::archive::{BLOCK, Region};
+use crate::archive::{BLOCK_BYTES, Region};
 use crate::attributes::{Attributes, Time};
 use crate::limits::RECORDS_BYTES;
 use crate::name::split;
@@ -168,7 +168,7 @@ fn map(sparse: &Sparse<'_>) -> Vec<u8> {
 }
 
 fn fill_up(blocks: &mut Vec<u8>) {
-    blocks.resize(blocks.len().next_multiple_of(BLOCK as usize), 0);
+    blocks.resize(blocks.len().next_multiple_of(BLOCK_BYTES), 0);
 }
 
 /// As PAX has it: negative before 1970, with the fraction away from zero.

@@ -15,7 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::archive::{BLOCK, Region};
-use crate::attributes::{Attributes, Time};
+use crate::attributes::{Attributes, Time, Xattrs};
 use crate::limits::{DEPTH, Device, NAME_BYTES, SPARSE_REGIONS};
 
 use super::record::{Record, Sparse};
@@ -196,7 +196,7 @@ fn leaves(folder: &OwnedFd, path: &[u8]) -> Result<Vec<Vec<u8>>, PackError> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "there are less than 10^9 nanoseconds")]
-fn attributes(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Attributes {
+fn attributes(stat: &Stat, xattrs: Xattrs) -> Attributes {
     Attributes {
         mode: stat.st_mode & 0o7777,
         uid: stat.st_uid,
@@ -207,7 +207,7 @@ fn attributes(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Attributes {
 }
 
 /// All extended attributes, sorted by name.
-fn xattrs(file: impl AsFd, path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, PackError> {
+fn xattrs(file: impl AsFd, path: &[u8]) -> Result<Xattrs, PackError> {
     // What Linux gives at most, for all names and for one value.
     let mut names = vec![0; 1 << 16];
     let length = match flistxattr(&file, &mut names[..]) {
