@@ -55,7 +55,16 @@ const FENCES: [Fence; 11] = [
     // It runs in a process that has no network, and is to need nothing of ours.
     fence(
         "vault-rootfs",
-        &["tokio", "quinn", "mio", "socket2", "hyper", "tokio-tar", "vault-protocol", "vault-agent"],
+        &[
+            "tokio",
+            "quinn",
+            "mio",
+            "socket2",
+            "hyper",
+            "tokio-tar",
+            "vault-protocol",
+            "vault-agent",
+        ],
     ),
     fence("vault-client", &["rusqlite", "vault-api", "vault-agent"]),
 ];
