@@ -96,17 +96,17 @@ struct Known {
 /// The last look at something.
 #[derive(Debug)]
 struct Look<T> {
-    /// The machine's version that it was about; empty for issuers.
-    version: String,
+    /// The machine's versions that it was about; none for issuers.
+    versions: Vec<String>,
     asked_at: UnixMillis,
     under_way: bool,
     found: Option<T>,
 }
 
 impl<T> Look<T> {
-    fn may_be_repeated(&self, version: &str, now: UnixMillis) -> bool {
+    fn may_be_repeated(&self, versions: &[String], now: UnixMillis) -> bool {
         let is_old = now.since_ms(self.asked_at) >= LOOK_INTERVAL_MS;
-        !self.under_way && (is_old || self.version != version)
+        !self.under_way && (is_old || self.versions != versions)
     }
 }
 
@@ -120,15 +120,15 @@ impl Agents {
 
     /// Asks how an agent is, unless that is being asked or was asked a moment ago.
     pub fn ask(&self, question: Question, now: UnixMillis) {
-        let (id, version) = (&question.identity.machine_id, &question.identity.machine_version);
+        let (id, versions) = (&question.identity.machine_id, &question.identity.machine_versions);
         let mut known = self.known();
         let last = known.agents.get(id);
-        if last.is_some_and(|look| !look.may_be_repeated(version, now)) {
+        if last.is_some_and(|look| !look.may_be_repeated(versions, now)) {
             return;
         }
-        let found = last.filter(|look| look.version == *version);
+        let found = last.filter(|look| look.versions == *versions);
         let found = found.and_then(|look| look.found.clone());
-        let look = Look { version: version.clone(), asked_at: now, under_way: true, found };
+        let look = Look { versions: versions.clone(), asked_at: now, under_way: true, found };
         let id = id.clone();
         // A full queue: a later pass asks again.
         if self.queue.try_send(Request::Agent(question)).is_ok() {
@@ -142,7 +142,7 @@ impl Agents {
     #[must_use]
     pub fn said(&self, machine_id: &str, version: &str) -> Option<AgentStatus> {
         let known = self.known();
-        let look = known.agents.get(machine_id).filter(|look| look.version == version)?;
+        let look = known.agents.get(machine_id).filter(|look| look.versions == [version])?;
         look.found.clone()
     }
 
@@ -160,10 +160,10 @@ impl Agents {
         let keys = last.and_then(|look| look.found.clone());
         let is_fresh =
             keys.is_some() && last.is_some_and(|look| now.since_ms(look.asked_at) < KEYS_FRESH_MS);
-        let may_ask = last.is_none_or(|look| look.may_be_repeated("", now));
+        let may_ask = last.is_none_or(|look| look.may_be_repeated(&[], now));
         if !is_fresh && may_ask && self.queue.try_send(Request::Keys(issuer.to_owned())).is_ok() {
-            let (version, found) = (String::new(), keys.clone());
-            let look = Look { version, asked_at: now, under_way: true, found };
+            let (versions, found) = (Vec::new(), keys.clone());
+            let look = Look { versions, asked_at: now, under_way: true, found };
             known.keys.insert(issuer.to_owned(), look);
         }
         keys
@@ -174,7 +174,7 @@ impl Agents {
     fn learn(&self, identity: &ExpectedIdentity, said: AgentStatus, now: UnixMillis) -> bool {
         let mut known = self.known();
         let look = known.agents.get_mut(&identity.machine_id);
-        let Some(look) = look.filter(|look| look.version == identity.machine_version) else {
+        let Some(look) = look.filter(|look| look.versions == identity.machine_versions) else {
             return false;
         };
         look.under_way = false;

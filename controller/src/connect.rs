@@ -88,8 +88,8 @@ pub fn answer(place: Place, keys: Option<Value>, secret: &TenantSecret) -> Conne
             app_name: identity.app_name,
             app_id: identity.app_id,
             machine_id: identity.machine_id,
-            machine_version: identity.machine_version,
-            image_digest: identity.image_digest,
+            machine_versions: identity.machine_versions,
+            image_digests: identity.image_digests,
             keys,
         },
         credential,
@@ -126,10 +126,14 @@ pub fn place(
             app_name: app.to_owned(),
             app_id: status.and_then(|status| status.app_id.clone()),
             machine_id: seen.id.to_owned(),
-            machine_version: seen.version.to_owned(),
+            machine_versions: vec![seen.version.to_owned()],
             // While an update is under way, the manifest's image is not the running one. The
             // version pins the running one in any case.
-            image_digest: image_digest(&config).filter(|_| seen.is_as_wanted).map(str::to_owned),
+            image_digests: image_digest(&config)
+                .filter(|_| seen.is_as_wanted)
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
         },
     })
 }

@@ -119,8 +119,8 @@ async fn place(world: &World) -> anyhow::Result<Place> {
         app_name: text(&evidence["appName"]),
         app_id: evidence["appId"].as_str().map(str::to_owned),
         machine_id: text(&evidence["machineId"]),
-        machine_version: text(&evidence["machineVersion"]),
-        image_digest: None,
+        machine_versions: vec![text(&evidence["machineVersions"][0])],
+        image_digests: Vec::new(),
     };
     let address = text(&status["address"]).parse()?;
     let proof = ProofKey::read(&text(&status["credential"]["key"]))?;

@@ -40,6 +40,7 @@ async fn place(world: &World, tenant: &str) -> anyhow::Result<Place> {
     let answer = world.client()?.send(Method::POST, &path, Some(&request)).await?.expect(201);
     let status = &answer["status"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let texts = |list: &Value| list.as_array().into_iter().flatten().map(text).collect();
     let evidence = &status["evidence"];
     let issuer = text(&evidence["issuer"]);
     let keys = match &evidence["keys"] {
@@ -53,8 +54,8 @@ async fn place(world: &World, tenant: &str) -> anyhow::Result<Place> {
         app_name: text(&evidence["appName"]),
         app_id: evidence["appId"].as_str().map(str::to_owned),
         machine_id: text(&evidence["machineId"]),
-        machine_version: text(&evidence["machineVersion"]),
-        image_digest: evidence["imageDigest"].as_str().map(str::to_owned),
+        machine_versions: texts(&evidence["machineVersions"]),
+        image_digests: texts(&evidence["imageDigests"]),
     };
     let address: SocketAddr = text(&status["address"]).parse().context("an address")?;
     let proof = ProofKey::read(&text(&status["credential"]["key"]))?;

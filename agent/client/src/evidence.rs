@@ -40,10 +40,12 @@ pub struct ExpectedIdentity {
     pub app_id: Option<String>,
     /// `machine_id`: 14 hexadecimal digits.
     pub machine_id: String,
-    /// `machine_version`: the `instance_id` of the config that the machine runs.
-    pub machine_version: String,
-    /// `image_digest`: `sha256:…`, if it is known.
-    pub image_digest: Option<String>,
+    /// `machine_version`: the `instance_id` of the config that the machine runs; one of these. None
+    /// means any version of an image that is named.
+    pub machine_versions: Vec<String>,
+    /// `image_digest`: `sha256:…`; one of these. None means any image of a version that is named. Not
+    /// both can be empty.
+    pub image_digests: Vec<String>,
 }
 
 /// A claim that is not what it has to be.
@@ -148,6 +150,9 @@ pub enum EvidenceError {
     /// `image_digest`.
     #[error("the evidence is of another image: {0}")]
     Image(Mismatch),
+    /// Neither versions nor digests are expected, so that whatever ran there would be believed.
+    #[error("nothing says which version of the machine, or which image, is expected")]
+    Unpinned,
 }
 
 impl EvidenceError {
@@ -290,13 +295,26 @@ impl Claims {
         pin(self.machine_id.as_ref(), &expected.machine_id).map_err(E::Machine)?;
         // An update changes the version, and often the image with it: the version is asked first,
         // because a wrong version is a reason to try again and a wrong image is not.
-        pin(self.machine_version.as_ref(), &expected.machine_version).map_err(E::MachineVersion)?;
-        pin_known(self.image_digest.as_ref(), expected.image_digest.as_ref()).map_err(E::Image)
+        let ExpectedIdentity { machine_versions, image_digests, .. } = expected;
+        pin_one_of(self.machine_version.as_ref(), machine_versions).map_err(E::MachineVersion)?;
+        pin_one_of(self.image_digest.as_ref(), image_digests).map_err(E::Image)?;
+        match machine_versions.is_empty() && image_digests.is_empty() {
+            true => Err(E::Unpinned),
+            false => Ok(()),
+        }
     }
 }
 
 fn pin_known(found: Option<&String>, expected: Option<&String>) -> Result<(), Mismatch> {
     expected.map_or(Ok(()), |expected| pin(found, expected))
+}
+
+fn pin_one_of(found: Option<&String>, expected: &[String]) -> Result<(), Mismatch> {
+    match found {
+        _ if expected.is_empty() => Ok(()),
+        Some(found) if expected.contains(found) => Ok(()),
+        found => pin(found, &expected.join(" or ")),
+    }
 }
 
 fn pin(found: Option<&String>, expected: &str) -> Result<(), Mismatch> {

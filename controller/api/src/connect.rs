@@ -75,11 +75,11 @@ pub struct ExpectedEvidence {
     pub app_id: Option<String>,
     /// `machine_id`: 14 hexadecimal digits.
     pub machine_id: String,
-    /// `machine_version`: the `instance_id` of the config that the machine runs.
-    pub machine_version: String,
-    /// `image_digest`: `sha256:…`, if the manifest's image names one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_digest: Option<String>,
+    /// `machine_version`: the `instance_id` of the config that the machine runs; one of these.
+    pub machine_versions: Vec<String>,
+    /// `image_digest`: `sha256:…`; one of these. None, if the manifest's image names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_digests: Vec<String>,
     /// The issuer's public keys as the controller last read them, a JWK set (RFC 7517 §5). A client
     /// that finds the signing key missing reads the issuer's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,8 +19,8 @@ fn question(id: &str, version: &str) -> Question {
             app_name: text("acme-app"),
             app_id: None,
             machine_id: text(id),
-            machine_version: text(version),
-            image_digest: None,
+            machine_versions: vec![text(version)],
+            image_digests: Vec::new(),
         },
     }
 }

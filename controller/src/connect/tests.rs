@@ -94,8 +94,11 @@ fn a_started_machine_is_told_with_all_that_pins_it() {
     assert_eq!(evidence.issuer, format!("https://oidc.fly.io/{ORG}"));
     assert_eq!((&*evidence.org_name, &*evidence.app_name), (ORG, "acme-app"));
     assert_eq!((evidence.org_id.as_deref(), evidence.app_id.as_deref()), (Some("9"), Some("7")));
-    assert_eq!((&*evidence.machine_id, &*evidence.machine_version), ("m1", "01V"));
-    assert_eq!(evidence.image_digest.as_deref(), Some(DIGEST));
+    assert_eq!(
+        (&*evidence.machine_id, &*evidence.machine_versions),
+        ("m1", &["01V".to_owned()][..])
+    );
+    assert_eq!(evidence.image_digests, [DIGEST]);
     let key = TenantSecret::new([7; 32]).proof_key("m1");
     assert_eq!(found.credential.key, *key.text());
     assert_ne!(found.credential.key, *TenantSecret::new([7; 32]).text());
@@ -105,7 +108,7 @@ fn a_started_machine_is_told_with_all_that_pins_it() {
 fn while_an_update_is_under_way_the_manifests_image_is_not_expected() {
     let updating = MachineStatus { ready: false, ..seen("acme-box-0") };
     let found = ask(&one(), Some(&status(updating)), None).unwrap();
-    assert_eq!(found.evidence.image_digest, None);
+    assert!(found.evidence.image_digests.is_empty());
 }
 
 #[test]

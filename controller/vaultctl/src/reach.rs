@@ -187,8 +187,8 @@ fn understood(place: &ConnectStatus) -> Result<(Target, IssuerKeys, ProofKey), F
         app_name: evidence.app_name.clone(),
         app_id: evidence.app_id.clone(),
         machine_id: evidence.machine_id.clone(),
-        machine_version: evidence.machine_version.clone(),
-        image_digest: evidence.image_digest.clone(),
+        machine_versions: evidence.machine_versions.clone(),
+        image_digests: evidence.image_digests.clone(),
     };
     Ok((Target { address, identity }, keys, proof))
 }

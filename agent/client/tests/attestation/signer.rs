@@ -85,8 +85,8 @@ pub(crate) fn identity(issuer: &str) -> ExpectedIdentity {
         app_name: "acme-vault".to_owned(),
         app_id: Some("10481048".to_owned()),
         machine_id: "7811d2b4c90e38".to_owned(),
-        machine_version: "01JVERSION1".to_owned(),
-        image_digest: Some("sha256:1d1d".to_owned()),
+        machine_versions: vec!["01JVERSION1".to_owned()],
+        image_digests: vec!["sha256:1d1d".to_owned()],
     }
 }
 

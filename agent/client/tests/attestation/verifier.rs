@@ -1,9 +1,9 @@
 //! The verifier as a table: every claim, every way to be wrong.
 
 use serde_json::{Value, json};
-use vault_client::EvidenceError as E;
 use vault_client::evidence::{TOKEN_BYTES_MAX, verify};
 use vault_client::issuer::SigningKeys;
+use vault_client::{EvidenceError as E, ExpectedIdentity};
 
 use crate::signer::{ISSUERS, NOW, claims, identity};
 
@@ -98,9 +98,29 @@ fn each_claim_that_is_wrong_is_named_with_what_was_expected() {
 }
 
 #[test]
+fn one_of_several_versions_and_images_is_enough_and_none_at_all_is_not() {
+    let verify = |versions: &[&str], digests: &[&str]| {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let (machine_versions, image_digests) = (owned(versions), owned(digests));
+        let expected = ExpectedIdentity { machine_versions, image_digests, ..identity(ISSUER) };
+        let token = ISSUERS.sign(&claims(ISSUER, "vaultctl:here"));
+        verify(&token, &keys(), &expected, "vaultctl:here", NOW)
+    };
+    verify(&["01JVERSION0", "01JVERSION1"], &[]).expect("is believed");
+    verify(&[], &["sha256:0c0c", "sha256:1d1d"]).expect("is believed");
+    let error = verify(&["01JVERSION0", "01JVERSION2"], &["sha256:1d1d"]).expect_err("another");
+    assert!(error.to_string().contains("\"01JVERSION0 or 01JVERSION2\""), "{error}");
+    let error = verify(&["01JVERSION1"], &["sha256:0c0c"]).expect_err("another");
+    assert!(matches!(error, E::Image(_)), "{error}");
+    let error = verify(&[], &[]).expect_err("whatever runs there");
+    assert!(matches!(error, E::Unpinned) && !error.is_retryable(), "{error}");
+}
+
+#[test]
 fn what_is_not_expected_is_not_asked_for() {
     let mut expected = identity(ISSUER);
-    (expected.org_id, expected.app_id, expected.image_digest) = (None, None, None);
+    (expected.org_id, expected.app_id) = (None, None);
+    expected.image_digests.clear();
     let mut claims = claims(ISSUER, "vaultctl:here");
     for name in ["org_id", "app_id", "image_digest"] {
         claims.as_object_mut().expect("an object").remove(name);
