@@ -15,6 +15,7 @@ mod kills;
 mod leases;
 mod lifecycle;
 mod platform;
+mod profiles;
 mod repair;
 mod shared;
 mod storage;

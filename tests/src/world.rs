@@ -381,6 +381,12 @@ impl World {
         self.folder.as_ref().map_or_else(PathBuf::new, |folder| folder.path().join(inside))
     }
 
+    /// The profiles of this world's operators.
+    #[must_use]
+    pub fn profiles_file(&self) -> PathBuf {
+        self.path("profiles.toml")
+    }
+
     /// The context file for `vaultctl`.
     #[must_use]
     pub fn context_file(&self) -> PathBuf {
@@ -443,6 +449,7 @@ impl World {
             .args(arguments)
             .current_dir(self.path(""))
             .env("VAULTCTL_CONFIG", self.context_file())
+            .env("VAULTCTL_PROFILES", self.profiles_file())
             .env("NO_COLOR", "1")
             .kill_on_drop(true);
         Ok(command)

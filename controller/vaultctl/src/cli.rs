@@ -9,10 +9,11 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
+use vault_api::context::Context;
 
 use crate::client::Client;
 use crate::commands::Command;
-use crate::context;
+use crate::context::{self, ContextError};
 use crate::conversation::OWN_FAILURE;
 use crate::error::{describe, exit_of};
 use crate::output::Output;
@@ -151,9 +152,23 @@ impl Globals {
     /// # Errors
     /// No context file can be used, or what it says.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        let paths = self.context_files();
-        let context = context::load(&paths, self.context.as_deref())?;
-        Ok(Client::new(&context)?)
+        Ok(Client::new(&self.context()?)?)
+    }
+
+    /// The context that the command line names, or the current one.
+    ///
+    /// # Errors
+    /// No context file can be used, or it does not have it.
+    pub(crate) fn context(&self) -> Result<Context, ContextError> {
+        context::load(&self.context_files(), self.context.as_deref())
+    }
+
+    /// The controller of a context, whichever is the current one.
+    ///
+    /// # Errors
+    /// As [`Self::client`].
+    pub(crate) fn client_of(&self, context: &str) -> anyhow::Result<Client> {
+        Ok(Client::new(&context::load(&self.context_files(), Some(context))?)?)
     }
 }
 

@@ -141,14 +141,19 @@ pub(crate) struct Client {
     token: SecretString,
 }
 
+/// Chooses the cryptography of all connections of this process.
+pub(crate) fn install_cryptography() {
+    // Another part of this process may have installed it already; both mean the same provider.
+    rustls::crypto::ring::default_provider().install_default().ok();
+}
+
 impl Client {
     /// Prepares to talk to a context's controller; sends nothing yet.
     ///
     /// # Errors
     /// The context's address, certificate or token cannot be used.
     pub(crate) fn new(context: &Context) -> Result<Self, ClientError> {
-        // Another part of this process may have installed it already; both mean the same provider.
-        rustls::crypto::ring::default_provider().install_default().ok();
+        install_cryptography();
         let server = server_address(&context.server)?;
         if reqwest::header::HeaderValue::from_str(&context.token).is_err() {
             return Err(ClientError::Token);

@@ -25,6 +25,7 @@ pub(crate) mod label;
 mod marks;
 pub(crate) mod patch;
 pub(crate) mod plugin;
+pub(crate) mod profile;
 pub(crate) mod replace;
 mod select;
 pub(crate) mod token;
@@ -67,6 +68,7 @@ pub(crate) enum Command {
     Exec(exec::Args),
     Connect(connect::Args),
     Forward(forward::Args),
+    Profile(profile::Args),
     Delete(delete::Args),
     Undelete(undelete::Args),
     Audit(audit::Args),
@@ -122,6 +124,7 @@ impl Command {
             Self::Explain(args) => explain::run(&args, output),
             Self::ApiResources(args) => api_resources::run(args, globals, output).await,
             Self::Config(args) => config::run(args, globals, output),
+            Self::Profile(args) => profile::run(args, globals, output).await,
             Self::Plugin(args) => plugin::run(&args, output),
             Self::Completion(args) => completion::run(&args, output),
             Self::Version(args) => version::run(args, globals, output).await,

@@ -18,15 +18,13 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use vault_client::exec::shell_code;
 use vault_client::protocol::message::ExecFailedReason;
-use vault_client::{
-    Client as AgentClient, Command, Connection, Control, Exec, ExecError, Output as Channel, Stdin,
-};
+use vault_client::{Command, Connection, Control, Exec, ExecError, Output as Channel, Stdin};
 
 use crate::cli::Globals;
 use crate::error::describe;
 use crate::output::Output;
 use crate::poll::Deadline;
-use crate::reach::{self, FAREWELL, MachineName};
+use crate::reach::{FAREWELL, MachineName, Reached, Way};
 use crate::terminal::{self, Raw};
 
 /// What this program's own failures exit with, as ssh's do: any smaller number may be the command's.
@@ -78,16 +76,18 @@ async fn exec(
 ) -> anyhow::Result<u8> {
     // Before anything is started, so that no signal is missed.
     let mut signals = Signals::new()?;
-    let controller = globals.client()?;
-    let agents = AgentClient::new().context("could not prepare to connect")?;
+    let way = Way::new(machine, globals)?;
     let progress = output.progress(&format!("connecting to {machine}"));
     let deadline = Deadline::after(connect_timeout);
-    let reached = reach::connection(&controller, &agents, machine, deadline, &progress);
-    let connection = tokio::select! {
-        connection = reached => connection?,
+    let reached = tokio::select! {
+        reached = way.connection(deadline, &progress) => reached?,
         number = signals.next() => return Ok(SIGNALLED + number),
     };
     drop(progress);
+    let Reached { connection, note } = reached;
+    if let Some(note) = note {
+        output.note(&note);
+    }
     let outcome = converse(&connection, command, &mut signals, output).await;
     // The agent is told that we are done; should the word be lost, it notices the silence.
     let farewell = async {
@@ -96,7 +96,7 @@ async fn exec(
             // A command may still run, so the word is repeated.
             Ok(Outcome::Left(_)) | Err(_) => {
                 connection.close();
-                agents.wait_idle().await;
+                way.wait_idle().await;
             }
         }
     };

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::client::ClientError;
 use crate::context::ContextError;
+use crate::profile::ProfileError;
 
 /// How a command ended. Scripts depend on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,8 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
         } else if let Some(client) = cause.downcast_ref::<ClientError>() {
             Some(client_exit(client))
         } else {
-            cause.downcast_ref::<ContextError>().map(|_| Exit::BadInput)
+            let of_file = cause.is::<ContextError>() || cause.is::<ProfileError>();
+            of_file.then_some(Exit::BadInput)
         }
     });
     known.unwrap_or(Exit::Platform)
@@ -78,7 +80,8 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
         } else if let Some(client) = cause.downcast_ref::<ClientError>() {
             client_hint(client)
         } else {
-            cause.downcast_ref::<ContextError>().and_then(context_hint)
+            let profile = cause.downcast_ref::<ProfileError>().and_then(profile_hint);
+            profile.or_else(|| cause.downcast_ref::<ContextError>().and_then(context_hint))
         }
     });
     match hint {
@@ -181,6 +184,13 @@ fn is_about_trust(error: &reqwest::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+fn profile_hint(error: &ProfileError) -> Option<String> {
+    match error {
+        ProfileError::Open { path, .. } => Some(format!("chmod 600 {}", path.display())),
+        _ => None,
+    }
 }
 
 fn context_hint(error: &ContextError) -> Option<String> {

@@ -1,7 +1,9 @@
 //! From a tenant's name to a connection with the agent inside its machine.
 //!
 //! ```text
-//!   TENANT[/GROUP-INDEX] ──▶ the controller: address, expected evidence, credential
+//!   NAME ──▶ a profile of that name: address, expected evidence, credential
+//!     │            │ leads nowhere, or there is none
+//!     └────────────┴──▶ the controller: the same, as it is now
 //!                                  │ again and again, until --connect-timeout:
 //!                                  ▼ a machine may be starting, or just have been restarted
 //!                            the agent: QUIC, evidence checked, proof sent ──▶ Connection
@@ -9,21 +11,23 @@
 //!
 //! Nothing has run in the machine before there is a connection, so all of this may be repeated.
 
-use std::net::SocketAddr;
+mod place;
+
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::time::timeout;
-use vault_api::connect::{ConnectStatus, SCHEME_HMAC_SHA256};
-use vault_client::protocol::key::ProofKey;
-use vault_client::{
-    Client as AgentClient, ConnectError, Connection, ExpectedIdentity, IssuerKeys, Target,
-};
+use vault_api::connect::ConnectStatus;
+use vault_client::{Client as AgentClient, Connection};
 
-use crate::client::{Client, ClientError};
+use self::place::Place;
+use crate::cli::Globals;
+use crate::client::{self, Client, ClientError};
 use crate::error::{Exit, Failure};
 use crate::output::Progress;
 use crate::poll::{Deadline, Pauses};
+use crate::profile::{Profile, Profiles};
 
 /// How long the last word to the agent may take: it is a courtesy.
 pub(crate) const FAREWELL: Duration = Duration::from_millis(200);
@@ -76,47 +80,200 @@ enum Missed {
     Never(anyhow::Error),
 }
 
-/// Tries until there is a connection, the time is up, or there is no point in going on.
-///
-/// # Errors
-/// The last reason, or the one that trying again will not mend.
-pub(crate) async fn connection(
-    controller: &Client,
-    agents: &AgentClient,
-    name: &MachineName,
-    deadline: Deadline,
-    progress: &Progress,
-) -> anyhow::Result<Connection> {
-    let mut pauses = Pauses::new();
-    let mut patience = FIRST_TRY;
-    loop {
-        let limit = patience.min(deadline.left()).max(SHORTEST_TRY);
-        let (reason, hint) = match attempt(controller, agents, name, limit).await {
-            Ok(connection) => return Ok(connection),
-            Err(Missed::Never(error)) => return Err(error),
-            Err(Missed::NotYet { reason, hint }) => (reason, hint),
+/// A connection, and what is to be said about how it was made.
+pub(crate) struct Reached {
+    pub(crate) connection: Connection,
+    /// For people, on standard error.
+    pub(crate) note: Option<String>,
+}
+
+/// The way to one machine: by a profile of the name, else by the controller.
+pub(crate) struct Way {
+    name: MachineName,
+    profile: Option<Profile>,
+    /// Whoever has a profile may have no controller.
+    controller: Option<Client>,
+    agents: AgentClient,
+}
+
+impl Way {
+    /// Looks for a profile of this name and for the controller; connects to nothing yet.
+    ///
+    /// # Errors
+    /// The profiles cannot be used, or there is neither a profile nor a controller.
+    pub(crate) fn new(name: &MachineName, globals: &Globals) -> anyhow::Result<Self> {
+        let profiles = Profiles::load()?;
+        // Whoever names a context means its tenant, and no other of the same name.
+        let is_meant = |profile: &&Profile| {
+            let origin = profile.controller.as_ref();
+            let is_from = |context| origin.is_some_and(|origin| origin.context == context);
+            globals.context_name().is_none_or(is_from)
         };
-        progress.say(format!("{name}: {reason}"));
-        patience = patience.saturating_mul(2);
-        if !pauses.pause(deadline).await {
-            let failure = Failure::new(Exit::Timeout, format!("cannot reach {name}: {reason}"));
-            return Err(match hint {
-                Some(hint) => failure.hint(hint),
-                None => failure.hint("--connect-timeout sets how long to try"),
+        let profile = profiles.get(&name.to_string()).filter(is_meant).cloned();
+        let controller = match &profile {
+            None => Some(globals.client()?),
+            Some(Profile { controller: None, .. }) => None,
+            // Without that context there is nobody to ask, which is what profiles are for.
+            Some(Profile { controller: Some(origin), .. }) => {
+                globals.client_of(&origin.context).ok()
             }
-            .into());
+        };
+        client::install_cryptography();
+        let agents = AgentClient::new().context("could not prepare to connect")?;
+        Ok(Self { name: name.clone(), profile, controller, agents })
+    }
+
+    /// The profile that this way begins with.
+    pub(crate) fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
+    }
+
+    /// Waits until every agent has been told what it was to be told.
+    pub(crate) async fn wait_idle(&self) {
+        self.agents.wait_idle().await;
+    }
+
+    /// Tries until there is a connection, the time is up, or there is no point in going on.
+    ///
+    /// # Errors
+    /// The last reason, or the one that trying again will not mend.
+    pub(crate) async fn connection(
+        &self,
+        deadline: Deadline,
+        progress: &Progress,
+    ) -> anyhow::Result<Reached> {
+        let mut pauses = Pauses::new();
+        let mut patience = FIRST_TRY;
+        // A profile that leads nowhere is no reason to wait: its controller knows better, if it is there.
+        let mut by_profile = self.profile.is_some();
+        let mut of_profile = String::new();
+        loop {
+            let limit = patience.min(deadline.left()).max(SHORTEST_TRY);
+            let tried = match by_profile {
+                true => self.by_profile(limit).await,
+                false => self.by_controller(limit).await,
+            };
+            let (reason, hint) = match tried {
+                Ok(reached) => return Ok(reached),
+                Err(missed) if by_profile && self.controller.is_some() => {
+                    by_profile = false;
+                    let reason = missed.reason();
+                    progress.say(format!("{}: {reason}", self.name));
+                    of_profile = format!(" (and by its profile: {reason})");
+                    continue;
+                }
+                Err(Missed::Never(error)) => return Err(error),
+                Err(Missed::NotYet { reason, hint }) => (reason, hint),
+            };
+            progress.say(format!("{}: {reason}", self.name));
+            patience = patience.saturating_mul(2);
+            by_profile = self.profile.is_some();
+            if !pauses.pause(deadline).await {
+                let message = format!("cannot reach {}: {reason}{of_profile}", self.name);
+                let hint =
+                    hint.unwrap_or_else(|| "--connect-timeout sets how long to try".to_owned());
+                return Err(Failure::new(Exit::Timeout, message).hint(hint).into());
+            }
+        }
+    }
+
+    /// One try as the profile says.
+    async fn by_profile(&self, patience: Duration) -> Result<Reached, Missed> {
+        let place = self.profile.as_ref().and_then(Place::of_profile);
+        let place = place.ok_or_else(|| Missed::Never(no_place(&self.name).into()))?;
+        let connection = self.attempt(&place, patience).await?;
+        Ok(Reached { connection, note: None })
+    }
+
+    /// One try as the controller says now. If a profile led nowhere, it is refreshed.
+    async fn by_controller(&self, patience: Duration) -> Result<Reached, Missed> {
+        let Some(controller) = &self.controller else {
+            return Err(Missed::Never(no_place(&self.name).into()));
+        };
+        let origin = self.profile.as_ref().and_then(|profile| profile.controller.as_ref());
+        let name = match origin {
+            None => self.name.clone(),
+            Some(origin) => origin.tenant.parse().map_err(|why: String| {
+                let message =
+                    format!("the profile {} names the tenant {:?}", self.name, origin.tenant);
+                Missed::Never(Failure::new(Exit::BadInput, message).hint(why).into())
+            })?,
+        };
+        let status = ask(controller, &name).await.map_err(|missed| self.without(missed))?;
+        let place = Place::of_controller(&status).map_err(|error| Missed::Never(error.into()))?;
+        let connection = self.attempt(&place, patience).await?;
+        Ok(Reached { connection, note: self.refresh(&status) })
+    }
+
+    /// With a profile, a controller that does not answer is no reason to give up.
+    fn without(&self, missed: Missed) -> Missed {
+        match missed {
+            Missed::Never(error) if self.profile.is_some() => {
+                let unreachable = error
+                    .downcast_ref::<ClientError>()
+                    .is_some_and(|error| !matches!(error, ClientError::Refused(_)));
+                match unreachable {
+                    true => Missed::NotYet { reason: format!("{error:#}"), hint: None },
+                    false => Missed::Never(error),
+                }
+            }
+            missed => missed,
+        }
+    }
+
+    /// Writes down what the controller said, for the next time; the note for people.
+    fn refresh(&self, status: &ConnectStatus) -> Option<String> {
+        let profile = self.profile.as_ref()?;
+        let name = self.name.to_string();
+        let note = match profile.refreshed(status) {
+            None => "the controller says no more by which the machine could be known: add it again"
+                .to_owned(),
+            Some(fresh) => match Profiles::load().and_then(|mut all| all.put(&name, fresh)) {
+                Ok(()) => format!("the profile {name} was refreshed"),
+                Err(error) => format!(
+                    "the profile {name} was not refreshed: {:#}",
+                    anyhow::Error::from(error)
+                ),
+            },
+        };
+        Some(format!("note: {note}"))
+    }
+
+    async fn attempt(&self, place: &Place, patience: Duration) -> Result<Connection, Missed> {
+        let connecting = async {
+            let attested = self.agents.connect(&place.target, &place.keys, now).await?;
+            attested.prove(&place.proof).await
+        };
+        match timeout(patience, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) if error.is_retryable() => {
+                let reason = format!("{:#}", anyhow::Error::from(error));
+                Err(Missed::NotYet { reason, hint: place.hint.clone() })
+            }
+            Ok(Err(error)) => {
+                Err(Missed::Never(anyhow::Error::from(error).context(place.shown.clone())))
+            }
+            Err(_) => {
+                let (reason, hint) = (place.silence.clone(), place.hint.clone());
+                Err(Missed::NotYet { reason, hint })
+            }
         }
     }
 }
 
-async fn attempt(
-    controller: &Client,
-    agents: &AgentClient,
-    name: &MachineName,
-    patience: Duration,
-) -> Result<Connection, Missed> {
+impl Missed {
+    fn reason(&self) -> String {
+        match self {
+            Self::NotYet { reason, .. } => reason.clone(),
+            Self::Never(error) => format!("{error:#}"),
+        }
+    }
+}
+
+/// Where the controller says that the machine is.
+async fn ask(controller: &Client, name: &MachineName) -> Result<ConnectStatus, Missed> {
     let place = controller.connect(&name.tenant, name.machine.as_deref()).await;
-    let place = place.map_err(|error| match &error {
+    place.map_err(|error| match &error {
         // 503: the machine is not there yet, or not started. The controller says which.
         ClientError::Refused(status) if status.code == 503 => {
             Missed::NotYet { reason: error.to_string(), hint: None }
@@ -127,70 +284,25 @@ async fn attempt(
             Missed::Never(failure.hint(format!("write {}/GROUP-INDEX", name.tenant)).into())
         }
         _ => Missed::Never(error.into()),
-    })?;
-    let (target, keys, proof) = understood(&place).map_err(|error| Missed::Never(error.into()))?;
-    let connecting = async {
-        let attested = agents.connect(&target, &keys, now).await?;
-        attested.prove(&proof).await
-    };
-    match timeout(patience, connecting).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) if error.is_retryable() => {
-            let reason = format!("{:#}", anyhow::Error::from(error));
-            Err(Missed::NotYet { reason, hint: hint(&place) })
-        }
-        Ok(Err(error)) => Err(Missed::Never(refused(&place, error))),
-        Err(_) => {
-            let reason = format!(
-                "{} is {}, but no agent answers at {}",
-                place.machine, place.state, place.address
-            );
-            Err(Missed::NotYet { reason, hint: hint(&place) })
-        }
-    }
-}
-
-/// What a person can do about an agent that does not answer.
-fn hint(place: &ConnectStatus) -> Option<String> {
-    (!place.runs_agent).then(|| {
-        "the manifest does not look as if the agent ran there: it does in an image whose \
-         repository ends in `agent`, without a command of its own"
-            .to_owned()
     })
 }
 
-fn refused(place: &ConnectStatus, error: ConnectError) -> anyhow::Error {
-    anyhow::Error::from(error).context(format!("{} at {}", place.machine, place.address))
+/// Where the controller says that the machine is, asked once.
+///
+/// # Errors
+/// It does not say, or not yet.
+pub(crate) async fn place(
+    controller: &Client,
+    name: &MachineName,
+) -> anyhow::Result<ConnectStatus> {
+    ask(controller, name).await.map_err(|missed| match missed {
+        Missed::Never(error) => error,
+        Missed::NotYet { reason, .. } => Failure::new(Exit::Platform, reason).into(),
+    })
 }
 
-/// The controller's answer in the words of the agent's client.
-fn understood(place: &ConnectStatus) -> Result<(Target, IssuerKeys, ProofKey), Failure> {
-    let odd = |what: &str| {
-        Failure::new(Exit::Platform, format!("the controller's answer is not understood: {what}"))
-            .hint("is the controller newer than this vaultctl?")
-    };
-    let address: SocketAddr = place.address.parse().map_err(|_| odd("the machine's address"))?;
-    if place.credential.scheme != SCHEME_HMAC_SHA256 {
-        return Err(odd("the kind of credential"));
-    }
-    let proof = ProofKey::read(&place.credential.key).map_err(|_| odd("the credential"))?;
-    let evidence = &place.evidence;
-    let keys = match &evidence.keys {
-        Some(set) => IssuerKeys::seeded(&evidence.issuer, set, now())
-            .map_err(|_| odd("the issuer's keys"))?,
-        None => IssuerKeys::new(),
-    };
-    let identity = ExpectedIdentity {
-        issuer: evidence.issuer.clone(),
-        org_name: evidence.org_name.clone(),
-        org_id: evidence.org_id.clone(),
-        app_name: evidence.app_name.clone(),
-        app_id: evidence.app_id.clone(),
-        machine_id: evidence.machine_id.clone(),
-        machine_versions: evidence.machine_versions.clone(),
-        image_digests: evidence.image_digests.clone(),
-    };
-    Ok((Target { address, identity }, keys, proof))
+fn no_place(name: &MachineName) -> Failure {
+    Failure::new(Exit::BadInput, format!("neither a profile nor a controller leads to {name}"))
 }
 
 /// Unix seconds.

@@ -14,23 +14,23 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use vault_client::Socket;
 use vault_client::protocol::message::Destination;
-use vault_client::{Client as AgentClient, Socket};
 
 use self::argument::Forward;
 use self::link::Link;
 use self::listen::Listener;
 use crate::cli::Globals;
-use crate::error::Exit;
+use crate::error::{Exit, Failure};
 use crate::output::Output;
 use crate::poll::{Pauses, parse_limit};
-use crate::reach::{FAREWELL, MachineName};
+use crate::profile::Profile;
+use crate::reach::{FAREWELL, MachineName, Way};
 
 /// How many connections may be open at once, over all forwards: as many as the agent takes over one
 /// connection. Further ones wait in the system's queue.
@@ -70,8 +70,8 @@ pub(crate) struct Args {
     #[arg(value_name = "TENANT[/GROUP-INDEX]")]
     machine: MachineName,
 
-    /// Where to listen, and where to connect to
-    #[arg(required = true, value_name = "FORWARD")]
+    /// Where to listen, and where to connect to [default: what the profile lists]
+    #[arg(value_name = "FORWARD")]
     forwards: Vec<Forward>,
 
     /// How long to try to reach the machine; 0 tries once
@@ -88,14 +88,23 @@ pub(crate) async fn run(
     let Args { machine, forwards, connect_timeout } = args;
     // Before anything is started, so that no signal is missed.
     let mut ends = Ends::new()?;
-    let controller = globals.client()?;
+    let way = Way::new(&machine, globals)?;
+    let forwards = match (forwards, way.profile()) {
+        (none, Some(profile)) if none.is_empty() => of_profile(&machine, profile)?,
+        (given, _) => given,
+    };
+    if forwards.is_empty() {
+        let message = format!("nothing says what to forward to {machine}");
+        return Err(Failure::new(Exit::BadInput, message)
+            .hint("write a FORWARD, such as 8080, or list some in a profile")
+            .into());
+    }
     let mut listeners = Vec::new();
     for forward in forwards {
         listeners.push((Listener::bind(&forward.local)?, forward.destination));
     }
-    let agents = AgentClient::new().context("could not prepare to connect")?;
     let (report, mut reports) = mpsc::channel(REPORTS_MAX);
-    let link = Link::new(controller, agents, machine.clone(), connect_timeout, report.clone());
+    let link = Link::new(way, machine.clone(), connect_timeout, report.clone());
     let progress = output.progress(&format!("connecting to {machine}"));
     // Both arms are cancel-safe: nothing has been forwarded yet.
     tokio::select! {
@@ -120,6 +129,17 @@ pub(crate) async fn run(
     tasks.shutdown().await;
     drop(timeout(FAREWELL, link.leave()).await);
     Ok(Exit::Success)
+}
+
+/// The forwards that a profile lists.
+fn of_profile(machine: &MachineName, profile: &Profile) -> Result<Vec<Forward>, Failure> {
+    let read = |text: &String| {
+        text.parse().map_err(|why| {
+            let message = format!("the profile {machine} has the forward {text:?}: {why}");
+            Failure::new(Exit::BadInput, message)
+        })
+    };
+    profile.forward.iter().map(read).collect()
 }
 
 /// Takes connections for ever; their tasks end with it.

@@ -7,17 +7,15 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 use vault_client::protocol::message::Destination;
-use vault_client::{Client as AgentClient, Connection, Dialed};
+use vault_client::{Connection, Dialed};
 
-use crate::client::Client;
 use crate::output::Progress;
 use crate::poll::Deadline;
-use crate::reach::{self, MachineName};
+use crate::reach::{MachineName, Reached, Way};
 
 /// The way to one machine.
 pub(super) struct Link {
-    controller: Client,
-    agents: AgentClient,
+    way: Way,
     name: MachineName,
     /// How long to try to reach it.
     limit: Duration,
@@ -37,14 +35,13 @@ struct Current {
 impl Link {
     /// Not connected yet. What happens to connections is told to `reports`.
     pub(super) fn new(
-        controller: Client,
-        agents: AgentClient,
+        way: Way,
         name: MachineName,
         limit: Duration,
         reports: Sender<String>,
     ) -> Arc<Self> {
         let current = Mutex::default();
-        Arc::new(Self { controller, agents, name, limit, reports, current })
+        Arc::new(Self { way, name, limit, reports, current })
     }
 
     /// Connects, if there is no connection.
@@ -88,9 +85,11 @@ impl Link {
             return Ok((number, connection.clone()));
         }
         let deadline = Deadline::after(self.limit);
-        let (controller, agents) = (&self.controller, &self.agents);
-        let reached = reach::connection(controller, agents, &self.name, deadline, progress);
-        let connection = reached.await?;
+        let Reached { connection, note } = self.way.connection(deadline, progress).await?;
+        if let Some(note) = note {
+            // Whoever prints it may have ended.
+            self.reports.send(note).await.ok();
+        }
         *current = Current {
             number: number + 1,
             connection: Some(connection.clone()),
@@ -119,7 +118,7 @@ impl Link {
         current.watch.abort_all();
         if let Some(connection) = current.connection.take() {
             connection.close();
-            self.agents.wait_idle().await;
+            self.way.wait_idle().await;
         }
     }
 }
