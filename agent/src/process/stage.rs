@@ -67,9 +67,13 @@ enum Step {
 pub fn main() -> Option<ExitCode> {
     let name = std::env::args_os().next()?;
     (name.as_bytes() == NAME.to_bytes()).then(|| {
+        // Whoever may execute this program may give it that name, too.
+        if std::fs::symlink_metadata(format!("/proc/self/fd/{SOCKET}")).is_err() {
+            return ExitCode::from(FAILED);
+        }
         #[allow(unsafe_code, reason = "descriptors have no safe interface by number")]
-        // SAFETY: the agent starts the stage with this descriptor, and nothing else in here knows of
-        // it: no thread exists, and nothing was opened yet.
+        // SAFETY: the descriptor is open, because somebody started us with it, and nothing else in
+        // here knows of it: no thread exists, and nothing was opened yet that is still open.
         let socket = unsafe { OwnedFd::from_raw_fd(SOCKET) };
         let mut socket = File::from(socket);
         let (step, error) = become_command(&mut socket);
@@ -208,10 +212,10 @@ impl Stage {
             }
             (&mut self.socket).take(STATUS_BYTES).read_to_end(&mut said).await
         };
-        match timeout(STAGE_PATIENCE, exchange).await {
-            Ok(Ok(_)) => self.outcome(&said),
-            Ok(Err(error)) => Err(LaunchError::Resources(error)),
-            Err(elapsed) => Err(LaunchError::Resources(io::Error::other(elapsed))),
+        let exchanged = timeout(STAGE_PATIENCE, exchange).await;
+        match exchanged.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+            Ok(_) => self.outcome(&said),
+            Err(error) => Err(LaunchError::User { name: self.user, source: Some(error) }),
         }
     }
 

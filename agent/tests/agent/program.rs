@@ -206,6 +206,18 @@ async fn a_marker_without_sealed_memory_is_refused() {
 }
 
 #[test]
+fn whoever_starts_it_as_its_own_stage_gets_nothing() {
+    // Without the socket, and with something else in its place.
+    for place in ["3<&-", "3</etc/passwd", "3</dev/null"] {
+        let agent = env!("CARGO_BIN_EXE_vault-agent");
+        let script = format!("exec -a vault-agent-stage {agent} {place}");
+        let output = Command::new("bash").args(["-c", &script]).output().expect("runs");
+        assert_eq!(output.status.code(), Some(255), "{place}");
+        assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{place}: {output:?}");
+    }
+}
+
+#[test]
 fn what_the_help_promises_is_there() {
     let output = Command::new(env!("CARGO_BIN_EXE_vault-agent")).arg("--help").output();
     let help = String::from_utf8(output.expect("runs").stdout).expect("UTF-8");
