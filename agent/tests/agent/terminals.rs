@@ -179,7 +179,9 @@ async fn a_command_of_another_user_finds_the_same_world_as_the_agents_own() {
     let fixture = Fixture::start();
     let mut client = fixture.operator().await;
     let as_nobody = |exec: Exec| Exec { user: Some("nobody".to_owned()), ..exec };
-    let world = "echo /proc/self/fd/*; grep ^Sig /proc/self/status; ps -o sid= -p $$ | grep -c $$";
+    // Signals blocked, ignored and caught; how many are queued is counted for each user.
+    let world =
+        "echo /proc/self/fd/*; grep '^Sig[BIC]' /proc/self/status; ps -o sid= -p $$ | grep -c $$";
     let [own, theirs] = [exec(&["bash", "-c", world]), as_nobody(exec(&["bash", "-c", world]))];
     let (own, theirs) = (client.run(own).await, client.run(theirs).await);
     assert!(own.stdout.ends_with("\n1\n"), "{own:?}");
