@@ -1,10 +1,12 @@
 //! Which controller to talk to: finding and reading the context file.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use vault_api::context::{Context, ContextFile};
 use vault_api::object::API_VERSION;
+
+use crate::private_file;
 
 /// A context file is a certificate, a token and an address per controller; this much holds a
 /// thousand of them.
@@ -108,17 +110,7 @@ pub(crate) fn write(path: &Path, file: &ContextFile) -> Result<(), ContextError>
     let failed = |source| ContextError::Write { path: path.to_owned(), source };
     let text = serde_saphyr::to_string(file)
         .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-    // A link stays one: the file that it leads to is replaced.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    // The library makes the file with mode 0600.
-    let mut draft = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    draft.write_all(text.as_bytes()).map_err(failed)?;
-    draft.as_file().sync_all().map_err(failed)?;
-    draft.persist(&path).map_err(|error| failed(error.error))?;
-    Ok(())
+    private_file::replace(path, &text).map_err(failed)
 }
 
 fn read(path: &Path) -> Result<String, ContextError> {

@@ -20,6 +20,7 @@ mod object;
 mod output;
 mod plugins;
 mod poll;
+mod private_file;
 mod profile;
 mod reach;
 mod reference;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table};
 
 use super::Profile;
+use crate::private_file;
 
 /// The variable that names another file.
 const VARIABLE: &str = "VAULTCTL_PROFILES";
@@ -176,22 +177,9 @@ impl Profiles {
         Ok(true)
     }
 
-    /// Replaces the file at once, readable by its owner alone.
     fn write(&self) -> Result<(), ProfileError> {
-        let written = || -> io::Result<()> {
-            // A link stays one: the file that it leads to is replaced.
-            let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or_else(|| Path::new("."));
-            std::fs::create_dir_all(folder)?;
-            // The library makes the file with mode 0600.
-            let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-            draft.write_all(self.document.to_string().as_bytes())?;
-            draft.as_file().sync_all()?;
-            draft.persist(&path)?;
-            Ok(())
-        };
-        written().map_err(|source| self.unwritten(source))
+        let text = self.document.to_string();
+        private_file::replace(&self.path, &text).map_err(|source| self.unwritten(source))
     }
 
     fn unwritten(&self, source: io::Error) -> ProfileError {
