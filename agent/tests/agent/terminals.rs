@@ -131,16 +131,26 @@ async fn without_a_program_the_users_login_shell_runs() {
     assert_eq!((words.len(), command.exit().await), (3, code(5)), "{output}");
 }
 
-#[tokio::test]
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-async fn a_command_runs_as_the_user_that_it_is_for_with_their_rights_alone() {
-    if !rustix::process::geteuid().is_root() {
+fn may_become_another_user() -> bool {
+    let may = rustix::process::geteuid().is_root();
+    if !may {
         eprintln!("SKIPPED: only root can run commands as another user");
+    }
+    may
+}
+
+fn as_nobody(exec: Exec) -> Exec {
+    Exec { user: Some("nobody".to_owned()), ..exec }
+}
+
+#[tokio::test]
+async fn a_command_runs_as_the_user_that_it_is_for_with_their_rights_alone() {
+    if !may_become_another_user() {
         return;
     }
     let fixture = Fixture::start();
     let mut client = fixture.operator().await;
-    let as_nobody = |exec: Exec| Exec { user: Some("nobody".to_owned()), ..exec };
     let script = "id -un; id -ru; echo $USER $LOGNAME; cat /proc/self/status | grep -c 'CapEff:.*0000000000000000'";
     let ran = client.run(as_nobody(shell(script))).await;
     let lines: Vec<&str> = ran.stdout.lines().collect();
@@ -170,15 +180,12 @@ async fn a_command_runs_as_the_user_that_it_is_for_with_their_rights_alone() {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 async fn a_command_of_another_user_finds_the_same_world_as_the_agents_own() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can run commands as another user");
+    if !may_become_another_user() {
         return;
     }
     let fixture = Fixture::start();
     let mut client = fixture.operator().await;
-    let as_nobody = |exec: Exec| Exec { user: Some("nobody".to_owned()), ..exec };
     // Signals blocked, ignored and caught; how many are queued is counted for each user.
     let world =
         "echo /proc/self/fd/*; grep '^Sig[BIC]' /proc/self/status; ps -o sid= -p $$ | grep -c $$";
@@ -196,17 +203,14 @@ async fn a_command_of_another_user_finds_the_same_world_as_the_agents_own() {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 async fn who_gets_a_command_cannot_end_the_agent_that_starts_it() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can run commands as another user");
+    if !may_become_another_user() {
         return;
     }
     let platform = Platform::start(Answer::Token);
     let program = Program::start(&platform, |_| {});
     let mut client = Client::connect(program.address).await;
     client.prove().await;
-    let as_nobody = |exec: Exec| Exec { user: Some("nobody".to_owned()), ..exec };
     // A thread with a user's rights may be stopped or killed by that user, and all its process with it.
     let attackers = ["KILL", "STOP"].map(|signal| {
         let attack = format!("for thread in *; do kill -{signal} $thread; done");
