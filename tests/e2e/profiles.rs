@@ -42,6 +42,13 @@ async fn a_profile_reaches_its_machine_without_a_controller_and_is_refreshed_by_
     let ran = world.vaultctl(&["exec", "acme", "--connect-timeout", "0", "--", "true"]).await?;
     let ran = ran.expect(255);
     assert!(ran.stderr.contains("another version of the machine"), "{ran}");
+    let nowhere = world.path("absent.yaml");
+    let mut alone =
+        world.vaultctl_command(&["exec", "acme", "--connect-timeout", "0", "--", "true"])?;
+    let ran = alone.env("VAULTCTL_CONFIG", nowhere).output().await?;
+    let said = String::from_utf8(ran.stderr)?;
+    assert!(said.contains("another version of the machine"), "{said}");
+    assert!(said.contains("the profile cannot be refreshed: no context file"), "{said}");
     world.start_controller().await?;
     world.all_ready(1).await?;
     let ran = world.vaultctl(&echo).await?.expect(0);

@@ -91,8 +91,8 @@ pub(crate) struct Reached {
 pub(crate) struct Way {
     name: MachineName,
     profile: Option<Profile>,
-    /// Whoever has a profile may have no controller.
-    controller: Option<Client>,
+    /// Whoever has a profile may have no controller; then this says why.
+    controller: Result<Client, String>,
     agents: AgentClient,
 }
 
@@ -111,11 +111,11 @@ impl Way {
         };
         let profile = profiles.get(&name.to_string()).filter(is_meant).cloned();
         let controller = match &profile {
-            None => Some(globals.client()?),
-            Some(Profile { controller: None, .. }) => None,
-            // Without that context there is nobody to ask, which is what profiles are for.
+            None => Ok(globals.client()?),
+            Some(Profile { controller: None, .. }) => Err("it names no controller".to_owned()),
+            // No error before the profile fails: that nobody has to be asked is what profiles are for.
             Some(Profile { controller: Some(origin), .. }) => {
-                globals.client_of(&origin.context).ok()
+                globals.client_of(&origin.context).map_err(|error| format!("{error:#}"))
             }
         };
         client::install_cryptography();
@@ -155,16 +155,26 @@ impl Way {
             };
             let (reason, hint) = match tried {
                 Ok(reached) => return Ok(reached),
-                Err(missed) if by_profile && self.controller.is_some() => {
+                Err(missed) if by_profile && self.controller.is_ok() => {
                     by_profile = false;
                     let reason = missed.reason();
                     progress.say(format!("{}: {reason}", self.name));
                     of_profile = format!(" (and by its profile: {reason})");
                     continue;
                 }
-                Err(Missed::Never(error)) => return Err(error),
+                Err(Missed::Never(error)) => {
+                    return Err(match &self.controller {
+                        Ok(_) => error,
+                        Err(why) => {
+                            error.context(format!("the profile cannot be refreshed: {why}"))
+                        }
+                    });
+                }
                 Err(Missed::NotYet { reason, hint }) => (reason, hint),
             };
+            if let Err(why) = &self.controller {
+                of_profile = format!(" (and the profile cannot be refreshed: {why})");
+            }
             progress.say(format!("{}: {reason}", self.name));
             patience = patience.saturating_mul(2);
             by_profile = self.profile.is_some();
@@ -187,7 +197,7 @@ impl Way {
 
     /// One try as the controller says now. If a profile led nowhere, it is refreshed.
     async fn by_controller(&self, patience: Duration) -> Result<Reached, Missed> {
-        let Some(controller) = &self.controller else {
+        let Ok(controller) = &self.controller else {
             return Err(Missed::Never(no_place(&self.name).into()));
         };
         let origin = self.profile.as_ref().and_then(|profile| profile.controller.as_ref());
