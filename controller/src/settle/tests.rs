@@ -280,6 +280,20 @@ fn a_secret_is_settled_by_its_answer_or_the_clock_even_if_its_organization_was_n
 }
 
 #[test]
+fn what_was_given_up_says_why() {
+    let outcome = |kind, state| {
+        let settled = settle(&[intent(kind, state)], &BTreeMap::new(), WAIT, NOW.plus_ms(60_000));
+        settled.settlements[0].outcome.clone().unwrap_or_default()
+    };
+    let (mint, revoke) = (ActionKind::MintToken, ActionKind::RevokeToken);
+    assert!(outcome(mint, IntentState::Sent).contains("is revoked by its name"));
+    assert_eq!(outcome(mint, IntentState::Planned), "it was never sent");
+    assert_eq!(outcome(mint, IntentState::Acked), "");
+    assert_eq!(outcome(revoke, IntentState::Planned), "it was never sent");
+    assert!(outcome(revoke, IntentState::Sent).contains("doing it again does no harm"));
+}
+
+#[test]
 fn a_machine_that_another_call_made_is_kept_until_the_first_one_cannot_come_any_more() {
     let first = intent(ActionKind::CreateMachine, IntentState::Sent);
     let acked = intent(ActionKind::CreateMachine, IntentState::Acked);
