@@ -28,6 +28,12 @@ pub enum UnpackError {
         #[source]
         problem: Problem,
     },
+    /// A layer cannot be opened.
+    #[error("the layer cannot be opened")]
+    Open(#[source] io::Error),
+    /// A layer is read twice, and its bytes were others the second time.
+    #[error("the layer was changed while it was read")]
+    Changed,
     /// Everything was unpacked, and the end went wrong.
     #[error("what was unpacked cannot be brought to the disk")]
     Sync(#[source] io::Error),
@@ -54,6 +60,12 @@ pub enum Problem {
     /// The hard link leads to nothing that this archive made, or to itself.
     #[error("its hard link leads to {0}, which is not a file made by an earlier entry")]
     Link(String),
+    /// In a layer: a name with a part that begins with `.wh.` and hides nothing.
+    #[error(
+        "names that begin with .wh. are kept for whiteouts, which are empty files `.wh.NAME` or \
+         `.wh..wh..opq`"
+    )]
+    Whiteout,
     /// A device that is not allowed.
     #[error("character device {major}:{minor} is not allowed here")]
     Device {
@@ -162,7 +174,7 @@ pub enum Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bytes(limit) => write!(formatter, "the archive has more than {limit} bytes"),
+            Self::Bytes(limit) => write!(formatter, "more than {limit} bytes are to be unpacked"),
             Self::Ratio(limit) => {
                 write!(formatter, "it is more than {limit} times as large as its compressed bytes")
             }

@@ -5,11 +5,13 @@
 //!            sha256, gzip, zstd  headers, one size,     limits, order,    openat2 beneath
 //!            in a thread ahead   names, sparse maps     attributes        the root
 //!
+//!   layers ─▶ the same for each, over what is there ─▶ whiteout: what it hides goes first
+//!
 //!   folder ─▶ pack/walk ────────▶ pack/record ───────────────▶ zstd ─▶ bytes
 //!             sorted, hard links  ustar + PAX, sparse 1.0
 //! ```
 //!
-//! [`unpack`] believes nothing: an archive that is not sound in every part is refused as a whole,
+//! [`unpack`] and [`Layers`] believe nothing: an archive that is not sound in every part is refused as a whole,
 //! and the error names the entry. Nothing outside of the given folder is ever touched. What of the
 //! staging folder is left after an error is the caller's to remove.
 //!
@@ -31,12 +33,18 @@ mod source;
 mod tree;
 mod unpack;
 
+// From the layers of an image to one tree.
+mod layers;
+mod whiteout;
+
 // From a tree to an archive.
 mod pack;
 
 pub use error::{Limit, Problem, UnpackError};
+pub use layers::Layers;
 pub use limits::{Device, Limits};
 pub use name::NameProblem;
 pub use pack::{PackError, PackOptions, PackProblem, PackSummary, pack};
 pub use source::Compression;
+pub use tree::remove_tree;
 pub use unpack::{Progress, Summary, unpack};

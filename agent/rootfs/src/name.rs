@@ -66,6 +66,15 @@ impl Name {
         Ok(Self(name))
     }
 
+    /// A part beneath a path, or the path itself; both are parts of a name already.
+    pub(crate) fn beneath(parent: &[u8], leaf: Option<&[u8]>) -> Self {
+        Self(match leaf {
+            Some(leaf) if parent.is_empty() => leaf.to_vec(),
+            Some(leaf) => [parent, b"/", leaf].concat(),
+            None => parent.to_vec(),
+        })
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -40,6 +40,10 @@ const FOLDER_MODE: Mode =
 /// What one folder costs beside the bytes of its name and attributes.
 const FOLDER_HELD_BYTES: usize = 128;
 
+mod hide;
+
+pub use hide::remove_tree;
+
 pub(crate) struct Tree<'root> {
     root: BorrowedFd<'root>,
     /// The last few folders, the most recently used one at the end.

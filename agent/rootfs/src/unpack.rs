@@ -17,6 +17,7 @@ use crate::limits::{
 use crate::name::{Name, shown};
 use crate::source::{Compression, Consumed, Source, feed};
 use crate::tree::{Tree, attributes_of};
+use crate::whiteout::Whiteout;
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,49 +64,89 @@ pub fn unpack(
     progress: &mut impl FnMut(Progress),
 ) -> Result<Summary, UnpackError> {
     require_empty(root)?;
-    let bytes_in = AtomicU64::new(0);
-    let (pieces, taken) = sync_channel(PIECES_AHEAD);
-    let (returned, empty) = sync_channel(PIECES_AHEAD);
-    thread::scope(|scope| {
-        let count = &bytes_in;
-        let feeding = scope.spawn(move || feed(reader, count, &pieces, &empty));
-        let mut unpacking = Unpacking {
-            archive: Archive::new(Source::new(taken, returned)),
-            tree: Tree::new(root),
-            limits,
-            root,
-            bytes_in: count,
-            entries: 0,
-            looked: None,
-            progress,
-        };
-        if let Err(problem) = unpacking.run() {
-            let (name, offset) = unpacking.archive.place();
-            return Err(UnpackError::Entry { name: name.to_owned(), offset, problem });
-        }
-        let Unpacking { archive, tree, entries, .. } = unpacking;
-        let bytes_out = archive.position();
-        tree.finish().map_err(|(path, problem)| UnpackError::Entry {
-            name: shown(&path),
-            offset: bytes_out,
-            problem,
-        })?;
-        syncfs(root).map_err(|error| UnpackError::Sync(error.into()))?;
-        drop(archive);
-        let consumed = match feeding.join() {
-            Ok(consumed) => consumed,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        // The archive was read to its end, so the thread has seen it, too.
-        let Some(Consumed { compression, sha256 }) = consumed else {
-            return Err(UnpackError::Sync(io::Error::other("the archive did not end")));
-        };
-        let bytes_in = count.load(Ordering::Relaxed);
-        Ok(Summary { compression, sha256, bytes_in, bytes_out, entries })
+    let mut tree = Tree::new(root);
+    let reading = Reading { root, limits, pass: Pass::Archive, done: Progress::default() };
+    let summary = reading.read(reader, &mut tree, progress)?;
+    finish(tree, summary.bytes_out)?;
+    syncfs(root).map_err(|error| UnpackError::Sync(error.into()))?;
+    Ok(summary)
+}
+
+/// What entries are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// To be made, all of them.
+    Archive,
+    /// To be made, but for whiteouts.
+    Layer,
+    /// To remove what the layer hides; nothing is made.
+    Hide,
+}
+
+/// How one archive is read into a tree.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'run> {
+    pub(crate) root: BorrowedFd<'run>,
+    pub(crate) limits: &'run Limits,
+    pub(crate) pass: Pass,
+    /// By archives that were read into the same tree before.
+    pub(crate) done: Progress,
+}
+
+impl Reading<'_> {
+    /// Reads the whole archive; the tree is still to be finished.
+    pub(crate) fn read(
+        self,
+        reader: impl io::Read + Send,
+        tree: &mut Tree<'_>,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<Summary, UnpackError> {
+        let bytes_in = AtomicU64::new(0);
+        let (pieces, taken) = sync_channel(PIECES_AHEAD);
+        let (returned, empty) = sync_channel(PIECES_AHEAD);
+        thread::scope(|scope| {
+            let count = &bytes_in;
+            let feeding = scope.spawn(move || feed(reader, count, &pieces, &empty));
+            let mut unpacking = Unpacking {
+                archive: Archive::new(Source::new(taken, returned)),
+                tree,
+                reading: self,
+                bytes_in: count,
+                entries: 0,
+                looked: None,
+                progress,
+            };
+            if let Err(problem) = unpacking.run() {
+                let (name, offset) = unpacking.archive.place();
+                return Err(UnpackError::Entry { name: name.to_owned(), offset, problem });
+            }
+            let Unpacking { archive, entries, .. } = unpacking;
+            let bytes_out = archive.position();
+            drop(archive);
+            let consumed = match feeding.join() {
+                Ok(consumed) => consumed,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            // The archive was read to its end, so the thread has seen it, too.
+            let Some(Consumed { compression, sha256 }) = consumed else {
+                return Err(UnpackError::Sync(io::Error::other("the archive did not end")));
+            };
+            let bytes_in = count.load(Ordering::Relaxed);
+            Ok(Summary { compression, sha256, bytes_in, bytes_out, entries })
+        })
+    }
+}
+
+/// Gives the folders of a tree what they are to have, when all archives were read.
+pub(crate) fn finish(tree: Tree<'_>, offset: u64) -> Result<(), UnpackError> {
+    tree.finish().map_err(|(path, problem)| UnpackError::Entry {
+        name: shown(&path),
+        offset,
+        problem,
     })
 }
 
-fn require_empty(root: BorrowedFd<'_>) -> Result<(), UnpackError> {
+pub(crate) fn require_empty(root: BorrowedFd<'_>) -> Result<(), UnpackError> {
     let folder = |error: rustix::io::Errno| UnpackError::Folder(error.into());
     for entry in Dir::read_from(root).map_err(folder)? {
         let entry = entry.map_err(folder)?;
@@ -116,11 +157,10 @@ fn require_empty(root: BorrowedFd<'_>) -> Result<(), UnpackError> {
     Ok(())
 }
 
-struct Unpacking<'run, P> {
+struct Unpacking<'run, 'root, P> {
     archive: Archive<Source>,
-    tree: Tree<'run>,
-    limits: &'run Limits,
-    root: BorrowedFd<'run>,
+    tree: &'run mut Tree<'root>,
+    reading: Reading<'run>,
     bytes_in: &'run AtomicU64,
     entries: u64,
     /// Position and entries when free space was looked at last.
@@ -128,7 +168,7 @@ struct Unpacking<'run, P> {
     progress: &'run mut P,
 }
 
-impl<P: FnMut(Progress)> Unpacking<'_, P> {
+impl<P: FnMut(Progress)> Unpacking<'_, '_, P> {
     fn run(&mut self) -> Result<(), Problem> {
         loop {
             self.check_reserve(0)?;
@@ -136,14 +176,43 @@ impl<P: FnMut(Progress)> Unpacking<'_, P> {
             self.check_bytes()?;
             let Some(entry) = entry else { return Ok(()) };
             self.entries += 1;
-            if self.entries > self.limits.entries {
-                return Err(Problem::Limit(Limit::Entries(self.limits.entries)));
+            let Limits { entries, depth, .. } = *self.reading.limits;
+            if self.reading.done.entries + self.entries > entries {
+                return Err(Problem::Limit(Limit::Entries(entries)));
             }
-            if entry.name.depth() > self.limits.depth {
-                return Err(Problem::Limit(Limit::Depth(self.limits.depth)));
+            if entry.name.depth() > depth {
+                return Err(Problem::Limit(Limit::Depth(depth)));
             }
-            self.make(entry)?;
+            self.take(entry)?;
             self.tell();
+        }
+    }
+
+    fn take(&mut self, entry: Entry) -> Result<(), Problem> {
+        let pass = self.reading.pass;
+        if pass == Pass::Archive {
+            return self.make(entry);
+        }
+        match (Whiteout::of(&entry)?, pass) {
+            (Some(Whiteout::One(name)), Pass::Hide) => self.tree.hide(&name)?,
+            (Some(Whiteout::Children(name)), Pass::Hide) => self.tree.hide_children(&name)?,
+            (Some(_), _) => {}
+            (None, Pass::Hide) if matches!(entry.kind, Kind::Folder) => {}
+            (None, Pass::Hide) => self.tree.make_way(&entry.name)?,
+            (None, _) => return self.make(entry),
+        }
+        self.skip()
+    }
+
+    /// Passes over content that is not wanted.
+    fn skip(&mut self) -> Result<(), Problem> {
+        loop {
+            let length = self.archive.content(u64::MAX)?.len();
+            if length == 0 {
+                return Ok(());
+            }
+            self.archive.consume(length);
+            self.check_bytes()?;
         }
     }
 
@@ -151,8 +220,9 @@ impl<P: FnMut(Progress)> Unpacking<'_, P> {
         let Entry { name, attributes, kind } = entry;
         match kind {
             Kind::File(shape) => {
-                if shape.size > self.limits.file_bytes {
-                    return Err(Problem::Limit(Limit::FileBytes(self.limits.file_bytes)));
+                let most = self.reading.limits.file_bytes;
+                if shape.size > most {
+                    return Err(Problem::Limit(Limit::FileBytes(most)));
                 }
                 self.check_reserve(self.archive.remaining())?;
                 let file = self.tree.file(&name)?;
@@ -177,7 +247,7 @@ impl<P: FnMut(Progress)> Unpacking<'_, P> {
         minor: u32,
     ) -> Result<crate::limits::Device, Problem> {
         let leaf = name.split().map_or(&b""[..], |(_, leaf)| leaf);
-        let allowed = self.limits.devices.iter().find(|device| {
+        let allowed = self.reading.limits.devices.iter().find(|device| {
             device.name.as_bytes() == leaf && (device.major, device.minor) == (major, minor)
         });
         allowed.copied().ok_or(Problem::Device { major, minor })
@@ -228,13 +298,14 @@ impl<P: FnMut(Progress)> Unpacking<'_, P> {
     }
 
     fn check_bytes(&self) -> Result<(), Problem> {
+        let Limits { bytes, ratio, .. } = *self.reading.limits;
         let out = self.archive.position();
-        if out > self.limits.bytes {
-            return Err(Problem::Limit(Limit::Bytes(self.limits.bytes)));
+        if self.reading.done.bytes_out + out > bytes {
+            return Err(Problem::Limit(Limit::Bytes(bytes)));
         }
-        let most = self.bytes_in.load(Ordering::Relaxed).saturating_mul(self.limits.ratio);
+        let most = self.bytes_in.load(Ordering::Relaxed).saturating_mul(ratio);
         if out > RATIO_FREE_BYTES && out > most {
-            return Err(Problem::Limit(Limit::Ratio(self.limits.ratio)));
+            return Err(Problem::Limit(Limit::Ratio(ratio)));
         }
         Ok(())
     }
@@ -250,8 +321,9 @@ impl<P: FnMut(Progress)> Unpacking<'_, P> {
             }
         }
         self.looked = Some(now);
-        let percent = self.limits.reserve_percent;
-        let found = fstatvfs(self.root).map_err(Problem::system("looking for free space"))?;
+        let percent = self.reading.limits.reserve_percent;
+        let found =
+            fstatvfs(self.reading.root).map_err(Problem::system("looking for free space"))?;
         let reserve = |all: u64| u128::from(all) * u128::from(percent) / 100;
         let coming = coming.div_ceil(found.f_frsize.max(1));
         if u128::from(found.f_bavail) < reserve(found.f_blocks) + u128::from(coming) {

@@ -1,7 +1,7 @@
 //! Archives byte by byte, and the place where they are unpacked.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use rustix::process::{getgid, getuid};
@@ -151,8 +151,13 @@ impl Place {
     }
 
     pub(crate) fn unpack(&self, archive: &[u8], limits: &Limits) -> Result<Summary, UnpackError> {
+        self.checked(|root| unpack(archive, root, limits, &mut |_| ()))
+    }
+
+    /// Does something with the root, and looks that nothing beside it changed.
+    pub(crate) fn checked<T>(&self, run: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
         let root = fs::File::open(self.root()).expect("the folder");
-        let result = unpack(archive, root.as_fd(), limits, &mut |_| ());
+        let result = run(root.as_fd());
         assert_eq!(seen(&self.outer.path().join("outside")), self.before, "outside of the root");
         let names: Vec<_> = fs::read_dir(self.outer.path()).expect("a folder").collect();
         assert_eq!(names.len(), 2, "beside the root: {names:?}");
