@@ -12,6 +12,9 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use rustix::process::{getegid, geteuid};
+
+use crate::attributes::{Attributes, Time};
 use crate::error::UnpackError;
 use crate::limits::Limits;
 use crate::tree::Tree;
@@ -63,11 +66,20 @@ impl<'run> Layers<'run> {
         Ok(summary)
     }
 
-    /// Gives all folders their owners, modes and times. The tree is not brought to the disk.
+    /// Gives all folders their owners, modes and times. Those that no layer names, as perhaps the root,
+    /// are the caller's, with the mode 0755 and the time 0, so that the same layers make the same tree.
+    /// It is not brought to the disk.
     ///
     /// # Errors
     /// If the filesystem refuses.
-    pub fn finish(self) -> Result<(), UnpackError> {
+    pub fn finish(mut self) -> Result<(), UnpackError> {
+        self.tree.name_all(&Attributes {
+            mode: 0o755,
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            mtime: Time { seconds: 0, nanoseconds: 0 },
+            xattrs: Vec::new(),
+        });
         finish(self.tree, self.done.bytes_out)
     }
 

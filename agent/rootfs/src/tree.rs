@@ -158,6 +158,14 @@ impl<'root> Tree<'root> {
         self.attributes_of_leaf(name, attributes, true)
     }
 
+    /// What the root and folders are to get that no entry has named.
+    pub(crate) fn name_all(&mut self, attributes: &Attributes) {
+        self.root_attributes.get_or_insert_with(|| attributes.clone());
+        for unnamed in self.folders.values_mut().filter(|folder| folder.is_none()) {
+            *unnamed = Some(attributes.clone());
+        }
+    }
+
     /// Gives all folders what they are to have.
     pub(crate) fn finish(mut self) -> Result<(), (Vec<u8>, Problem)> {
         self.open.clear();

@@ -5,6 +5,7 @@ pub(crate) mod api_resources;
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod audit_log;
+pub(crate) mod build;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod connect;
@@ -73,6 +74,7 @@ pub(crate) enum Command {
     Undelete(undelete::Args),
     Audit(audit::Args),
     Wait(wait::Args),
+    Build(build::Args),
     Token(token::Args),
     AuditLog(audit_log::Args),
     UsageFacts(usage_facts::Args),
@@ -118,6 +120,7 @@ impl Command {
             Self::Undelete(args) => undelete::run(args, globals, output).await,
             Self::Audit(args) => audit::run(args, globals, output).await,
             Self::Wait(args) => wait::run(args, globals, output).await,
+            Self::Build(args) => build::run(args, output).await,
             Self::Token(args) => token::run(args, globals, output).await,
             Self::AuditLog(args) => audit_log::run(args, globals, output).await,
             Self::UsageFacts(args) => usage_facts::run(args, globals, output).await,

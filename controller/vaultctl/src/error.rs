@@ -1,10 +1,18 @@
 //! From what went wrong to an exit code and a hint; nothing else in this program picks either.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
+
+use vault_rootfs::{Limit, PackError, Problem, UnpackError};
 
 use crate::client::ClientError;
 use crate::context::ContextError;
+use crate::image::{AgentImageError, LayoutError};
 use crate::profile::ProfileError;
+
+/// How the agent is built so that it needs nothing beside it.
+const STATIC_AGENT: &str = "a static one is built by RUSTFLAGS=\"-C target-feature=+crt-static\" cargo \
+                            build --release -p vault-agent --target x86_64-unknown-linux-gnu";
 
 /// How a command ended. Scripts depend on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +72,15 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
             Some(failure.exit)
         } else if let Some(client) = cause.downcast_ref::<ClientError>() {
             Some(client_exit(client))
+        } else if let Some(unpack) = cause.downcast_ref::<UnpackError>() {
+            Some(unpack_exit(unpack))
         } else {
-            let of_file = cause.is::<ContextError>() || cause.is::<ProfileError>();
-            of_file.then_some(Exit::BadInput)
+            let is_input = cause.is::<ContextError>()
+                || cause.is::<ProfileError>()
+                || cause.is::<LayoutError>()
+                || cause.downcast_ref::<PackError>().is_some_and(is_about_input)
+                || cause.downcast_ref::<AgentImageError>().is_some_and(is_about_binary);
+            is_input.then_some(Exit::BadInput)
         }
     });
     known.unwrap_or(Exit::Platform)
@@ -79,6 +93,12 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
             failure.hint.clone()
         } else if let Some(client) = cause.downcast_ref::<ClientError>() {
             client_hint(client)
+        } else if let Some(unpack) = cause.downcast_ref::<UnpackError>() {
+            unpack_hint(unpack)
+        } else if let Some(layout) = cause.downcast_ref::<LayoutError>() {
+            layout_hint(layout)
+        } else if let Some(agent) = cause.downcast_ref::<AgentImageError>() {
+            agent_hint(agent)
         } else {
             let profile = cause.downcast_ref::<ProfileError>().and_then(profile_hint);
             profile.or_else(|| cause.downcast_ref::<ContextError>().and_then(context_hint))
@@ -190,6 +210,69 @@ fn profile_hint(error: &ProfileError) -> Option<String> {
     match error {
         ProfileError::Open { path, .. } => Some(format!("chmod 600 {}", path.display())),
         _ => None,
+    }
+}
+
+/// What is wrong with an archive is wrong input; what the filesystem refused is not.
+fn unpack_exit(error: &UnpackError) -> Exit {
+    match error {
+        UnpackError::Entry { problem: Problem::System { .. }, .. }
+        | UnpackError::Entry {
+            problem: Problem::Limit(Limit::Space(_) | Limit::Inodes(_)), ..
+        }
+        | UnpackError::Folder(_)
+        | UnpackError::Sync(_) => Exit::Platform,
+        _ => Exit::BadInput,
+    }
+}
+
+fn unpack_hint(error: &UnpackError) -> Option<String> {
+    match error {
+        // Somebody else's id is refused to a user, and an id without a place to the root of a namespace.
+        UnpackError::Entry { problem: Problem::System { error, .. }, .. }
+            if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) =>
+        {
+            Some(
+                "the files of an image have several owners, which root alone can give them: run it as \
+                 root, or as the root of a user namespace that has a range of ids (`unshare \
+                 --map-root-user --map-auto vaultctl build rootfs …`, or `podman unshare`)"
+                    .to_owned(),
+            )
+        }
+        _ => None,
+    }
+}
+
+fn is_about_input(error: &PackError) -> bool {
+    !matches!(error, PackError::Write(_))
+}
+
+fn layout_hint(error: &LayoutError) -> Option<String> {
+    match error {
+        LayoutError::NoPlatform { .. } => {
+            Some("--platform OS/ARCHITECTURE chooses another one".to_owned())
+        }
+        LayoutError::Several { .. } => {
+            Some("make a layout with one of them: `skopeo copy oci:DIR:NAME oci:OTHER`".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn is_about_binary(error: &AgentImageError) -> bool {
+    !matches!(error, AgentImageError::Write(_))
+}
+
+fn agent_hint(error: &AgentImageError) -> Option<String> {
+    match error {
+        AgentImageError::Write(_) => None,
+        AgentImageError::Dynamic(_) => Some(STATIC_AGENT.to_owned()),
+        AgentImageError::Read { .. }
+        | AgentImageError::Large(_)
+        | AgentImageError::NoProgram(_)
+        | AgentImageError::Machine { .. } => {
+            Some(format!("--agent FILE names the agent's binary; {STATIC_AGENT}"))
+        }
     }
 }
 

@@ -14,7 +14,6 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
@@ -26,6 +25,7 @@ use self::argument::Forward;
 use self::link::Link;
 use self::listen::Listener;
 use crate::cli::Globals;
+use crate::ends::Ends;
 use crate::error::{Exit, Failure};
 use crate::output::Output;
 use crate::poll::{Pauses, parse_limit};
@@ -189,30 +189,6 @@ async fn carry(
         }
         Err(error) => {
             reports.send(format!("{peer}: {destination}: {error:#}")).await.ok();
-        }
-    }
-}
-
-/// The signals that end this program.
-struct Ends([Signal; 3]);
-
-impl Ends {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ]))
-    }
-
-    /// One of them. Cancel-safe.
-    async fn next(&mut self) {
-        let [interrupt, terminate, hang_up] = &mut self.0;
-        // All arms are cancel-safe.
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
         }
     }
 }
