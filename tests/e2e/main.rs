@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod breadth;
+mod build;
 mod counts;
 mod crash;
 mod deletion;

@@ -122,7 +122,8 @@ impl Interrupt {
         Watched { inner, interrupt: self.clone() }
     }
 
-    fn check(&self) -> io::Result<()> {
+    /// Fails from then on.
+    pub(super) fn check(&self) -> io::Result<()> {
         match self.0.load(Ordering::Relaxed) {
             // `Interrupted` itself would be tried again.
             true => Err(io::Error::other("interrupted")),

@@ -187,10 +187,11 @@ fn unpack_one(
             Ok(())
         }
         // A blob that was damaged on its way fails somehow; that it is damaged says more.
-        Err(error) => match layer.verify() {
-            Ok(()) => Err(error.into()),
-            Err(damaged) => Err(damaged.into()),
-        },
+        Err(error) => {
+            interrupt.check()?;
+            layer.verify()?;
+            Err(error.into())
+        }
     }
 }
 
