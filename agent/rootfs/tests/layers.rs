@@ -127,11 +127,10 @@ fn whiteouts_hide_nothing_of_their_own_layer() {
 #[test]
 fn folders_have_what_the_last_layer_that_names_them_says() {
     let folder = |name: &[u8], mode, time| {
-        let layer = Crafted::new().changed(name, b'5', b"", |header| {
+        Crafted::new().changed(name, b'5', b"", |header| {
             header.set_mode(mode);
             header.set_mtime(time);
-        });
-        layer
+        })
     };
     let low = folder(b"a/", 0o555, 1000).file(b"a/b", b"low").end();
     let high = Crafted::new().file(b"a/c", b"high").file(b"a/.wh.b", b"").end();
@@ -165,6 +164,15 @@ fn one_layer_or_several_make_one_tree() {
     // No archive says when the root was changed.
     expected.insert(b".".to_vec(), tree[&b"."[..]].clone());
     assert_same(&expected, &tree, "one layer, and two");
+}
+
+/// The time of unpacking is in nothing.
+#[test]
+fn folders_that_no_layer_names_are_from_1970() {
+    let (_place, tree) = applied(&[Crafted::new().file(b"a/b/c", b"x").end()]);
+    for folder in [&b"."[..], b"a", b"a/b"] {
+        assert_eq!((tree[folder].mode, tree[folder].mtime), (0o755, (0, 0)));
+    }
 }
 
 #[test]

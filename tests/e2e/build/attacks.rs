@@ -102,6 +102,9 @@ async fn a_bomb_is_stopped() -> anyhow::Result<()> {
     Place::refused_layers(&[low(), bomb], &["entry zeros", "200 times as large"]).await
 }
 
+/// What is done to a blob's file.
+type Change = fn(&Path) -> anyhow::Result<()>;
+
 #[tokio::test]
 async fn blobs_that_are_others() -> anyhow::Result<()> {
     let damage = |path: &Path| -> anyhow::Result<()> {
@@ -120,11 +123,11 @@ async fn blobs_that_are_others() -> anyhow::Result<()> {
         let fifo = rustix::fs::FileType::Fifo;
         Ok(rustix::fs::mknodat(rustix::fs::CWD, path, fifo, rustix::fs::Mode::RWXU, 0)?)
     };
-    let changes: [(&dyn Fn(&Path) -> anyhow::Result<()>, &str); 4] = [
-        (&damage, "has the digest sha256:"),
-        (&grow, "bytes and should have"),
-        (&remove, "cannot read"),
-        (&block, "it is no file"),
+    let changes: [(Change, &str); 4] = [
+        (damage, "has the digest sha256:"),
+        (grow, "bytes and should have"),
+        (remove, "cannot read"),
+        (block, "it is no file"),
     ];
     for (change, says) in changes {
         for which in ["manifest", "config", "layer"] {
