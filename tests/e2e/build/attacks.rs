@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::layout::{Compression, Layer, Layout, amd64, digest};
-use super::{build, names};
-use crate::support::skipped;
+use super::{build, is_root, names};
 
 /// A layout beside a file that nothing may touch.
 struct Place {
@@ -55,15 +54,6 @@ fn low() -> Layer {
 
 fn high() -> Layer {
     Layer::new(Compression::Zstd)
-}
-
-/// Whether owners can be set, which every layer needs.
-fn is_root(story: &str) -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        skipped(&format!("{story}: layers are unpacked by root"));
-    }
-    is_root
 }
 
 #[tokio::test]
