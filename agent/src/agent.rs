@@ -13,12 +13,14 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use vault_protocol::audit::Event;
 use vault_protocol::code::CloseCode;
 use vault_protocol::key::TenantSecret;
 use vault_protocol::message::Health;
 
 use crate::access::{Access, HmacAccess};
 use crate::admission::{Admission, Arrival};
+use crate::audit::Audit;
 use crate::clock::{Clock, SystemClock};
 use crate::connection;
 use crate::counts::{Counts, Totals};
@@ -37,12 +39,17 @@ use crate::tls::{Identity, IdentityError};
 /// What the agent is, for clients.
 pub const SOFTWARE: &str = concat!("vault-agent ", env!("CARGO_PKG_VERSION"));
 
+/// Where a machine's volume is mounted, unless the agent is told otherwise.
+pub const DATA_DIR: &str = "/data";
+
 /// What an agent needs to know.
 pub struct AgentConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The platform's socket inside the machine.
     pub api_socket: PathBuf,
+    /// Where the volume is mounted: what has to outlive a restart of the machine.
+    pub data_dir: PathBuf,
     /// The machine's id: proofs are for one machine.
     pub machine_id: String,
     /// The tenant's secret, or why there is none.
@@ -67,6 +74,7 @@ impl AgentConfig {
         Self {
             listen,
             api_socket,
+            data_dir: DATA_DIR.into(),
             machine_id,
             secret,
             clock: Arc::new(SystemClock::new()),
@@ -116,6 +124,7 @@ pub(crate) struct Shared {
     pub(crate) admission: Mutex<Admission<CancellationToken>>,
     pub(crate) penalties: Mutex<Penalties>,
     pub(crate) totals: Totals,
+    pub(crate) audit: Audit,
     /// One for each command that may run.
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) forwards: Forwards,
@@ -151,6 +160,7 @@ impl Agent {
             admission: Mutex::default(),
             penalties: Mutex::default(),
             totals: Totals::default(),
+            audit: Audit::start(&config.data_dir, Arc::clone(&config.clock)),
             turns: Arc::new(Semaphore::new(COMMANDS_MAX)),
             forwards: Forwards::new(config.dial_patience),
             spawner: Spawner::start(&config.stage_program).map_err(StartError::Thread)?,
@@ -187,6 +197,7 @@ impl Agent {
     /// Takes nothing new, sends SIGTERM to all commands, SIGKILL after `grace`, tells clients how
     /// their commands ended, and closes all connections.
     pub async fn shutdown(self, grace: Duration) {
+        self.shared.audit.record(Event::AgentEnding);
         self.shared.drain(grace);
         self.endpoint.set_server_config(None);
         self.tasks.close();
@@ -195,6 +206,7 @@ impl Agent {
         if timeout(patience, self.tasks.wait()).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "connections are cut off");
         }
+        self.shared.audit.flush().await;
         self.endpoint.close(CloseCode::ShuttingDown.number().into(), b"");
         // Last packets are sent once; who has lost them finds out by itself.
         drop(timeout(DELIVERY_PATIENCE, self.endpoint.wait_idle()).await);

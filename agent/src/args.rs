@@ -11,7 +11,7 @@ use clap::Parser;
 use jiff::SignedDuration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::agent::{Agent, AgentConfig};
+use crate::agent::{Agent, AgentConfig, DATA_DIR};
 use crate::{secret, telemetry};
 
 /// Serve the tenant's operators inside a machine.
@@ -39,6 +39,9 @@ pub struct Args {
     /// The platform's socket inside the machine, which gives out evidence
     #[arg(long, value_name = "PATH", env = "FLY_API_SOCKET", default_value = "/.fly/api")]
     api_socket: PathBuf,
+    /// Where the machine's volume is mounted: the audit log is kept there
+    #[arg(long, value_name = "DIR", env = "VAULT_DATA_DIR", default_value = DATA_DIR)]
+    data_dir: PathBuf,
     /// The machine's id, as the platform knows it: proofs are made for one machine
     #[arg(long, value_name = "ID", env = "FLY_MACHINE_ID")]
     machine_id: String,
@@ -70,8 +73,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             if let Err(error) = rustix::thread::set_name(c"vault-agent") {
                 tracing::debug!(%error, "the process keeps its name");
             }
-            let Args { listen, api_socket, machine_id, grace } = args;
-            let config = AgentConfig::new(listen, api_socket, machine_id, secret);
+            let Args { listen, api_socket, data_dir, machine_id, grace } = args;
+            let config = AgentConfig {
+                data_dir,
+                ..AgentConfig::new(listen, api_socket, machine_id, secret)
+            };
             run(config, grace).unwrap_or_else(|error| {
                 tracing::error!("{error:#}");
                 ExitCode::FAILURE

@@ -34,6 +34,7 @@ pub mod tls;
 
 // Serving.
 pub mod agent;
+mod audit;
 mod connection;
 pub mod counts;
 mod framed;

@@ -191,3 +191,31 @@ pub const PROVEN_SOURCES_MAX: usize = 1024;
 
 /// The text of a secret has 43 bytes; what is longer than this is not read on.
 pub const SECRET_TEXT_BYTES_MAX: usize = 256;
+
+// The audit log.
+
+/// Records that wait for the disk: what a thousand commands cause in a second in which it does not
+/// answer. Further ones are counted.
+pub const AUDIT_QUEUE_MAX: usize = 4096;
+
+/// Records that are brought to the disk together.
+pub const AUDIT_BATCH_MAX: usize = 256;
+
+/// A file of records; then a new one is begun.
+pub const AUDIT_FILE_BYTES: u64 = 4 << 20;
+
+/// Files that are kept: 64 MiB in all, some 200,000 records.
+pub const AUDIT_FILES_MAX: usize = 16;
+
+/// What a record keeps of a name that a client chose, in bytes.
+pub const AUDIT_TEXT_BYTES_MAX: usize = 1024;
+
+/// Wrong proofs that are recorded at once; further ones are counted.
+pub const AUDIT_REFUSED_BURST: u32 = 60;
+
+/// One more wrong proof is recorded after this time. At that rate strangers need ten months to push
+/// everything else out.
+pub const AUDIT_REFUSED_EVERY: Duration = Duration::from_secs(120);
+
+/// How long the last records may take to reach the disk when the agent ends.
+pub const AUDIT_FLUSH_PATIENCE: Duration = Duration::from_secs(2);

@@ -3,6 +3,7 @@
 //! ```text
 //!   bidirectional stream ─▶ its first frame says what it is for ─┬─ Exec ─▶ exec
 //!                                                                ├─ Dial ─▶ forward
+//!                                                                ├─ AuditLogRequest ─▶ audit_log
 //!                                                                └─ else ─▶ reset
 //!   one-way stream ───────▶ an Attach frame ─▶ input
 //! ```
@@ -17,9 +18,12 @@ use vault_protocol::message::Message;
 
 use self::input::Inputs;
 use crate::agent::Shared;
+use crate::audit::who;
 use crate::framed::{self, Receiver};
 use crate::limits::{DELIVERY_PATIENCE, FIRST_FRAME_PATIENCE};
 use crate::source::Source;
+
+pub(crate) mod audit_log;
 
 pub(crate) mod exec;
 
@@ -40,12 +44,22 @@ pub(crate) struct Context {
     pub(crate) source: Source,
 }
 
+impl Context {
+    /// The client, as it is written down.
+    fn who(&self) -> String {
+        who(self.connection.remote_address())
+    }
+}
+
 /// Serves one bidirectional stream from its first frame to its end.
 pub(crate) async fn run(context: Context, mut sender: SendStream, stream: RecvStream) {
     let mut receiver = Receiver::new(stream, PAYLOAD_BYTES_MAX);
     match timeout(FIRST_FRAME_PATIENCE, receiver.next()).await {
         Ok(Ok(Some(Message::Exec(exec)))) => exec::run(context, exec, sender, receiver).await,
         Ok(Ok(Some(Message::Dial(dial)))) => forward::run(context, dial, sender, receiver).await,
+        Ok(Ok(Some(Message::AuditLogRequest(request)))) => {
+            audit_log::run(context, request, sender).await;
+        }
         _ => abandon(&mut sender, &mut receiver),
     }
 }

@@ -16,6 +16,7 @@ use vault_protocol::message::Destination;
 pub(crate) use waiting::{Attached, Registration};
 use waiting::{Waiting, hand_out};
 
+use crate::audit_log::{AuditLog, AuditLogError};
 use crate::connect::close;
 use crate::dial::{DialError, Dialed};
 use crate::exec::{Command, Exec, ExecError};
@@ -67,6 +68,15 @@ impl Connection {
     /// connection to the agent.
     pub async fn dial(&self, destination: Destination) -> Result<Dialed, DialError> {
         Dialed::begin(self.shared.clone(), destination).await
+    }
+
+    /// Asks for what the agent wrote down about its clients: from a record's number on, or from the
+    /// oldest that is kept.
+    ///
+    /// # Errors
+    /// [`AuditLogError`]
+    pub async fn audit_log(&self, from: Option<u64>) -> Result<AuditLog, AuditLogError> {
+        AuditLog::begin(self.shared.clone(), from).await
     }
 
     /// The agent's address.

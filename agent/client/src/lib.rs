@@ -34,6 +34,7 @@ pub mod issuer;
 pub mod connect;
 
 // What is done over it.
+pub mod audit_log;
 pub mod connection;
 pub mod dial;
 pub mod exec;
@@ -44,6 +45,7 @@ mod text;
 mod tls;
 mod transport;
 
+pub use audit_log::{AuditLog, AuditLogError};
 pub use connect::{Attested, Client, ClientError, ConnectError, Target};
 pub use connection::Connection;
 pub use dial::{DialError, Dialed};

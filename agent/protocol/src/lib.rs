@@ -54,6 +54,9 @@ pub mod key;
 // What may be said when.
 pub mod handshake;
 
+// What is written down.
+pub mod audit;
+
 /// The name and version of the protocol in TLS (RFC 7301).
 pub const ALPN: &[u8] = b"vaultctl/1";
 

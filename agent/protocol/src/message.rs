@@ -75,8 +75,10 @@ macro_rules! reasons {
     };
 }
 
+pub use self::audit_log::{AuditLog, AuditLogRequest};
 pub use self::dial::{Destination, Dial, DialFailed, DialFailedReason, Dialed};
 
+mod audit_log;
 mod dial;
 
 /// The client begins.
@@ -386,6 +388,8 @@ messages! {
     0x19 Dialed,
     0x1a DialFailed,
     0x20 Attach,
+    0x40 AuditLogRequest,
+    0x41 AuditLog,
 }
 
 fn written<T: Encode<()>>(message: &T) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use quinn::{Connection, SendStream};
 use thiserror::Error;
+use vault_protocol::audit::Event;
 use vault_protocol::binding::{self, EVIDENCE_LABEL, Exporter, PROOF_LABEL};
 use vault_protocol::code::CloseCode;
 use vault_protocol::frame::PAYLOAD_BYTES_MAX_BEFORE_PROOF;
@@ -11,6 +12,7 @@ use vault_protocol::message::{Evidence, Message, Proof, RefusedReason};
 use super::{Control, Proven};
 use crate::access::Denial;
 use crate::agent::{SOFTWARE, Shared};
+use crate::audit::who;
 use crate::framed::{self, ReceiveError, Receiver, SendError};
 use crate::source::Source;
 use crate::telemetry::Chain;
@@ -119,12 +121,16 @@ fn check(
     Ok(match shared.access.check(&exporter, proof) {
         Ok(_) => {
             shared.penalties().succeed(source, shared.clock.now());
+            let source = who(connection.remote_address());
+            shared.audit.record(Event::ProofAccepted { source });
             Ok(())
         }
         Err(denial @ Denial::Wrong) => {
             let failures = shared.penalties().fail(source, shared.clock.now());
             shared.totals.refused_proofs.add_one();
             tracing::warn!(%source, failures, "a wrong proof");
+            let source = who(connection.remote_address());
+            shared.audit.record(Event::ProofRefused { source });
             Err((RefusedReason::Proof, denial.to_string()))
         }
         Err(Denial::NotReady(error)) => Err((RefusedReason::NotReady, error.to_string())),

@@ -7,7 +7,9 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use data_encoding::HEXLOWER;
 use nix::errno::Errno;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use vault_protocol::SECRET_VARIABLE;
 use vault_protocol::message::{Exec, ExecFailedReason, Size, Variable};
@@ -182,6 +184,15 @@ impl Launch {
         let program = self.program();
         let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
+    }
+
+    /// SHA-256 over program and arguments, each with its NUL byte, for the audit log.
+    pub(crate) fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for argument in &self.arguments {
+            hash.update(argument.as_bytes_with_nul());
+        }
+        HEXLOWER.encode(&hash.finalize())
     }
 }
 

@@ -20,10 +20,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use vault_protocol::audit::Event;
 use vault_protocol::frame::PAYLOAD_BYTES_MAX;
 use vault_protocol::message::{Channel, Exec, ExecFailed, Exit, Message, Size, Started};
 
 use super::{Context, abandon, deliver, delivered, input, output};
+use crate::audit::{milliseconds, shortened};
 use crate::clock::Clock;
 use crate::framed::{self, ReceiveError, Receiver};
 use crate::limits::GROUP_POLL;
@@ -50,6 +52,9 @@ pub(crate) async fn run(
         Err(error) => {
             tracing::info!(source = %context.source, error = %Chain(&error), "command not started");
             let message = Chain(&error).to_string();
+            let refused =
+                Event::CommandRefused { source: context.who(), reason: shortened(&message) };
+            context.shared.audit.record(refused);
             let failed = ExecFailed { reason: error.reason(), message };
             deliver(&mut sender, failed.into()).await;
             input::dismiss(&context.inputs, command);
@@ -80,6 +85,7 @@ async fn launch(context: &Context, exec: Exec) -> Result<Running, LaunchError> {
     let timeout = exec.timeout_ms.map(Duration::from_millis);
     let launch = Launch::new(exec, &shared.environment, account)?;
     let (name, arguments) = (launch.name(), launch.arguments.len());
+    let digest = launch.digest();
     let user = launch.account.as_ref().map(|account| account.name.clone());
     let started = shared.clock.now();
     let deadline = timeout.and_then(|timeout| started.checked_add(timeout));
@@ -94,6 +100,15 @@ async fn launch(context: &Context, exec: Exec) -> Result<Running, LaunchError> {
         source = %context.source,
         "command started"
     );
+    shared.audit.record(Event::CommandStarted {
+        source: context.who(),
+        program: shortened(&name),
+        // The program is no argument of its own.
+        arguments: arguments.saturating_sub(1),
+        arguments_sha256: digest,
+        user: user.as_deref().map(shortened),
+        process: process.id(),
+    });
     Ok(Running { process, pipes, name, started, deadline, _turn: turn })
 }
 
@@ -141,6 +156,14 @@ async fn follow(
         client_lost = ending.is_hung_up(),
         "command ended"
     );
+    context.shared.audit.record(Event::CommandEnded {
+        source: context.who(),
+        program: shortened(&name),
+        process: process.id(),
+        code: exit.code,
+        signal: exit.signal,
+        milliseconds: milliseconds(context.shared.clock.now() - started),
+    });
     if ending.is_hung_up() {
         abandon(&mut sender, &mut receiver);
     } else {

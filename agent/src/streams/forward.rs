@@ -12,12 +12,14 @@ use std::time::Duration;
 use quinn::SendStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
+use vault_protocol::audit::Event;
 use vault_protocol::code::StreamCode;
 use vault_protocol::frame::PAYLOAD_BYTES_MAX;
 use vault_protocol::message::{Destination, Dial, DialFailed, Dialed};
 use vault_relay::{Relay, Socket};
 
 use super::{Context, abandon, deliver};
+use crate::audit::{milliseconds, shortened};
 use crate::framed::{self, Receiver};
 use crate::limits::DELIVERY_PATIENCE;
 use crate::telemetry::Chain;
@@ -56,6 +58,11 @@ pub(crate) async fn run(
                 "connection not forwarded"
             );
             let message = Chain(&error).to_string();
+            context.shared.audit.record(Event::ForwardRefused {
+                source: context.who(),
+                destination: shortened(&destination.to_string()),
+                reason: shortened(&message),
+            });
             deliver(&mut sender, DialFailed { reason: error.reason(), message }.into()).await;
             // Bytes that were sent in the hope of a connection.
             drop(receiver.stream().stop(StreamCode::BrokenPipe.number().into()));
@@ -89,6 +96,9 @@ async fn carry(
         source = %context.source,
         "connection forwarded"
     );
+    let written = || (context.who(), shortened(&destination.to_string()));
+    let (source, target) = written();
+    shared.audit.record(Event::ForwardOpened { source, destination: target });
     if framed::send(&mut sender, &Dialed {}.into(), PAYLOAD_BYTES_MAX).await.is_err() {
         return abandon(&mut sender, &mut receiver);
     }
@@ -111,6 +121,15 @@ async fn carry(
         aborted = !relayed.whole,
         "forwarded connection ended"
     );
+    let (source, target) = written();
+    shared.audit.record(Event::ForwardEnded {
+        source,
+        destination: target,
+        bytes_in: relayed.to_socket,
+        bytes_out: relayed.from_socket,
+        milliseconds: milliseconds(shared.clock.now() - started),
+        aborted: !relayed.whole,
+    });
     if relayed.whole {
         // If it is not delivered by then, nobody is there who would miss it.
         drop(timeout(DELIVERY_PATIENCE, delivered).await);

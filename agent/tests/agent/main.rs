@@ -1,5 +1,6 @@
 //! The agent, driven over real sockets by a raw client that trusts anything.
 
+mod audit;
 mod bounds;
 mod commands;
 mod forwards;

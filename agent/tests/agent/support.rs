@@ -449,4 +449,9 @@ impl vault_agent::clock::Clock for ManualClock {
     fn now(&self) -> Duration {
         *self.0.lock().expect("unpoisoned")
     }
+
+    fn wall(&self) -> jiff::Timestamp {
+        let since = jiff::SignedDuration::try_from(self.now()).expect("short");
+        jiff::Timestamp::UNIX_EPOCH + since
+    }
 }

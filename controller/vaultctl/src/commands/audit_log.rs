@@ -1,28 +1,54 @@
 //! `vaultctl audit-log`
 
+mod machine;
+
+use std::time::Duration;
+
 use vault_api::audit::AuditRecord;
+use vault_client::protocol::audit::Head;
 
 use crate::cli::Globals;
 use crate::error::Exit;
 use crate::output::format::DataForm;
 use crate::output::table::render;
 use crate::output::{Output, json, yaml};
+use crate::poll::parse_limit;
+use crate::reach::MachineName;
 
 const COLUMNS: &[&str] = &["AT", "WHO", "FROM", "VERB", "OBJECT", "CODE", "MESSAGE"];
 
-/// Show who wrote what
+/// Show who wrote what, or who was in a machine
 ///
 /// One line per write request, refused ones and dry runs included, the newest last. The controller
 /// keeps the newest 20,000. Requests without a known token are only counted.
+///
+/// With a TENANT it shows what the agent of the tenant's machine wrote down on its volume: who came in
+/// from where, which commands were run and how they ended, and which connections were forwarded. Each
+/// record holds the SHA-256 of the one before it, and it is an error (exit code 3) if one does not follow.
+/// Whoever is root in the machine can write the whole log anew: --earlier compares with what it was.
 ///
 /// EXAMPLES:
 ///   vaultctl audit-log
 ///   vaultctl audit-log --tenant acme --since 24h
 ///   vaultctl audit-log -o json
+///   vaultctl audit-log acme --since 24h
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// Only writes to this tenant
+    /// Show what the agent of this machine wrote down: the tenant, if it has one machine; else
+    /// TENANT/GROUP-INDEX
+    #[arg(value_name = "TENANT[/GROUP-INDEX]", conflicts_with = "tenant")]
+    machine: Option<MachineName>,
+
+    /// Of a machine: look whether this record, as an earlier run printed it, is still the same
+    #[arg(long, value_name = "RECORD:SHA256", requires = "machine")]
+    earlier: Option<Head>,
+
+    /// Of a machine: how long to try to reach it; 0 tries once
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = parse_limit)]
+    connect_timeout: Duration,
+
+    /// Only writes to this tenant, of those that the controller keeps
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
 
@@ -45,6 +71,17 @@ pub(crate) async fn run(
     globals: &Globals,
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
+    if let Some(machine) = &args.machine {
+        let wanted = machine::Wanted {
+            machine,
+            since: args.since.as_deref(),
+            limit: args.limit as usize,
+            earlier: args.earlier,
+            connect_timeout: args.connect_timeout,
+            form: args.output,
+        };
+        return machine::show(wanted, globals, output).await;
+    }
     let client = globals.client()?;
     let limit = args.limit.to_string();
     let wanted = [
