@@ -1,5 +1,6 @@
 //! The end-to-end stories, one module each.
 
+mod audit_log;
 mod bad_input;
 mod breadth;
 mod build;

@@ -24,7 +24,7 @@ const COLUMNS: &[&str] = &["AT", "WHO", "FROM", "VERB", "OBJECT", "CODE", "MESSA
 ///
 /// With a TENANT it shows what the agent of the tenant's machine wrote down on its volume: who came in
 /// from where, which commands were run and how they ended, and which connections were forwarded. Each
-/// record holds the SHA-256 of the one before it, and it is an error (exit code 3) if one does not follow.
+/// record holds the SHA-256 of the one before it; it is an error (exit code 3) if one does not follow.
 /// Whoever is root in the machine can write the whole log anew: --earlier compares with what it was.
 ///
 /// EXAMPLES:
