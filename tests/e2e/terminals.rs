@@ -1,5 +1,6 @@
 //! A shell in a machine, on a terminal: `vaultctl connect`, and `vaultctl exec -t`.
 
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use pty_process::{OwnedReadPty, OwnedWritePty, Pts};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, tcgetattr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 use tokio::time::timeout;
 use vault_tests::manifests;
@@ -47,8 +49,8 @@ impl Desk {
         Ok(self.keys.write_all(keys.as_bytes()).await?)
     }
 
-    /// Reads on until this is shown.
-    async fn see(&mut self, what: &str) -> anyhow::Result<()> {
+    /// Reads on until this is shown, and gives what stood before it.
+    async fn see(&mut self, what: &str) -> anyhow::Result<String> {
         let reading = async {
             let mut buffer = [0; 4096];
             while !self.text.contains(what) {
@@ -59,9 +61,10 @@ impl Desk {
         };
         let read = timeout(PATIENCE, reading).await;
         read.ok().with_context(|| format!("{what:?} is not shown in {:?}", self.text))??;
-        let end = self.text.find(what).unwrap_or_default() + what.len();
-        self.text.drain(..end);
-        Ok(())
+        let (before, behind) = self.text.split_once(what).context("it was shown")?;
+        let (before, behind) = (before.to_owned(), behind.to_owned());
+        self.text = behind;
+        Ok(before)
     }
 
     /// Whether lines are edited on this side, as before and after the command.
@@ -127,6 +130,42 @@ async fn connect_is_a_login_shell_with_keys_sizes_and_an_exit_code() -> anyhow::
     desk.press("\x04").await?;
     assert_eq!(desk.code().await?, Some(0), "Ctrl-D leaves");
     world.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connect_forwards_ports_while_the_shell_is_open() -> anyhow::Result<()> {
+    let world = acme().await?;
+    // Machines share the network of this computer, so what listens there listens here.
+    let there = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let destination = format!("127.0.0.1:{}", there.local_addr()?.port());
+    let forward = format!("0:{destination}");
+    let nobody = format!("{}:127.0.0.1:1", free_port()?);
+    let arguments = ["connect", "acme", "--user", "dev", "-L", &forward, "-L", &nobody];
+    let mut desk = Desk::sit_down(&world, &arguments)?;
+    desk.see("127.0.0.1:").await?;
+    let port: u16 = desk.see(&format!(" -> acme: {destination}")).await?.parse()?;
+    let mut here = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    here.write_all(b"ping").await?;
+    let (mut accepted, _) = timeout(PATIENCE, there.accept()).await??;
+    let mut ping = [0; 4];
+    timeout(PATIENCE, accepted.read_exact(&mut ping)).await??;
+    assert_eq!(&ping, b"ping");
+
+    // What goes wrong is said beside the shell, which goes on.
+    let nobody: u16 = nobody.split(':').next().unwrap_or_default().parse()?;
+    drop(TcpStream::connect((Ipv4Addr::LOCALHOST, nobody)).await?);
+    desk.see("127.0.0.1:1: ").await?;
+    desk.press("echo still $((40 + 2))\n").await?;
+    desk.see("still 42").await?;
+    desk.press("exit 5\n").await?;
+    assert_eq!(desk.code().await?, Some(5));
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect_err("nobody listens any more");
+    world.finish().await
+}
+
+/// A port that nobody has; whoever asks next may get it, too.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,6 +16,7 @@ mod conversation;
 mod ends;
 mod error;
 mod follow;
+mod forwarding;
 mod image;
 mod input;
 mod object;

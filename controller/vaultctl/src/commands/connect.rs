@@ -1,15 +1,18 @@
 //! `vaultctl connect`
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use vault_client::Command;
 
 use crate::cli::Globals;
-use crate::conversation;
+use crate::conversation::{self, OWN_FAILURE};
+use crate::error::describe;
+use crate::forwarding::{Forward, Forwarding};
 use crate::output::Output;
 use crate::poll::parse_limit;
-use crate::reach::MachineName;
+use crate::reach::{MachineName, Way};
 use crate::terminal;
 
 /// Open a shell in a tenant's machine
@@ -22,8 +25,12 @@ use crate::terminal;
 /// is. A machine that is just starting, or comes back after a crash, is tried again until
 /// --connect-timeout.
 ///
+/// While the shell is open, local ports can lead into the machine: those that --forward names, or else
+/// those that a profile lists. `vaultctl forward --help` says how a forward is written.
+///
 /// EXAMPLES:
 ///   vaultctl connect acme
+///   vaultctl connect acme -L 8080 -L 5432:db.internal:5432
 ///   vaultctl connect globex/web-1 --user dev
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -36,6 +43,10 @@ pub(crate) struct Args {
     #[arg(short = 'u', long, value_name = "USER")]
     user: Option<String>,
 
+    /// Forward a local port or socket while the shell is open; may be repeated
+    #[arg(short = 'L', long = "forward", value_name = "FORWARD")]
+    forwards: Vec<Forward>,
+
     /// How long to try to reach the machine; 0 tries once
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = parse_limit)]
     connect_timeout: Duration,
@@ -43,12 +54,43 @@ pub(crate) struct Args {
 
 /// Opens the shell and answers with its exit code.
 pub(crate) async fn run(args: Args, globals: &Globals, output: &mut Output) -> ExitCode {
-    let Args { machine, user, connect_timeout } = args;
+    let Args { machine, user, forwards, connect_timeout } = args;
+    let forwarding = Way::new(&machine, globals)
+        .and_then(|way| Forwarding::bind(&machine, way, forwards, connect_timeout));
+    let mut forwarding = match forwarding {
+        Ok(forwarding) => forwarding,
+        Err(error) => {
+            output.note(&describe(&error));
+            return ExitCode::from(OWN_FAILURE);
+        }
+    };
     let shell = Command {
         stdin: true,
         terminal: Some(terminal::ours()),
         user,
         ..Command::new(Vec::<Vec<u8>>::new())
     };
-    conversation::run(&machine, shell, connect_timeout, globals, output).await
+    for line in forwarding.serve() {
+        output.note(&line);
+    }
+    let code = {
+        let conversation = conversation::run(&machine, shell, connect_timeout, globals, output);
+        tokio::pin!(conversation);
+        loop {
+            // Both arms are cancel-safe: the conversation stays.
+            tokio::select! {
+                code = &mut conversation => break code,
+                line = forwarding.report() => tell(&line),
+            }
+        }
+    };
+    forwarding.end().await;
+    code
+}
+
+/// Says what went wrong beside a shell. While what is typed goes through as it is, the terminal does not
+/// return to the first column by itself.
+fn tell(line: &str) {
+    // A person who has no standard error does not want to know.
+    write!(io::stderr(), "\r\n{line}\r\n").ok();
 }

@@ -1,43 +1,14 @@
 //! `vaultctl forward`
-//!
-//! ```text
-//!   a program here ──▶ Listener ──▶ Link: the connection to the agent, made anew if it is lost
-//!                         │           │ dial
-//!                         └── relay ──┴──▶ QUIC stream ──▶ the agent ──▶ a program there
-//! ```
 
-mod argument;
-mod link;
-mod listen;
-
-use std::future::pending;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{self, Sender};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use vault_client::Socket;
-use vault_client::protocol::message::Destination;
-
-use self::argument::Forward;
-use self::link::Link;
-use self::listen::Listener;
 use crate::cli::Globals;
 use crate::ends::Ends;
 use crate::error::{Exit, Failure};
+use crate::forwarding::{Forward, Forwarding};
 use crate::output::Output;
-use crate::poll::{Pauses, parse_limit};
-use crate::profile::Profile;
-use crate::reach::{FAREWELL, MachineName, Way};
-
-/// How many connections may be open at once, over all forwards: as many as the agent takes over one
-/// connection. Further ones wait in the system's queue.
-const CONNECTIONS_MAX: usize = 256;
-
-/// Lines that wait to be printed: more than connections can fail at once.
-const REPORTS_MAX: usize = 2 * CONNECTIONS_MAX;
+use crate::poll::parse_limit;
+use crate::reach::{MachineName, Way};
 
 /// Forward local ports to a tenant's machine
 ///
@@ -89,106 +60,30 @@ pub(crate) async fn run(
     // Before anything is started, so that no signal is missed.
     let mut ends = Ends::new()?;
     let way = Way::new(&machine, globals)?;
-    let forwards = match (forwards, way.profile()) {
-        (none, Some(profile)) if none.is_empty() => of_profile(&machine, profile)?,
-        (given, _) => given,
-    };
-    if forwards.is_empty() {
+    let mut forwarding = Forwarding::bind(&machine, way, forwards, connect_timeout)?;
+    if forwarding.is_empty() {
         let message = format!("nothing says what to forward to {machine}");
         return Err(Failure::new(Exit::BadInput, message)
             .hint("write a FORWARD, such as 8080, or list some in a profile")
             .into());
     }
-    let mut listeners = Vec::new();
-    for forward in forwards {
-        listeners.push((Listener::bind(&forward.local)?, forward.destination));
-    }
-    let (report, mut reports) = mpsc::channel(REPORTS_MAX);
-    let link = Link::new(way, machine.clone(), connect_timeout, report.clone());
     let progress = output.progress(&format!("connecting to {machine}"));
     // Both arms are cancel-safe: nothing has been forwarded yet.
     tokio::select! {
-        connected = link.connect(&progress) => connected?,
+        connected = forwarding.connect(&progress) => connected?,
         () = ends.next() => return Ok(Exit::Success),
     }
     drop(progress);
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut tasks = JoinSet::new();
-    for (listener, destination) in listeners {
-        output.line(&format!("{} -> {machine}: {destination}", listener.shown()))?;
-        tasks.spawn(serve(listener, destination, link.clone(), room.clone(), report.clone()));
+    for line in forwarding.serve() {
+        output.line(&line)?;
     }
     loop {
         // Both arms are cancel-safe.
         tokio::select! {
             () = ends.next() => break,
-            Some(line) = reports.recv() => output.note(&line),
+            line = forwarding.report() => output.note(&line),
         }
     }
-    // What is open is aborted, so that nobody takes half of an answer for all of it.
-    tasks.shutdown().await;
-    drop(timeout(FAREWELL, link.leave()).await);
+    forwarding.end().await;
     Ok(Exit::Success)
-}
-
-/// The forwards that a profile lists.
-fn of_profile(machine: &MachineName, profile: &Profile) -> Result<Vec<Forward>, Failure> {
-    let read = |text: &String| {
-        text.parse().map_err(|why| {
-            let message = format!("the profile {machine} has the forward {text:?}: {why}");
-            Failure::new(Exit::BadInput, message)
-        })
-    };
-    profile.forward.iter().map(read).collect()
-}
-
-/// Takes connections for ever; their tasks end with it.
-async fn serve(
-    listener: Listener,
-    destination: Destination,
-    link: Arc<Link>,
-    room: Arc<Semaphore>,
-    reports: Sender<String>,
-) {
-    let mut connections = JoinSet::new();
-    let mut pauses = Pauses::new();
-    loop {
-        // The semaphore is never closed.
-        let seat = Arc::clone(&room).acquire_owned().await;
-        while connections.try_join_next().is_some() {}
-        let (socket, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                let line = format!("{}: cannot take a connection: {error}", listener.shown());
-                reports.send(line).await.ok();
-                pauses.sleep().await;
-                continue;
-            }
-        };
-        pauses = Pauses::new();
-        let (link, reports, destination) = (link.clone(), reports.clone(), destination.clone());
-        connections.spawn(async move {
-            carry(socket, &peer, &destination, &link, &reports).await;
-            drop(seat);
-        });
-    }
-}
-
-/// Serves one connection to its end.
-async fn carry(
-    socket: Socket,
-    peer: &str,
-    destination: &Destination,
-    link: &Link,
-    reports: &Sender<String>,
-) {
-    match link.dial(destination).await {
-        Ok(dialed) => {
-            // It is aborted if the connection to the agent is lost, which is told once for all.
-            dialed.relay(socket, pending()).await;
-        }
-        Err(error) => {
-            reports.send(format!("{peer}: {destination}: {error:#}")).await.ok();
-        }
-    }
 }

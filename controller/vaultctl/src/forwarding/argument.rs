@@ -16,7 +16,7 @@ use vault_client::protocol::message::Destination;
 
 /// One forward: where to listen, and what connections there are forwarded to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Forward {
+pub(crate) struct Forward {
     /// Here.
     pub(super) local: Local,
     /// In the machine, or as seen from it.
