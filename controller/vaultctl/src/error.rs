@@ -3,12 +3,17 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use vault_client::ConnectError;
 use vault_rootfs::{Limit, PackError, Problem, UnpackError};
 
 use crate::client::ClientError;
 use crate::context::ContextError;
 use crate::image::{AgentImageError, LayoutError};
 use crate::profile::ProfileError;
+
+/// What to do about an agent of another time.
+const OTHER_VERSION: &str = "update vaultctl, or the image that the machine runs; `vaultctl get TENANT \
+                             -o yaml` shows the version of its agent";
 
 /// How the agent is built so that it needs nothing beside it.
 const STATIC_AGENT: &str = "a static one is built by RUSTFLAGS=\"-C target-feature=+crt-static\" cargo \
@@ -99,6 +104,8 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
             layout_hint(layout)
         } else if let Some(agent) = cause.downcast_ref::<AgentImageError>() {
             agent_hint(agent)
+        } else if let Some(ConnectError::Version { .. }) = cause.downcast_ref() {
+            Some(OTHER_VERSION.to_owned())
         } else {
             let profile = cause.downcast_ref::<ProfileError>().and_then(profile_hint);
             profile.or_else(|| cause.downcast_ref::<ContextError>().and_then(context_hint))

@@ -16,6 +16,9 @@ use crate::tls::TlsError;
 /// The codes of TLS alerts within QUIC (RFC 9001 §4.8).
 const TLS_ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
 
+/// The alert `no_application_protocol` (RFC 7301 §3.2).
+const NO_COMMON_VERSION: u64 = 0x100 + 120;
+
 /// Why there is no client.
 #[derive(Debug, Error)]
 pub enum ClientError {
@@ -73,8 +76,17 @@ pub enum ConnectError {
         /// What the agent says.
         code: CloseCode,
     },
-    /// TLS failed: the other end is no agent of this protocol's version, or does not hold the key
-    /// of the certificate that it shows.
+    /// The agent speaks versions of the protocol, and none that this client does
+    /// ([`vault_protocol::ALPN`]): one of the two is too old. Nothing was said.
+    #[error(
+        "the agent at {address} has no version of the protocol in common with this client, which speaks {}",
+        String::from_utf8_lossy(vault_protocol::ALPN)
+    )]
+    Version {
+        /// The agent's address.
+        address: SocketAddr,
+    },
+    /// TLS failed: the other end is no agent, or does not hold the key of the certificate that it shows.
     #[error("no TLS with {address}")]
     Tls {
         /// The agent's address.
@@ -142,8 +154,10 @@ impl std::fmt::Display for Doing {
 impl ConnectError {
     /// The connection's end, by what it means.
     pub(crate) fn lost(address: SocketAddr, doing: Doing, source: ConnectionError) -> Self {
-        if tls_alert(&source) {
-            return Self::Tls { address, source };
+        match transport_code(&source) {
+            Some(NO_COMMON_VERSION) => return Self::Version { address },
+            Some(code) if TLS_ALERTS.contains(&code) => return Self::Tls { address, source },
+            _ => {}
         }
         match close_code(&source) {
             // The agent says it in a frame, too, which the close may have overtaken.
@@ -170,6 +184,7 @@ impl ConnectError {
             Self::Evidence(error) => error.is_retryable(),
             Self::Begin { .. }
             | Self::Issuer(_)
+            | Self::Version { .. }
             | Self::Tls { .. }
             | Self::Certificate(_)
             | Self::Exporter
@@ -189,13 +204,13 @@ fn close_code(error: &ConnectionError) -> Option<CloseCode> {
     }
 }
 
-fn tls_alert(error: &ConnectionError) -> bool {
-    let code = match error {
-        ConnectionError::TransportError(error) => error.code,
-        ConnectionError::ConnectionClosed(close) => close.error_code,
-        _ => return false,
-    };
-    TLS_ALERTS.contains(&u64::from(code))
+/// The transport's own code (RFC 9000 §20.1), by whichever end.
+fn transport_code(error: &ConnectionError) -> Option<u64> {
+    match error {
+        ConnectionError::TransportError(error) => Some(error.code.into()),
+        ConnectionError::ConnectionClosed(close) => Some(close.error_code.into()),
+        _ => None,
+    }
 }
 
 /// Whether a connection's end says nothing against a next one.

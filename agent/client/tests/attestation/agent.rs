@@ -10,6 +10,7 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use serde_json::Value;
 use tokio::task::JoinSet;
+use vault_client::protocol::ALPN;
 use vault_client::protocol::binding::{self, Exporter};
 use vault_client::protocol::code::CloseCode;
 use vault_client::protocol::frame::{Decoder, PAYLOAD_BYTES_MAX};
@@ -37,6 +38,8 @@ pub(crate) struct Behaviour {
     pub(crate) close: Option<CloseCode>,
     /// Says this instead of its evidence.
     pub(crate) raw: Option<Vec<u8>>,
+    /// The version of the protocol that it speaks.
+    pub(crate) version: &'static [u8],
 }
 
 /// Mints the machine's token, after a change to its claims.
@@ -58,7 +61,7 @@ pub(crate) fn honest(issuer: &str) -> Behaviour {
 
 /// Mints as the test says.
 pub(crate) fn minting(mint: impl Fn(&str) -> String + Send + Sync + 'static) -> Behaviour {
-    Behaviour { mint: Arc::new(mint), refusal: None, close: None, raw: None }
+    Behaviour { mint: Arc::new(mint), refusal: None, close: None, raw: None, version: ALPN }
 }
 
 pub(crate) struct TestAgent {
@@ -79,7 +82,7 @@ impl TestAgent {
         certificate: CertificateDer<'static>,
         key: PrivateKeyDer<'static>,
     ) -> Self {
-        let endpoint = server(certificate.clone(), &key);
+        let endpoint = server(certificate.clone(), &key, behaviour.version);
         let address = endpoint.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let mut task = JoinSet::new();
@@ -122,6 +125,7 @@ pub(crate) fn certificate() -> (CertificateDer<'static>, PrivateKeyDer<'static>)
 pub(crate) fn server(
     certificate: CertificateDer<'static>,
     key: &PrivateKeyDer<'static>,
+    version: &[u8],
 ) -> Endpoint {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = provider.key_provider.load_private_key(key.clone_key()).expect("a key");
@@ -131,7 +135,7 @@ pub(crate) fn server(
         .expect("TLS 1.3")
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Always(Arc::new(certified))));
-    tls.alpn_protocols = vec![vault_client::protocol::ALPN.to_vec()];
+    tls.alpn_protocols = vec![version.to_vec()];
     let tls = QuicServerConfig::try_from(tls).expect("a suite for QUIC");
     let config = quinn::ServerConfig::with_crypto(Arc::new(tls));
     Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).expect("a socket")

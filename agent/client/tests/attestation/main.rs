@@ -152,6 +152,18 @@ async fn a_swapped_key_with_the_right_certificate_fails_the_tls_handshake() {
 }
 
 #[tokio::test]
+async fn without_a_version_in_common_nothing_is_said_and_trying_again_is_no_use() {
+    let issuer = TestIssuer::start().await;
+    let agent = TestAgent::start(Behaviour { version: b"vaultctl/9", ..honest(&issuer.url()) });
+    let error = connect(&agent.target(&issuer.url())).await.expect_err("is refused");
+    let ConnectError::Version { address } = &error else { panic!("{error:?}") };
+    assert_eq!(*address, agent.address);
+    assert!(error.to_string().ends_with("which speaks vaultctl/1"), "{error}");
+    assert!(!error.is_retryable());
+    assert!(agent.seen().is_empty());
+}
+
+#[tokio::test]
 async fn evidence_of_another_connection_is_refused() {
     let issuer = TestIssuer::start().await;
     let (url, first) = (issuer.url(), OnceLock::new());

@@ -9,6 +9,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::task::JoinSet;
+use vault_client::protocol::ALPN;
 use vault_client::protocol::frame::{Decoder, PAYLOAD_BYTES_MAX};
 
 use crate::agent::{certificate, server};
@@ -29,7 +30,7 @@ impl Relay {
     /// Relays one connection.
     pub(crate) fn start(agent: SocketAddr) -> Self {
         let (certificate, key) = certificate();
-        let endpoint = server(certificate, &key);
+        let endpoint = server(certificate, &key, ALPN);
         let address = endpoint.local_addr().expect("an address");
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
