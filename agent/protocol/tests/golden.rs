@@ -6,9 +6,10 @@
 use data_encoding::HEXLOWER;
 use vault_protocol::frame::{Decoder, PAYLOAD_BYTES_MAX};
 use vault_protocol::message::{
-    Attach, Channel, Destination, Dial, DialFailed, DialFailedReason, Dialed, Evidence, Exec,
-    ExecFailed, ExecFailedReason, Exit, Health, HealthRequest, Hello, Message, Proof, Ready,
-    Refused, RefusedReason, Resize, Signal, Size, Started, Terminal, Variable, scheme,
+    Attach, AuditLog, AuditLogRequest, Channel, Destination, Dial, DialFailed, DialFailedReason,
+    Dialed, Evidence, Exec, ExecFailed, ExecFailedReason, Exit, Health, HealthRequest, Hello,
+    Message, Proof, Ready, Refused, RefusedReason, Resize, Signal, Size, Started, Terminal,
+    Variable, scheme,
 };
 
 fn samples() -> Vec<(&'static str, Message)> {
@@ -128,6 +129,10 @@ fn samples() -> Vec<(&'static str, Message)> {
             DialFailed { reason: DialFailedReason::Refused, message: "no".to_owned() }.into(),
         ),
         ("20000003820402", Attach { command: 4, channel: Channel::Stderr }.into()),
+        ("400000028107", AuditLogRequest { from: Some(7) }.into()),
+        ("4000000180", AuditLogRequest { from: None }.into()),
+        ("4100000481190100", AuditLog { bytes: 256, message: None }.into()),
+        ("410000058200626e6f", AuditLog { bytes: 0, message: Some("no".into()) }.into()),
     ]
 }
 

@@ -8,9 +8,10 @@ use vault_protocol::handshake::{
     AgentEvent, AgentHandshake, ClientEvent, ClientHandshake, HEALTH_REQUESTS_MAX,
 };
 use vault_protocol::message::{
-    Attach, Channel, Destination, Dial, DialFailed, DialFailedReason, Dialed, Evidence, Exec,
-    ExecFailed, ExecFailedReason, Exit, Health, HealthRequest, Hello, Message, Proof, Ready,
-    Refused, RefusedReason, Resize, Signal, Size, Started, Terminal, Variable,
+    Attach, AuditLog, AuditLogRequest, Channel, Destination, Dial, DialFailed, DialFailedReason,
+    Dialed, Evidence, Exec, ExecFailed, ExecFailedReason, Exit, Health, HealthRequest, Hello,
+    Message, Proof, Ready, Refused, RefusedReason, Resize, Signal, Size, Started, Terminal,
+    Variable,
 };
 
 fn bytes() -> impl Strategy<Value = minicbor::bytes::ByteVec> {
@@ -105,6 +106,9 @@ fn message() -> impl Strategy<Value = Message> {
         Just(Dialed {}.into()),
         dial_failed().prop_map(Into::into),
         (any::<u64>(), channel).prop_map(|(command, channel)| Attach { command, channel }.into()),
+        option::of(any::<u64>()).prop_map(|from| AuditLogRequest { from }.into()),
+        (any::<u64>(), option::of(".*"))
+            .prop_map(|(bytes, message)| AuditLog { bytes, message }.into()),
     ]
 }
 

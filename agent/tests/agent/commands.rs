@@ -364,3 +364,29 @@ async fn a_gibibyte_on_both_outputs_arrives_whole() {
     assert_eq!((stdout, stderr), (512 << 20, 512 << 20));
     assert_eq!(command.exit().await, code(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_renewed_under_a_command() {
+    let fixture = Fixture::start();
+    let mut client = fixture.operator().await;
+    let mut command = client.start(Exec { stdin: true, ..exec(&["cat"]) }).await;
+    let mut input = client.stdin(command.id).await;
+    command.started().await;
+    let (mut output, mut came) = client.output(command.id, Channel::Stdout).await;
+    let mut sent = Vec::new();
+    for round in 0..10_u8 {
+        // Each time after bytes have come back: keys are not renewed before the last renewal has shown.
+        let piece = vec![round; 256 << 10];
+        input.write_all(&piece).await.expect("sent");
+        sent.extend(piece);
+        while came.len() < sent.len() {
+            let chunk = soon(output.read_chunk(64 << 10, true)).await.expect("readable");
+            came.extend_from_slice(&chunk.expect("more").bytes);
+        }
+        client.connection.force_key_update();
+    }
+    input.finish().expect("open");
+    assert_eq!(soon(output.read_to_end(1)).await.expect("readable"), b"");
+    assert!(came == sent, "what came back is what was sent");
+    assert_eq!(command.exit().await, code(0));
+}
