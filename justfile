@@ -41,4 +41,4 @@ generate:
 
 # Benchmarks; see BENCHMARKS.md
 bench:
-    cargo bench --workspace --bench plan --bench exec --bench peers --bench unpack
+    cargo bench --workspace --bench plan --bench agent --bench peers --bench unpack
