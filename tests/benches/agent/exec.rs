@@ -9,12 +9,13 @@
 //!
 //! The four take turns within one run, so that whatever else the computer does hits all of them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use vault_client::{Client, Connection};
 use vault_tests::world::World;
 
+use crate::figures::{Figures, now};
 use crate::place::{Place, place, seconds};
 use crate::ssh::Ssh;
 use crate::{acme, succeed};
@@ -64,7 +65,8 @@ fn version(world: &World) -> anyhow::Result<()> {
     succeed(world.vaultctl_command(&["--version"])?.as_std_mut())
 }
 
-async fn command(connection: &Connection) -> anyhow::Result<()> {
+/// Runs `true`.
+pub(crate) async fn command(connection: &Connection) -> anyhow::Result<()> {
     let mut running = connection.exec(vault_client::Command::new(["true"])).await?;
     let exit = running.control.wait().await?;
     ensure!(exit.code == Some(0), "{exit:?}");
@@ -72,14 +74,15 @@ async fn command(connection: &Connection) -> anyhow::Result<()> {
 }
 
 /// One cold command, its parts timed.
-struct Phases {
+pub(crate) struct Phases {
     connect: Duration,
     prove: Duration,
     command: Duration,
-    connection: Connection,
+    pub(crate) connection: Connection,
 }
 
-async fn phases(agents: &Client, place: &Place) -> anyhow::Result<Phases> {
+/// Connects, proves, and runs `true`.
+pub(crate) async fn phases(agents: &Client, place: &Place) -> anyhow::Result<Phases> {
     let began = now();
     let attested = agents.connect(&place.target, &place.keys, seconds).await?;
     let connect = began.elapsed();
@@ -88,50 +91,4 @@ async fn phases(agents: &Client, place: &Place) -> anyhow::Result<Phases> {
     command(&connection).await?;
     let command = began.elapsed() - connect - prove;
     Ok(Phases { connect, prove, command, connection })
-}
-
-/// Spans of time by what took them, in the order of their first.
-#[derive(Default)]
-struct Figures {
-    counts: bool,
-    kinds: Vec<(&'static str, Vec<Duration>)>,
-}
-
-impl Figures {
-    fn time(
-        &mut self,
-        what: &'static str,
-        work: impl FnOnce() -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let began = now();
-        work().context(what)?;
-        self.add(what, began.elapsed());
-        Ok(())
-    }
-
-    fn add(&mut self, what: &'static str, took: Duration) {
-        if !self.counts {
-            return;
-        }
-        match self.kinds.iter_mut().find(|(kind, _)| *kind == what) {
-            Some((_, spans)) => spans.push(took),
-            None => self.kinds.push((what, vec![took])),
-        }
-    }
-
-    fn print(&mut self) {
-        println!("{ROUNDS} rounds, milliseconds:        least     p50     p99    most");
-        for (what, spans) in &mut self.kinds {
-            spans.sort_unstable();
-            let at = |part: usize| spans[(spans.len() - 1) * part / 100].as_secs_f64() * 1e3;
-            let [least, half, most_of, most] = [0, 50, 99, 100].map(at);
-            println!("{least:7.2} {half:7.2} {most_of:7.2} {most:7.2}  {what}");
-        }
-    }
-}
-
-/// The benchmark's stopwatch.
-fn now() -> Instant {
-    #[allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-    Instant::now()
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!   exec   how long `true` takes, cold and warm
 //!   idle   private memory of the agent, and of sshd, per session in which nothing happens
+//!   flood  how long `true` takes while 10,000 connections are made that never prove themselves
 //! ```
 //!
 //! Without an OpenSSH server what is about ssh is left out, loudly.
@@ -12,6 +13,8 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod exec;
+mod figures;
+mod flood;
 mod idle;
 mod place;
 mod ssh;
@@ -23,7 +26,7 @@ use vault_tests::manifests;
 use vault_tests::world::{World, WorldOptions};
 
 /// The parts, in the order in which they run.
-const PARTS: [&str; 2] = ["exec", "idle"];
+const PARTS: [&str; 3] = ["exec", "idle", "flood"];
 
 fn main() -> anyhow::Result<()> {
     // Cargo adds `--bench`.
@@ -39,6 +42,9 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("idle") {
             idle::run().await?;
+        }
+        if wanted("flood") {
+            flood::run().await?;
         }
         Ok(())
     })
