@@ -124,6 +124,16 @@ async fn connect_is_a_login_shell_with_keys_sizes_and_an_exit_code() -> anyhow::
     assert_eq!(desk.code().await?, Some(5));
     assert!(desk.edits_lines()?, "the terminal is as it was");
 
+    // A program that takes Ctrl-C for itself: Enter, and then what is meant for us.
+    let mut desk = Desk::sit_down(&world, &["connect", "acme", "--user", "dev"])?;
+    desk.press("trap '' INT HUP; while :; do echo st$((1 + 0))uck; sleep 1; done\n").await?;
+    desk.see("st1uck").await?;
+    desk.press("\x03\n~?").await?;
+    desk.see("~. leaves").await?;
+    desk.press("~.").await?;
+    assert_eq!(desk.code().await?, Some(255));
+    assert!(desk.edits_lines()?, "the terminal is as it was");
+
     let mut desk = Desk::sit_down(&world, &["connect", "acme", "--user", "dev"])?;
     desk.press("echo ready$((1 + 1))\n").await?;
     desk.see("ready2").await?;

@@ -6,6 +6,8 @@
 //!   (a terminal is made raw)    └─────────┘
 //! ```
 
+mod escape;
+
 use std::io::{self, Read as _, Write};
 use std::process::ExitCode;
 use std::task::Poll;
@@ -20,6 +22,7 @@ use vault_client::exec::shell_code;
 use vault_client::protocol::message::ExecFailedReason;
 use vault_client::{Command, Connection, Control, Exec, ExecError, Output as Channel, Stdin};
 
+use self::escape::{Escapes, HELP, Wish};
 use crate::cli::Globals;
 use crate::error::describe;
 use crate::output::Output;
@@ -153,12 +156,14 @@ async fn attend(
 ) -> anyhow::Result<Outcome> {
     let Exec { stdin, stdout, stderr, mut control, .. } = running;
     // Until this is dropped, what is typed goes to the command as it is.
-    let _raw = (on_terminal && stdin.is_some()).then(Raw::begin).flatten();
+    let raw = (on_terminal && stdin.is_some()).then(Raw::begin).flatten();
+    // Somebody sits there, whose every key goes to the machine otherwise.
+    let escapes = raw.is_some().then(Escapes::default);
     let mut resized = signal(SignalKind::window_change())?;
     // Not waited for: reading standard input cannot be given up, and a command may end without it.
     let mut feeding = JoinSet::new();
     if let Some(stdin) = stdin {
-        feeding.spawn(feed(stdin));
+        feeding.spawn(feed(stdin, escapes));
     }
     let outputs = async { tokio::try_join!(print(stdout, io::stdout), print(stderr, io::stderr)) };
     tokio::pin!(outputs);
@@ -171,7 +176,9 @@ async fn attend(
                 Err(error) => return Err(lost(control, error).await),
             },
             Some(fed) = feeding.join_next(), if exit.is_none() => {
-                fed?.context("could not read standard input")?;
+                if let Fed::Left = fed?.context("could not read standard input")? {
+                    return Ok(Outcome::Left(OWN_FAILURE));
+                }
             }
             ended = control.wait(), if exit.is_none() => exit = Some(ended?),
             _ = resized.recv(), if on_terminal && exit.is_none() => {
@@ -206,8 +213,16 @@ async fn lost(mut control: Control, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
+/// How the passing on of standard input ended.
+enum Fed {
+    /// There is no more, or nobody who reads it.
+    Over,
+    /// Somebody typed that they want to leave.
+    Left,
+}
+
 /// Passes on standard input to its end. A command that reads no more of it is no error.
-async fn feed(mut stdin: Stdin) -> io::Result<()> {
+async fn feed(mut stdin: Stdin, mut escapes: Option<Escapes>) -> io::Result<Fed> {
     let mut buffer = vec![0; STDIN_CHUNK_BYTES];
     loop {
         let reading = spawn_blocking(move || {
@@ -217,11 +232,19 @@ async fn feed(mut stdin: Stdin) -> io::Result<()> {
         match reading.await {
             Ok((_, Ok(0))) => {
                 stdin.finish();
-                return Ok(());
+                return Ok(Fed::Over);
             }
             Ok((read, Ok(count))) => {
-                if stdin.write_all(&read[..count]).await.is_err() {
-                    return Ok(());
+                let keys = escapes.as_mut().map(|escapes| escapes.typed(&read[..count]));
+                let (typed, wish) = keys.unwrap_or_default();
+                match wish {
+                    Some(Wish::Leave) => return Ok(Fed::Left),
+                    Some(Wish::Help) => tell(HELP),
+                    None => {}
+                }
+                let passed = if escapes.is_some() { &typed } else { &read[..count] };
+                if stdin.write_all(passed).await.is_err() {
+                    return Ok(Fed::Over);
                 }
                 buffer = read;
             }
@@ -236,6 +259,12 @@ async fn feed(mut stdin: Stdin) -> io::Result<()> {
             }
         }
     }
+}
+
+/// Says something to somebody whose terminal is raw, which does not return to the first column by itself.
+pub(crate) fn tell(line: &str) {
+    // A person who has no standard error does not want to know.
+    write!(io::stderr(), "\r\n{line}\r\n").ok();
 }
 
 /// Passes on one output to its end. If our own reader leaves, the command learns it as it would in

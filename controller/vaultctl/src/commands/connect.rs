@@ -1,13 +1,12 @@
 //! `vaultctl connect`
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use vault_client::Command;
 
 use crate::cli::Globals;
-use crate::conversation::{self, OWN_FAILURE};
+use crate::conversation::{self, OWN_FAILURE, tell};
 use crate::error::describe;
 use crate::forwarding::{Forward, Forwarding};
 use crate::output::Output;
@@ -19,7 +18,8 @@ use crate::terminal;
 ///
 /// It is the login shell of the user, on a terminal like this one: keys, colours and the window's size
 /// are passed on, Ctrl-C too. Ctrl-D or `exit` leaves; the exit code is the shell's own, and 255 if
-/// vaultctl itself failed.
+/// vaultctl itself failed. When nothing answers any more: Enter, then ~. leaves at once, as with ssh
+/// (~~ is one ~, ~? shows what can be typed).
 ///
 /// Before anything secret is used, the machine proves with a token of the platform which machine it
 /// is. A machine that is just starting, or comes back after a crash, is tried again until
@@ -86,11 +86,4 @@ pub(crate) async fn run(args: Args, globals: &Globals, output: &mut Output) -> E
     };
     forwarding.end().await;
     code
-}
-
-/// Says what went wrong beside a shell. While what is typed goes through as it is, the terminal does not
-/// return to the first column by itself.
-fn tell(line: &str) {
-    // A person who has no standard error does not want to know.
-    write!(io::stderr(), "\r\n{line}\r\n").ok();
 }
