@@ -150,10 +150,12 @@ fn serve(files: &mut Files, orders: &Receiver<Order>, lost: &AtomicU64) {
 }
 
 fn write(files: &mut Files, mut records: Vec<(Timestamp, Event)>, lost: &AtomicU64) {
+    // What is lost is told together with the next record, which knows the time.
+    let Some(&(at, _)) = records.first() else { return };
     let untold = lost.swap(0, Ordering::Relaxed);
     let kept = records.len() as u64;
-    if let (Some((at, _)), 1..) = (records.first(), untold) {
-        records.insert(0, (*at, Event::RecordsLost { records: untold }));
+    if untold > 0 {
+        records.insert(0, (at, Event::RecordsLost { records: untold }));
     }
     if let Err(error) = files.append(records) {
         let lost = lost.fetch_add(untold + kept, Ordering::Relaxed) + untold + kept;
@@ -163,7 +165,26 @@ fn write(files: &mut Files, mut records: Vec<(Timestamp, Event)>, lost: &AtomicU
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
     use super::*;
+
+    #[test]
+    fn what_was_lost_is_told_by_the_next_record() {
+        let data = TempDir::new().expect("a folder");
+        let (mut files, _) = Files::open(data.path()).expect("opens");
+        let lost = AtomicU64::new(3);
+        write(&mut files, Vec::new(), &lost);
+        assert_eq!(lost.load(Ordering::Relaxed), 3, "nothing could tell it");
+        write(&mut files, vec![(Timestamp::UNIX_EPOCH, Event::AgentEnding)], &lost);
+        assert_eq!(lost.load(Ordering::Relaxed), 0);
+        let file = data.path().join("audit/00000000000000000001.jsonl");
+        let text = fs::read_to_string(file).expect("readable");
+        let told: Vec<bool> = text.lines().map(|line| line.contains("RecordsLost")).collect();
+        assert_eq!(told, [true, false], "{text}");
+    }
 
     #[test]
     fn what_is_written_down_is_bounded() {

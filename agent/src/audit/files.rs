@@ -18,6 +18,9 @@ use vault_protocol::audit::{Event, LineHash, Record};
 
 use crate::limits::{AUDIT_FILE_BYTES, AUDIT_FILES_MAX};
 
+/// No machine writes as many records; a file of such a name is not ours.
+const SEQUENCE_MAX: u64 = 1 << 60;
+
 /// How the name of a file ends.
 const ENDING: &str = ".jsonl";
 
@@ -158,7 +161,8 @@ fn list(folder: &Path) -> io::Result<Vec<u64>> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         let first = name.to_str().and_then(|name| name.strip_suffix(ENDING));
-        files.extend(first.and_then(|first| first.parse::<u64>().ok()).filter(|first| *first > 0));
+        let first = first.and_then(|first| first.parse::<u64>().ok());
+        files.extend(first.filter(|first| (1..SEQUENCE_MAX).contains(first)));
     }
     files.sort_unstable();
     Ok(files)
