@@ -44,7 +44,7 @@ impl fmt::Display for LineHash {
 
 /// A text is not what it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("write SEQUENCE:SHA256, as `vaultctl audit-log` prints it")]
+#[error("write RECORD:SHA256, as `vaultctl audit-log` prints it")]
 pub struct NotAHead;
 
 impl FromStr for LineHash {
@@ -99,7 +99,7 @@ impl FromStr for Head {
 pub struct Record {
     /// Counts up by one, through restarts of the agent; the first is 1.
     pub sequence: u64,
-    /// When, by the machine's clock: an instant as RFC 3339 has it, in UTC.
+    /// When, by the machine's clock: an instant as RFC 3339 has it, in UTC, to the millisecond.
     pub at: String,
     /// What.
     #[serde(flatten)]

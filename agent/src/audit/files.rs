@@ -98,7 +98,7 @@ impl Files {
         let (mut sequence, mut previous) = (self.sequence, self.previous);
         for (at, event) in records {
             sequence += 1;
-            let record = Record { sequence, at: at.to_string(), event, previous };
+            let record = Record { sequence, at: format!("{at:.3}"), event, previous };
             let line = serde_json::to_vec(&record)?;
             previous = LineHash::of(&line);
             lines.extend(line);
