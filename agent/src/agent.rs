@@ -10,13 +10,14 @@ use std::time::Duration;
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vault_protocol::audit::Event;
 use vault_protocol::code::CloseCode;
 use vault_protocol::key::TenantSecret;
-use vault_protocol::message::Health;
+use vault_protocol::message::{Health, Ready};
 
 use crate::access::{Access, HmacAccess};
 use crate::admission::{Admission, Arrival};
@@ -29,12 +30,15 @@ use crate::limits::{COMMANDS_MAX, DELIVERY_PATIENCE, DIAL_PATIENCE, SOCKET_BUFFE
 use crate::penalties::Penalties;
 use crate::process::launch::MachineEnvironment;
 use crate::process::spawner::Spawner;
+use crate::provision::Provisioner;
 use crate::reset::endpoint_config;
+use crate::roots::Roots;
 use crate::secret::SecretError;
 use crate::source::Source;
 use crate::streams::forward::dial::Forwards;
 use crate::telemetry::Chain;
 use crate::tls::{Identity, IdentityError};
+use crate::workload::{Means, Workload};
 
 /// What the agent is, for clients.
 pub const SOFTWARE: &str = concat!("vault-agent ", env!("CARGO_PKG_VERSION"));
@@ -129,6 +133,8 @@ pub(crate) struct Shared {
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) forwards: Forwards,
     pub(crate) spawner: Spawner,
+    pub(crate) workload: Workload,
+    pub(crate) provisioner: Provisioner,
     pub(crate) environment: MachineEnvironment,
     pub(crate) clock: Arc<dyn Clock>,
     /// The agent is ending.
@@ -152,6 +158,13 @@ impl Agent {
         }
         // Commands may change the working folder; see `process::spawner`.
         let socket = std::path::absolute(&config.api_socket).unwrap_or(config.api_socket);
+        let spawner = Spawner::start(&config.stage_program).map_err(StartError::Thread)?;
+        let environment = MachineEnvironment::new(env::vars_os());
+        let means = Means {
+            spawner: spawner.clone(),
+            environment: environment.lines(),
+            clock: Arc::clone(&config.clock),
+        };
         let shared = Arc::new(Shared {
             access: Box::new(access),
             evidence: EvidenceSource::new(socket),
@@ -163,8 +176,10 @@ impl Agent {
             audit: Audit::start(&config.data_dir, Arc::clone(&config.clock)),
             turns: Arc::new(Semaphore::new(COMMANDS_MAX)),
             forwards: Forwards::new(config.dial_patience),
-            spawner: Spawner::start(&config.stage_program).map_err(StartError::Thread)?,
-            environment: MachineEnvironment::new(env::vars_os()),
+            spawner,
+            workload: Workload::start(Roots::open(&config.data_dir), means),
+            provisioner: Provisioner::default(),
+            environment,
             clock: config.clock,
             draining: CancellationToken::new(),
             grace: OnceLock::new(),
@@ -206,6 +221,9 @@ impl Agent {
         if timeout(patience, self.tasks.wait()).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "connections are cut off");
         }
+        self.shared.workload.stop(grace).await;
+        // What the workload has written, too.
+        drop(spawn_blocking(rustix::fs::sync).await);
         self.shared.audit.flush().await;
         self.endpoint.close(CloseCode::ShuttingDown.number().into(), b"");
         // Last packets are sent once; who has lost them finds out by itself.
@@ -242,6 +260,11 @@ impl Shared {
             ready: ready.is_ok(),
             message: ready.err().map(|error| error.to_string()),
         }
+    }
+
+    /// What there is for a client that has proved itself.
+    pub(crate) fn ready(&self) -> Ready {
+        Ready { root: self.workload.root().map(Into::into) }
     }
 
     /// The table of connections.

@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::agent::{Agent, AgentConfig, DATA_DIR};
+use crate::process::memory;
 use crate::{secret, telemetry};
 
 /// Serve the tenant's operators inside a machine.
@@ -72,6 +73,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             // After the second execution the kernel's name for us is `exe`.
             if let Err(error) = rustix::thread::set_name(c"vault-agent") {
                 tracing::debug!(%error, "the process keeps its name");
+            }
+            if let Err(error) = memory::spare() {
+                tracing::info!(%error, "when memory runs out, the agent may be killed like any other");
             }
             let Args { listen, api_socket, data_dir, machine_id, grace } = args;
             let config = AgentConfig {

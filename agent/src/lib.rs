@@ -38,12 +38,16 @@ mod audit;
 mod connection;
 pub mod counts;
 mod framed;
+mod helpers;
 mod process;
+mod provision;
 mod reset;
+mod roots;
 mod streams;
 mod telemetry;
+mod workload;
 
 pub use self::agent::{Agent, AgentConfig, StartError};
 pub use self::args::main;
 pub use self::counts::Counts;
-pub use self::process::stage::main as stage;
+pub use self::helpers::helper;

@@ -117,6 +117,13 @@ pub const READ_BYTES_MIN: usize = 64 << 10;
 /// Commands that wait for the thread which starts them, at half a millisecond each.
 pub const SPAWN_QUEUE_MAX: usize = 64;
 
+/// How long the thread that starts commands may take for one, with all that wait before it. It takes
+/// milliseconds; a workload can keep its own thread waiting, by a filesystem that does not answer.
+pub const SPAWN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is read of a table of users or groups: some forty thousand lines.
+pub const ACCOUNTS_BYTES_MAX: u64 = 4 << 20;
+
 /// How long a stage may take to become the command of another user. It takes a millisecond; only that
 /// user can stop it, and then the command does not run.
 pub const STAGE_PATIENCE: Duration = Duration::from_secs(10);
@@ -219,3 +226,72 @@ pub const AUDIT_REFUSED_EVERY: Duration = Duration::from_secs(120);
 
 /// How long the last records may take to reach the disk when the agent ends.
 pub const AUDIT_FLUSH_PATIENCE: Duration = Duration::from_secs(2);
+
+// Root filesystems.
+
+/// What is read of the file that says which root filesystem is in use. It has some 300 bytes.
+pub const ROOTS_STATE_BYTES_MAX: u64 = 16 << 10;
+
+/// How often a new root filesystem is booted before the previous one is restored, if the machine or
+/// the agent ends each time before it has worked: one boot may be cut short by somebody who stops the
+/// machine, a second one hardly.
+pub const TRIAL_BOOTS_MAX: u32 = 3;
+
+// Helpers.
+
+/// What a helper may say at once: a text for people, with the name of an archive's entry in it.
+pub const REPORT_BYTES_MAX: usize = 32 << 10;
+
+// The workload.
+
+/// How long a root filesystem may take from its namespaces to its own init process. It takes some ten
+/// milliseconds; a volume that is being checked may take longer.
+pub const BOOT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it may take to hear that an init process has ended, once that shows.
+pub const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a new root filesystem's init process has to live before the previous one is removed: one
+/// that lacks a library or its configuration ends at once.
+pub const BOOT_PROVEN_AFTER: Duration = Duration::from_secs(2);
+
+/// How long after its end a workload is booted again, the first time; then twice as long each time.
+pub const BOOT_BACKOFF_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest such wait. A workload that ran for that long has no past.
+pub const BOOT_BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// How long a workload's processes may take to be gone after SIGKILL to its init process.
+pub const KILLED_WORKLOAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a workload gets to end before another root filesystem takes its place.
+pub const REPLACED_GRACE: Duration = Duration::from_secs(10);
+
+// Provisioning.
+
+/// The bytes of an archive: large development environments have some 5 GiB, compressed.
+pub const ARCHIVE_BYTES_MAX: u64 = 32 << 30;
+
+/// How long an archive that broke off waits for the rest of it: a client that has lost its network
+/// comes back within a minute, or asks a person.
+pub const PARKED_ARCHIVE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a connection may take to let go of an archive that another one wants to go on with.
+pub const TAKE_OVER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes unpacked from one word about it to the next.
+pub const PROGRESS_BYTES: u64 = 4 << 20;
+
+/// Entries made from one word about it to the next.
+pub const PROGRESS_ENTRIES: u64 = 1000;
+
+/// What is told of why an archive is refused. An entry's name, escaped, may be four times as long as the
+/// 4 KiB that it has, and fits into a report.
+pub const REFUSAL_CHARACTERS_MAX: usize = 4096;
+
+/// Descriptors of the helper that unpacks: it keeps some seventy.
+pub const UNPACK_FILES_MAX: u64 = 256;
+
+/// Memory of the helper that unpacks: 256 MiB for folders' attributes, 128 MiB for zstd's window, and
+/// what the allocator sets aside for its threads.
+pub const UNPACK_MEMORY_MAX: u64 = 2 << 30;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    vault_agent::stage().unwrap_or_else(|| vault_agent::main(std::env::args_os()))
+    vault_agent::helper().unwrap_or_else(|| vault_agent::main(std::env::args_os()))
 }

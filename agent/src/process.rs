@@ -18,6 +18,8 @@ use self::terminal::Screen;
 
 pub(crate) mod account;
 
+pub(crate) mod helper;
+
 pub(crate) mod launch;
 
 pub(crate) mod spawner;
@@ -27,6 +29,10 @@ pub(crate) mod terminal;
 pub(crate) mod stage;
 
 mod lookup;
+
+pub(crate) mod memory;
+
+pub(crate) mod namespaces;
 
 mod orphans;
 

@@ -3,6 +3,7 @@
 //! ```text
 //!   bidirectional stream ─▶ its first frame says what it is for ─┬─ Exec ─▶ exec
 //!                                                                ├─ Dial ─▶ forward
+//!                                                                ├─ Provision ─▶ provision
 //!                                                                ├─ AuditLogRequest ─▶ audit_log
 //!                                                                └─ else ─▶ reset
 //!   one-way stream ───────▶ an Attach frame ─▶ input
@@ -33,6 +34,8 @@ pub(crate) mod output;
 
 pub(crate) mod input;
 
+pub(crate) mod provision;
+
 pub(crate) mod rendezvous;
 
 /// What a stream needs to know about where it comes from.
@@ -59,6 +62,9 @@ pub(crate) async fn run(context: Context, mut sender: SendStream, stream: RecvSt
         Ok(Ok(Some(Message::Dial(dial)))) => forward::run(context, dial, sender, receiver).await,
         Ok(Ok(Some(Message::AuditLogRequest(request)))) => {
             audit_log::run(context, request, sender).await;
+        }
+        Ok(Ok(Some(Message::Provision(request)))) => {
+            provision::run(context, request, sender, receiver).await;
         }
         _ => abandon(&mut sender, &mut receiver),
     }

@@ -17,7 +17,9 @@ use vault_protocol::code::CloseCode;
 use vault_protocol::frame::PAYLOAD_BYTES_MAX_BEFORE_PROOF;
 use vault_protocol::handshake::{ClientEvent, ClientHandshake};
 use vault_protocol::key::ProofKey;
-use vault_protocol::message::{Evidence, Health, Message, Proof, Refused, RefusedReason, scheme};
+use vault_protocol::message::{
+    Evidence, Health, Message, Proof, Ready, Refused, RefusedReason, scheme,
+};
 
 pub use error::{ClientError, ConnectError, Doing};
 
@@ -144,10 +146,10 @@ impl Attested {
     pub async fn prove(mut self, key: &ProofKey) -> Result<Connection, ConnectError> {
         let result = self.send_proof(key).await;
         close_on_error(&self.connection, &result);
-        result?;
+        let ready = result?;
         let Self { connection, frames, .. } = self;
         transport::open_up(&connection);
-        Ok(Connection::begin(connection, frames))
+        Ok(Connection::begin(connection, frames, ready))
     }
 
     async fn ask_for_health(&mut self) -> Result<Health, ConnectError> {
@@ -160,17 +162,17 @@ impl Attested {
                 message: message.as_deref().map(printable),
             }),
             ClientEvent::Refused(refused) => Err(refusal(&refused)),
-            ClientEvent::CheckEvidence(_) | ClientEvent::Ready => Err(out_of_place()),
+            ClientEvent::CheckEvidence(_) | ClientEvent::Ready(_) => Err(out_of_place()),
         }
     }
 
-    async fn send_proof(&mut self, key: &ProofKey) -> Result<(), ConnectError> {
+    async fn send_proof(&mut self, key: &ProofKey) -> Result<Ready, ConnectError> {
         let exporter = exporter(&self.connection, binding::PROOF_LABEL)?;
         let value = key.prove(&exporter).to_vec().into();
         let proof = Proof { scheme: scheme::HMAC_SHA256, value };
         let proof = self.handshake.prove(proof).map_err(ConnectError::Turn)?;
         match self.exchange(&proof, Doing::AwaitingVerdict).await? {
-            ClientEvent::Ready => Ok(()),
+            ClientEvent::Ready(ready) => Ok(ready),
             ClientEvent::Refused(refused) => Err(refusal(&refused)),
             ClientEvent::CheckEvidence(_) | ClientEvent::Health(_) => Err(out_of_place()),
         }
@@ -222,7 +224,7 @@ async fn attest(
     let evidence = match event {
         ClientEvent::CheckEvidence(evidence) => evidence,
         ClientEvent::Refused(refused) => return Err(refusal(&refused)),
-        ClientEvent::Health(_) | ClientEvent::Ready => return Err(out_of_place()),
+        ClientEvent::Health(_) | ClientEvent::Ready(_) => return Err(out_of_place()),
     };
     believe(&evidence, target, issuer, keys, &audience, now).await?;
     handshake.evidence_verified().map_err(ConnectError::Turn)?;

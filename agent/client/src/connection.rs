@@ -11,7 +11,7 @@ use quinn::ConnectionError;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use vault_protocol::code::CloseCode;
-use vault_protocol::message::Destination;
+use vault_protocol::message::{Destination, Ready};
 
 pub(crate) use waiting::{Attached, Registration};
 use waiting::{Waiting, hand_out};
@@ -21,6 +21,7 @@ use crate::connect::close;
 use crate::dial::{DialError, Dialed};
 use crate::exec::{Command, Exec, ExecError};
 use crate::frames::Frames;
+use crate::provision::{self, Archive, Progress, ProvisionError, Provisioned};
 
 /// How often we look whether the last word was sent; it takes less.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -37,6 +38,8 @@ pub struct Connection {
 pub(crate) struct Shared {
     pub(crate) connection: quinn::Connection,
     pub(crate) waiting: Arc<Waiting>,
+    /// What the machine ran when the connection was made.
+    root: Option<[u8; 32]>,
     /// The control stream. Nothing more is said on it, but its end would be the client's.
     _control: Frames,
     /// The task that hands out the agent's streams; ends with this.
@@ -44,12 +47,13 @@ pub(crate) struct Shared {
 }
 
 impl Connection {
-    pub(crate) fn begin(connection: quinn::Connection, control: Frames) -> Self {
+    pub(crate) fn begin(connection: quinn::Connection, control: Frames, ready: Ready) -> Self {
         let waiting = Arc::new(Waiting::default());
         let mut tasks = JoinSet::new();
         tasks.spawn(hand_out(connection.clone(), waiting.clone()));
         let tasks = Mutex::new(tasks);
-        Self { shared: Arc::new(Shared { connection, waiting, tasks, _control: control }) }
+        let root = ready.root.map(Into::into);
+        Self { shared: Arc::new(Shared { connection, waiting, tasks, root, _control: control }) }
     }
 
     /// Runs a command. Returns when it runs, or is known not to.
@@ -77,6 +81,28 @@ impl Connection {
     /// [`AuditLogError`]
     pub async fn audit_log(&self, from: Option<u64>) -> Result<AuditLog, AuditLogError> {
         AuditLog::begin(self.shared.clone(), from).await
+    }
+
+    /// SHA-256 of the archive of the root filesystem that the machine ran when the connection was made;
+    /// nothing, if it has none: commands run beside the agent then.
+    #[must_use]
+    pub fn root(&self) -> Option<[u8; 32]> {
+        self.shared.root
+    }
+
+    /// Gives the machine a root filesystem: sends the archive, if the machine does not run it already,
+    /// and waits until it does.
+    ///
+    /// # Errors
+    /// [`ProvisionError`]; after [`ProvisionError::is_interrupted`] another attempt goes on where this one
+    /// ended.
+    pub async fn provision(
+        &self,
+        archive: &Archive,
+        replace: bool,
+        progress: impl FnMut(Progress),
+    ) -> Result<Provisioned, ProvisionError> {
+        provision::run(&self.shared.connection, archive, replace, progress).await
     }
 
     /// The agent's address.

@@ -54,6 +54,12 @@ impl FramesError {
 #[derive(Debug)]
 pub(crate) struct Frames {
     send: SendStream,
+    messages: Messages,
+}
+
+/// The direction from the agent.
+#[derive(Debug)]
+pub(crate) struct Messages {
     receive: RecvStream,
     decoder: Decoder,
 }
@@ -61,7 +67,7 @@ pub(crate) struct Frames {
 impl Frames {
     /// Takes messages of up to `allowed` bytes.
     pub(crate) fn new((send, receive): (SendStream, RecvStream), allowed: usize) -> Self {
-        Self { send, receive, decoder: Decoder::new(allowed) }
+        Self { send, messages: Messages { receive, decoder: Decoder::new(allowed) } }
     }
 
     /// The stream's id on the wire.
@@ -81,6 +87,30 @@ impl Frames {
 
     /// The next message. Nothing is lost if the future is dropped before its end.
     pub(crate) async fn receive(&mut self) -> Result<Message, FramesError> {
+        self.messages.receive().await
+    }
+
+    /// The two directions, each for itself.
+    pub(crate) fn split(self) -> (SendStream, Messages) {
+        (self.send, self.messages)
+    }
+
+    /// The stream, and what came on it after the last message.
+    pub(crate) fn into_rest(self) -> ((SendStream, RecvStream), Vec<u8>) {
+        let Messages { receive, decoder } = self.messages;
+        ((self.send, receive), decoder.into_rest())
+    }
+
+    /// Ends our direction at once, without its end being the end of a message stream.
+    pub(crate) fn reset(&mut self, code: vault_protocol::code::StreamCode) {
+        // It may have ended already, which is as good.
+        drop(self.send.reset(VarInt::from_u32(code.number())));
+    }
+}
+
+impl Messages {
+    /// The next message. Nothing is lost if the future is dropped before its end.
+    pub(crate) async fn receive(&mut self) -> Result<Message, FramesError> {
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(FramesError::Frame)? {
                 return Message::read(&frame).map_err(FramesError::Message);
@@ -93,17 +123,6 @@ impl Frames {
                 }
             }
         }
-    }
-
-    /// The stream, and what came on it after the last message.
-    pub(crate) fn into_rest(self) -> ((SendStream, RecvStream), Vec<u8>) {
-        ((self.send, self.receive), self.decoder.into_rest())
-    }
-
-    /// Ends our direction at once, without its end being the end of a message stream.
-    pub(crate) fn reset(&mut self, code: vault_protocol::code::StreamCode) {
-        // It may have ended already, which is as good.
-        drop(self.send.reset(VarInt::from_u32(code.number())));
     }
 }
 

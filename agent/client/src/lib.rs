@@ -38,6 +38,7 @@ pub mod audit_log;
 pub mod connection;
 pub mod dial;
 pub mod exec;
+pub mod provision;
 
 mod bytes;
 mod frames;
@@ -52,6 +53,7 @@ pub use dial::{DialError, Dialed};
 pub use evidence::{EvidenceError, ExpectedIdentity};
 pub use exec::{Command, Control, ControlError, Exec, ExecError, Output, OutputError, Stdin};
 pub use issuer::{IssuerKeys, KeysError};
+pub use provision::{Archive, ProvisionError, Provisioned};
 
 pub use vault_protocol as protocol;
 pub use vault_relay::{Relayed, Socket};

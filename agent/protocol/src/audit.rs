@@ -174,6 +174,26 @@ pub enum Event {
         /// How long it ran.
         milliseconds: u64,
     },
+    /// A root filesystem was unpacked, and has worked.
+    RootProvisioned {
+        /// The client's address and port.
+        source: String,
+        /// SHA-256 of its archive, in hex.
+        sha256: String,
+        /// Entries that were made.
+        entries: u64,
+        /// Bytes that were unpacked.
+        bytes: u64,
+    },
+    /// A root filesystem was not taken, or does not work.
+    RootRefused {
+        /// The client's address and port.
+        source: String,
+        /// SHA-256 of its archive, in hex, as it was announced.
+        sha256: String,
+        /// Why.
+        reason: String,
+    },
     /// A connection was forwarded.
     ForwardOpened {
         /// The client's address and port.

@@ -72,7 +72,7 @@ pub enum ClientEvent {
     /// The agent's health.
     Health(Health),
     /// Streams may be opened.
-    Ready,
+    Ready(Ready),
     /// It goes no further.
     Refused(Refused),
 }
@@ -97,8 +97,8 @@ impl ClientHandshake {
             (ClientState::AwaitingHealth, Message::Health(health)) => {
                 (ClientState::Believing, ClientEvent::Health(health))
             }
-            (ClientState::AwaitingVerdict, Message::Ready(Ready {})) => {
-                (ClientState::Ended, ClientEvent::Ready)
+            (ClientState::AwaitingVerdict, Message::Ready(ready)) => {
+                (ClientState::Ended, ClientEvent::Ready(ready))
             }
             (
                 ClientState::AwaitingEvidence
@@ -258,9 +258,9 @@ impl AgentHandshake {
     ///
     /// # Errors
     /// There was none.
-    pub fn accept(&mut self) -> Result<Message, HandshakeError> {
+    pub fn accept(&mut self, ready: Ready) -> Result<Message, HandshakeError> {
         self.step("Ready", &[AgentState::CheckingProof], AgentState::Ended)?;
-        Ok(Ready {}.into())
+        Ok(ready.into())
     }
 
     /// It goes no further.

@@ -77,9 +77,13 @@ macro_rules! reasons {
 
 pub use self::audit_log::{AuditLog, AuditLogRequest};
 pub use self::dial::{Destination, Dial, DialFailed, DialFailedReason, Dialed};
+pub use self::provision::{
+    Provision, ProvisionFailed, ProvisionFailedReason, ProvisionProgress, Provisioned, SendFrom,
+};
 
 mod audit_log;
 mod dial;
+mod provision;
 
 /// The client begins.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -141,7 +145,12 @@ pub mod scheme {
 
 /// The proof was accepted: streams may be opened.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Ready {}
+pub struct Ready {
+    /// SHA-256 of the archive of the root filesystem that is in use; nothing, if there is none: commands
+    /// run beside the agent then. An agent that knows no root filesystems says nothing, too.
+    #[n(0)]
+    pub root: Option<ByteArray<32>>,
+}
 
 /// The connection goes no further; the agent closes it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -272,6 +281,8 @@ reasons! {
         5 ShuttingDown,
         /// There is no such user, or the agent may not run anything as them.
         6 User,
+        /// The machine has a root filesystem, and it is not booted.
+        7 NotBooted,
     }
 }
 
@@ -388,6 +399,11 @@ messages! {
     0x19 Dialed,
     0x1a DialFailed,
     0x20 Attach,
+    0x30 Provision,
+    0x31 SendFrom,
+    0x32 ProvisionProgress,
+    0x33 Provisioned,
+    0x34 ProvisionFailed,
     0x40 AuditLogRequest,
     0x41 AuditLog,
 }

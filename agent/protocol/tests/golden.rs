@@ -48,7 +48,7 @@ fn samples() -> Vec<(&'static str, Message)> {
             "0500002482015820cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
             Proof { scheme: scheme::HMAC_SHA256, value: vec![0xcd; 32].into() }.into(),
         ),
-        ("0600000180", Ready {}.into()),
+        ("0600000281f6", Ready { root: None }.into()),
         (
             "070000058200626e6f",
             Refused { reason: RefusedReason::Proof, message: "no".to_owned() }.into(),

@@ -14,6 +14,9 @@ use vault_protocol::message::{
     Variable,
 };
 
+/// The verdict on a machine without a root filesystem.
+const READY: Ready = Ready { root: None };
+
 fn bytes() -> impl Strategy<Value = minicbor::bytes::ByteVec> {
     vec(any::<u8>(), 0..64).prop_map(Into::into)
 }
@@ -94,7 +97,7 @@ fn message() -> impl Strategy<Value = Message> {
         Just(HealthRequest {}.into()),
         health().prop_map(Into::into),
         (any::<u8>(), bytes()).prop_map(|(scheme, value)| Proof { scheme, value }.into()),
-        Just(Ready {}.into()),
+        Just(READY.into()),
         (refused_reason(), ".*").prop_map(|(reason, message)| Refused { reason, message }.into()),
         exec().prop_map(Into::into),
         any::<u32>().prop_map(|process_id| Started { process_id }.into()),
@@ -180,7 +183,7 @@ proptest! {
         let mut handshake = AgentHandshake::new();
         let mut health_requests = 0;
         for message in messages {
-            prop_assert!(handshake.clone().accept().is_err());
+            prop_assert!(handshake.clone().accept(READY).is_err());
             match handshake.receive(message) {
                 Ok(AgentEvent::MakeEvidence(_)) => {
                     let evidence = Evidence { token: String::new(), software: String::new() };
@@ -188,9 +191,9 @@ proptest! {
                 }
                 Ok(AgentEvent::AnswerHealth) => health_requests += 1,
                 Ok(AgentEvent::CheckProof(_)) => {
-                    prop_assert!(handshake.clone().accept().is_ok());
+                    prop_assert!(handshake.clone().accept(READY).is_ok());
                     handshake.refuse(RefusedReason::Proof, "no").expect("there is a proof");
-                    prop_assert!(handshake.clone().accept().is_err());
+                    prop_assert!(handshake.clone().accept(READY).is_err());
                     break;
                 }
                 Err(_) => break,
@@ -221,10 +224,10 @@ fn the_two_ends_understand_each_other() {
     agent.clone().receive(request).expect_err("one too many");
     let proof = client.prove(Proof { scheme: 1, value: vec![1; 32].into() }).expect("verified");
     assert!(matches!(agent.receive(proof), Ok(AgentEvent::CheckProof(_))));
-    let ready = agent.accept().expect("proved");
-    assert_eq!(client.receive(ready), Ok(ClientEvent::Ready));
+    let ready = agent.accept(READY).expect("proved");
+    assert_eq!(client.receive(ready), Ok(ClientEvent::Ready(READY)));
     // It is over: neither end says or takes anything more.
-    client.receive(Ready {}.into()).expect_err("over");
+    client.receive(READY.into()).expect_err("over");
     agent.receive(HealthRequest {}.into()).expect_err("over");
     client.prove(Proof { scheme: 1, value: vec![1; 32].into() }).expect_err("over");
 }

@@ -77,7 +77,7 @@ async fn prove(
             AgentEvent::AnswerHealth => handshake.health(shared.health()),
             AgentEvent::CheckProof(proof) => match check(shared, connection, source, &proof)? {
                 Ok(()) => {
-                    let answer = handshake.accept().map_err(ProvingError::Turn)?;
+                    let answer = handshake.accept(shared.ready()).map_err(ProvingError::Turn)?;
                     return Ok(Proven { control: Control { sender, receiver }, answer });
                 }
                 Err((reason, message)) => {

@@ -7,7 +7,13 @@
 //!
 //! The C library's functions for this load modules at run time, which a static program cannot.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::fs::OFlags;
+
+use crate::limits::ACCOUNTS_BYTES_MAX;
 
 /// The user of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +36,19 @@ impl Account {
     /// group of the same number and no home.
     pub(crate) fn find(user: &str) -> Option<Self> {
         // A machine without the files has no named users.
-        let read = |path: &str| fs::read(path).unwrap_or_default();
-        let (users, groups) = (read("/etc/passwd"), read("/etc/group"));
+        let [users, groups] =
+            ["/etc/passwd", "/etc/group"].map(|path| read(path).unwrap_or_default());
         find(user, &String::from_utf8_lossy(&users), &String::from_utf8_lossy(&groups))
     }
+}
+
+/// A workload may have put anything there: neither a pipe nor a file without end keeps us.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(ACCOUNTS_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn find(user: &str, users: &str, groups: &str) -> Option<Account> {

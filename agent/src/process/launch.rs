@@ -50,6 +50,9 @@ pub(crate) enum LaunchError {
     /// The machine has no room.
     #[error("the machine has no room for one more process")]
     Resources(#[source] io::Error),
+    /// The root filesystem is not booted; here is why.
+    #[error("the machine's root filesystem is not booted: {0}")]
+    NotBooted(String),
     /// As many commands run as may.
     #[error("too many commands are running")]
     TooMany,
@@ -76,6 +79,7 @@ impl LaunchError {
                 }
                 _ => ExecFailedReason::NotExecutable,
             },
+            Self::NotBooted(_) => ExecFailedReason::NotBooted,
             Self::Resources(_) | Self::TooMany => ExecFailedReason::Resources,
             Self::ShuttingDown => ExecFailedReason::ShuttingDown,
         }
@@ -87,6 +91,15 @@ impl LaunchError {
 pub(crate) struct MachineEnvironment(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl MachineEnvironment {
+    /// As `NAME=value`.
+    pub(crate) fn lines(&self) -> Vec<CString> {
+        let line = |(name, value): (&Vec<u8>, &Vec<u8>)| {
+            // What comes from an environment holds no NUL byte.
+            CString::new([name.as_slice(), value].join(&b'=')).ok()
+        };
+        self.0.iter().filter_map(line).collect()
+    }
+
     /// These variables, but for the agent's secrets.
     pub(crate) fn new(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let secrets = [SECRET_VARIABLE, DESCRIPTOR_VARIABLE].map(OsStr::new);

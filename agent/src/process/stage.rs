@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   agent ── posix_spawn ──▶ stage, as root and without any of the command's environment
-//!     ╞═══ orders ═════════▶   becomes the user, for good
+//!     ╞═══ orders ═════════▶   goes into the workload, if there is one
+//!                              becomes the user, for good
 //!                              enters the folder
 //!                              executes the command ──▶ the socket closes: it runs
 //!     ◀════ what and why ═════════┴── fails
@@ -19,7 +20,7 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -28,22 +29,27 @@ use std::process::ExitCode;
 use minicbor::{Decode, Encode};
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal};
-use rustix::io::FdFlags;
 use rustix::process::{Gid, Uid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::account::Account;
+use super::helper::take_descriptor;
 use super::launch::{Launch, LaunchError};
 use super::lookup::{enter, execute_first};
+use super::{memory, namespaces};
 use crate::limits::STAGE_PATIENCE;
 
 /// The name by which the program knows that it is to be the stage.
-pub(super) const NAME: &CStr = c"vault-agent-stage";
+pub(crate) const NAME: &CStr = c"vault-agent-stage";
 
-/// The descriptor of the stage's end of the socket.
+/// The descriptor of the stage's end of the socket. It closes when the command is executed, by which the
+/// agent knows.
 pub(super) const SOCKET: i32 = 3;
+
+/// The descriptor of the workload's init process, if the command is to run in a workload.
+pub(super) const WORKLOAD: i32 = 4;
 
 /// What the stage exits with if it does not become the command; the socket says why.
 const FAILED: u8 = 255;
@@ -59,34 +65,28 @@ enum Step {
     User = 0,
     Directory = 1,
     Program = 2,
+    Workload = 3,
 }
 
-/// Becomes the stage, if the program was started as it: a program that serves as agent calls this before
-/// anything else, and ends with what it returns.
-#[must_use]
-pub fn main() -> Option<ExitCode> {
-    let name = std::env::args_os().next()?;
-    (name.as_bytes() == NAME.to_bytes()).then(|| {
-        // Whoever may execute this program may give it that name, too.
-        if std::fs::symlink_metadata(format!("/proc/self/fd/{SOCKET}")).is_err() {
-            return ExitCode::from(FAILED);
-        }
-        #[allow(unsafe_code, reason = "descriptors have no safe interface by number")]
-        // SAFETY: the descriptor is open, because somebody started us with it, and nothing else in
-        // here knows of it: no thread exists, and nothing was opened yet that is still open.
-        let socket = unsafe { OwnedFd::from_raw_fd(SOCKET) };
-        let mut socket = File::from(socket);
-        let (step, error) = become_command(&mut socket);
-        let [a, b, c, d] = (error as i32).to_be_bytes();
-        // An agent that is gone needs no answer.
-        drop(socket.write_all(&[step as u8, a, b, c, d]));
-        ExitCode::from(FAILED)
-    })
+/// Is the stage.
+pub(crate) fn main() -> ExitCode {
+    // Whoever may execute this program may give it that name, too.
+    let Ok(socket) = take_descriptor(SOCKET) else { return ExitCode::from(FAILED) };
+    let mut socket = File::from(socket);
+    let (step, error) = become_command(&mut socket);
+    let [a, b, c, d] = (error as i32).to_be_bytes();
+    // An agent that is gone needs no answer.
+    drop(socket.write_all(&[step as u8, a, b, c, d]));
+    ExitCode::from(FAILED)
 }
 
 /// Returns only why it did not become the command.
 fn become_command(socket: &mut File) -> (Step, Errno) {
     let Some(orders) = receive(socket) else { return (Step::User, Errno::EINVAL) };
+    memory::give_up();
+    if let Err(error) = orders.go_in() {
+        return (Step::Workload, Errno::from_raw(error.raw_os_error()));
+    }
     if let Err(error) = orders.become_user() {
         return (Step::User, Errno::from_raw(error.raw_os_error()));
     }
@@ -110,8 +110,6 @@ fn become_command(socket: &mut File) -> (Step, Errno) {
 fn receive(socket: &mut File) -> Option<Orders> {
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes).ok()?;
-    // It closes when the command is executed, by which the agent knows.
-    rustix::io::fcntl_setfd(socket, FdFlags::CLOEXEC).ok()?;
     minicbor::decode(&bytes).ok()
 }
 
@@ -146,9 +144,23 @@ struct Orders {
     arguments: Vec<CString>,
     #[n(7)]
     environment: Vec<CString>,
+    /// Descriptor 0 is a terminal, and the command's own.
+    #[n(8)]
+    terminal: bool,
 }
 
 impl Orders {
+    /// Into the workload, if there is one, and onto the terminal.
+    fn go_in(&self) -> rustix::io::Result<()> {
+        if let Ok(init) = take_descriptor(WORKLOAD) {
+            namespaces::go_in(&init)?;
+        }
+        match self.terminal {
+            true => rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()),
+            false => Ok(()),
+        }
+    }
+
     /// Groups while they may still be changed, the user last; the saved ids, too.
     fn become_user(&self) -> rustix::io::Result<()> {
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
@@ -185,6 +197,7 @@ impl Stage {
             candidates: launch.candidates.clone(),
             arguments: launch.arguments.clone(),
             environment: launch.environment.clone(),
+            terminal: launch.screen.is_some(),
         };
         let orders = minicbor::to_vec(orders).map_err(io::Error::other)?;
         let stage = Self {
@@ -231,6 +244,7 @@ impl Stage {
             step if step == Step::Program as u8 => {
                 LaunchError::Program { program: self.program, source: Errno::from_raw(number) }
             }
+            step if step == Step::Workload as u8 => LaunchError::Resources(source),
             step if step == Step::Directory as u8 => {
                 LaunchError::Directory { path: self.directory, source }
             }

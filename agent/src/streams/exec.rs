@@ -17,7 +17,7 @@ use quinn::{ReadError, SendStream};
 use rustix::process::Signal;
 use rustix_libc_wrappers::process::SignalExt;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use vault_protocol::audit::Event;
@@ -31,6 +31,7 @@ use crate::framed::{self, ReceiveError, Receiver};
 use crate::limits::GROUP_POLL;
 use crate::process::account::Account;
 use crate::process::launch::{Launch, LaunchError};
+use crate::process::spawner::Spawner;
 use crate::process::terminal::Screen;
 use crate::process::{Pipes, Process};
 use crate::telemetry::Chain;
@@ -81,7 +82,8 @@ async fn launch(context: &Context, exec: Exec) -> Result<Running, LaunchError> {
     }
     let turn = Arc::clone(&shared.turns).try_acquire_owned();
     let turn = turn.map_err(|_| LaunchError::TooMany)?;
-    let account = account(&exec).await?;
+    let spawner = shared.workload.spawner().await.map_err(LaunchError::NotBooted)?;
+    let account = account(&exec, &spawner).await?;
     let timeout = exec.timeout_ms.map(Duration::from_millis);
     let launch = Launch::new(exec, &shared.environment, account)?;
     let (name, arguments) = (launch.name(), launch.arguments.len());
@@ -89,7 +91,7 @@ async fn launch(context: &Context, exec: Exec) -> Result<Running, LaunchError> {
     let user = launch.account.as_ref().map(|account| account.name.clone());
     let started = shared.clock.now();
     let deadline = timeout.and_then(|timeout| started.checked_add(timeout));
-    let (process, pipes) = shared.spawner.launch(launch).await?;
+    let (process, pipes) = spawner.launch(launch).await?;
     shared.totals.commands.add_one();
     tracing::info!(
         target: "audit",
@@ -113,17 +115,15 @@ async fn launch(context: &Context, exec: Exec) -> Result<Running, LaunchError> {
 }
 
 /// Whom a command is to run as, or a login shell is to be for.
-async fn account(exec: &Exec) -> Result<Option<Account>, LaunchError> {
+async fn account(exec: &Exec, spawner: &Spawner) -> Result<Option<Account>, LaunchError> {
     let own = || rustix::process::geteuid().as_raw().to_string();
     let user = match &exec.user {
         Some(user) => user.clone(),
         None if exec.arguments.is_empty() => own(),
         None => return Ok(None),
     };
-    // The machine's files may lie on a disk that answers slowly.
-    let finding = spawn_blocking(move || Account::find(&user).ok_or(user));
-    let found = finding.await.map_err(|error| LaunchError::Resources(error.into()))?;
-    found.map(Some).map_err(|name| LaunchError::User { name, source: None })
+    let found = spawner.find(user.clone()).await.map_err(LaunchError::Resources)?;
+    found.map(Some).ok_or(LaunchError::User { name: user, source: None })
 }
 
 async fn follow(

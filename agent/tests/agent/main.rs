@@ -7,5 +7,8 @@ mod forwards;
 mod input;
 mod program;
 mod proving;
+mod provision;
+mod provision_kills;
+mod roots;
 mod support;
 mod terminals;

@@ -249,3 +249,30 @@ async fn many_commands_leave_no_descriptor_and_no_process_behind() {
     client.connection.close(0_u32.into(), b"");
     program.end().await;
 }
+
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped has to be seen")]
+async fn when_memory_runs_out_commands_go_before_the_agent() {
+    if !crate::roots::is_root() {
+        return;
+    }
+    let platform = Platform::start(Answer::Token);
+    let program = Program::start(&platform, |_| {});
+    let own = String::from_utf8(program.proc("oom_score_adj")).expect("UTF-8");
+    if own.trim() == "0" {
+        eprintln!("SKIPPED: this machine's root may not spare a process when memory runs out");
+        return;
+    }
+    assert_eq!(own.trim(), "-900");
+    let mut client = Client::connect(program.address).await;
+    client.prove().await;
+    for user in [None, Some("nobody".to_owned())] {
+        // It is changed a moment after the command has started.
+        let script =
+            "until [ $(cat /proc/self/oom_score_adj) = 0 ]; do :; done; cat /proc/$$/oom_score_adj";
+        let ran = client.run(vault_protocol::message::Exec { user, ..shell(script) }).await;
+        assert_eq!((ran.stdout.as_str(), ran.exit), ("0\n", code(0)));
+    }
+    drop(client);
+    program.end().await;
+}

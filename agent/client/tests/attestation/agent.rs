@@ -16,7 +16,7 @@ use vault_client::protocol::code::CloseCode;
 use vault_client::protocol::frame::{Decoder, PAYLOAD_BYTES_MAX};
 use vault_client::protocol::handshake::{AgentEvent, AgentHandshake};
 use vault_client::protocol::key::TenantSecret;
-use vault_client::protocol::message::{Evidence, Health, Message, RefusedReason};
+use vault_client::protocol::message::{Evidence, Health, Message, Ready, RefusedReason};
 use vault_client::{ExpectedIdentity, Target};
 
 use crate::process;
@@ -222,7 +222,7 @@ async fn serve(
                 let key = secret().proof_key("7811d2b4c90e38");
                 let exporter = exporter(&connection, binding::PROOF_LABEL);
                 if key.accepts(&exporter, &proof.value) {
-                    handshake.accept()
+                    handshake.accept(Ready { root: None })
                 } else {
                     handshake.refuse(RefusedReason::Proof, "no")
                 }

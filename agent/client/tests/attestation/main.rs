@@ -284,7 +284,7 @@ async fn an_agent_that_cannot_serve_now_is_worth_another_attempt() {
 #[tokio::test]
 async fn an_agent_that_breaks_the_protocol_is_refused() {
     let issuer = TestIssuer::start().await;
-    let ready = agent::bytes(vault_client::protocol::message::Ready {});
+    let ready = agent::bytes(vault_client::protocol::message::Ready { root: None });
     for raw in [ready, vec![0x02, 0xff, 0xff, 0xff], vec![0xee, 0, 0, 0], vec![0x02, 0, 0, 1, 0]] {
         let agent = TestAgent::start(Behaviour { raw: Some(raw), ..honest(&issuer.url()) });
         let error = connect(&agent.target(&issuer.url())).await.expect_err("is refused");
