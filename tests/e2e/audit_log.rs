@@ -6,23 +6,13 @@ use vault_tests::world::World;
 
 use crate::support;
 
-/// A tenant whose machine runs the agent and has a volume.
-fn with_volume(name: &str) -> String {
-    let agent = manifests::agent(name, 1);
-    format!(
-        "{agent}        mounts: [{{ volume: data, path: /data }}]
-  volumes: [ {{ name: data, sizeGb: 1, deletionPolicy: Delete }} ]
-"
-    )
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_in_a_machine_is_told_and_what_was_changed_is_found() -> anyhow::Result<()> {
     let world = World::start(support::processes()).await?;
     if !support::is_isolated(&world, "a machine keeps its audit log on its volume")? {
         return world.finish().await;
     }
-    world.write_manifest("acme.yaml", with_volume("acme"))?;
+    world.write_manifest("acme.yaml", manifests::agent_with_volume("acme"))?;
     world.write_manifest("bare.yaml", manifests::agent("bare", 1))?;
     world.all_ready(2).await?;
     drop(world.vaultctl(&["exec", "acme", "--", "sh", "-c", "exit 7 # hidden"]).await?.expect(7));

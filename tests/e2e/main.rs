@@ -18,6 +18,7 @@ mod leases;
 mod lifecycle;
 mod platform;
 mod profiles;
+mod provisioning;
 mod repair;
 mod shared;
 mod storage;

@@ -58,6 +58,17 @@ spec:
     )
 }
 
+/// One tenant with one machine that runs the agent and has a volume at `/data`.
+#[must_use]
+pub fn agent_with_volume(name: &str) -> String {
+    let agent = agent(name, 1);
+    format!(
+        "{agent}        mounts: [{{ volume: data, path: /data }}]
+  volumes: [ {{ name: data, sizeGb: 1, deletionPolicy: Delete }} ]
+"
+    )
+}
+
 /// The argument by which a tenant's process is found.
 #[must_use]
 pub fn marker(tenant: &str) -> String {

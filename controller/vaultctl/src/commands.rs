@@ -27,6 +27,7 @@ mod marks;
 pub(crate) mod patch;
 pub(crate) mod plugin;
 pub(crate) mod profile;
+pub(crate) mod provision;
 pub(crate) mod replace;
 mod select;
 pub(crate) mod token;
@@ -69,6 +70,7 @@ pub(crate) enum Command {
     Exec(exec::Args),
     Connect(connect::Args),
     Forward(forward::Args),
+    Provision(provision::Args),
     Profile(profile::Args),
     Delete(delete::Args),
     Undelete(undelete::Args),
@@ -116,6 +118,7 @@ impl Command {
             Self::Why(args) => why::run(args, globals, output).await,
             Self::Trace(args) => trace::run(args, globals, output).await,
             Self::Forward(args) => forward::run(args, globals, output).await,
+            Self::Provision(args) => provision::run(args, globals, output).await,
             Self::Delete(args) => delete::run(args, globals, output).await,
             Self::Undelete(args) => undelete::run(args, globals, output).await,
             Self::Audit(args) => audit::run(args, globals, output).await,

@@ -27,6 +27,7 @@ use crate::cli::Globals;
 use crate::error::describe;
 use crate::output::Output;
 use crate::poll::Deadline;
+use crate::provisioning::{self, When};
 use crate::reach::{FAREWELL, MachineName, Reached, Way};
 use crate::terminal::{self, Raw};
 
@@ -57,11 +58,12 @@ const PATIENT_INTERRUPTS: usize = 2;
 pub(crate) async fn run(
     machine: &MachineName,
     command: Command,
+    when: When,
     connect_timeout: Duration,
     globals: &Globals,
     output: &mut Output,
 ) -> ExitCode {
-    match exec(machine, command, connect_timeout, globals, output).await {
+    match exec(machine, command, when, connect_timeout, globals, output).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output.note(&describe(&error));
@@ -73,6 +75,7 @@ pub(crate) async fn run(
 async fn exec(
     machine: &MachineName,
     command: Command,
+    when: When,
     connect_timeout: Duration,
     globals: &Globals,
     output: &mut Output,
@@ -91,6 +94,15 @@ async fn exec(
     if let Some(note) = note {
         output.note(&note);
     }
+    let provisioned = provisioning::as_profiled(&way, connection, when, connect_timeout, output);
+    let connection = tokio::select! {
+        connection = provisioned => connection?,
+        // The connection is closed, and what was unpacked is removed.
+        number = signals.next() => {
+            drop(timeout(FAREWELL, way.wait_idle()).await);
+            return Ok(SIGNALLED + number);
+        }
+    };
     let outcome = converse(&connection, command, &mut signals, output).await;
     // The agent is told that we are done; should the word be lost, it notices the silence.
     let farewell = async {

@@ -25,6 +25,7 @@ mod plugins;
 mod poll;
 mod private_file;
 mod profile;
+mod provisioning;
 mod reach;
 mod reference;
 mod terminal;
@@ -39,7 +40,7 @@ fn main() -> std::process::ExitCode {
     // before any thread exists, hence before anything else.
     #[cfg(feature = "dev")]
     {
-        if let Some(code) = vault_agent::stage() {
+        if let Some(code) = vault_agent::helper() {
             return code;
         }
         let mut arguments = std::env::args_os();

@@ -10,12 +10,14 @@
 //!   versions = ["01J…"]       # what the machine has to prove it is: one of these versions,
 //!   digests = ["sha256:…"]    # and one of these images
 //!   forward = ["8080"]        # what `vaultctl forward acme` forwards
+//!   rootfs = "~/dev.tar.zst"  # what a machine gets that has no root filesystem
 //! ```
 
 mod file;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use vault_api::connect::{ConnectStatus, SCHEME_HMAC_SHA256};
@@ -59,6 +61,9 @@ pub(crate) struct Profile {
     /// What `vaultctl forward` forwards if it is not told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) forward: Vec<String>,
+    /// The archive of the root filesystem that the machine gets if it has none; `~/` is the home folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rootfs: Option<PathBuf>,
     /// Who is asked when the machine is not found, or not believed, by the above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) controller: Option<Origin>,
@@ -107,16 +112,17 @@ impl Profile {
             versions,
             digests,
             forward: Vec::new(),
+            rootfs: None,
             controller: Some(controller),
         })
     }
 
     /// The same machine as a controller describes it now. What people chose stays: what is pinned, and
-    /// what is forwarded.
+    /// what is forwarded, and what it is provisioned with.
     pub(crate) fn refreshed(&self, place: &ConnectStatus) -> Option<Self> {
         let pin = if self.versions.is_empty() { Pin::Image } else { Pin::Version };
         let fresh = Self::new(place, pin, self.controller.clone()?)?;
-        Some(Self { forward: self.forward.clone(), ..fresh })
+        Some(Self { forward: self.forward.clone(), rootfs: self.rootfs.clone(), ..fresh })
     }
 
     /// Where to connect to, and what to expect there.
@@ -133,6 +139,13 @@ impl Profile {
             image_digests: self.digests.clone(),
         };
         Target { address: self.address, identity }
+    }
+
+    /// Where the archive of the root filesystem is.
+    pub(crate) fn rootfs(&self) -> Option<PathBuf> {
+        let path = self.rootfs.as_ref()?;
+        let home = || Some(std::env::home_dir()?.join(path.strip_prefix("~").ok()?));
+        Some(home().unwrap_or_else(|| path.clone()))
     }
 
     /// What proves us to the machine; `None` if the text is none.

@@ -123,6 +123,11 @@ impl Way {
         Ok(Self { name: name.clone(), profile, controller, agents })
     }
 
+    /// Whose machine it leads to.
+    pub(crate) fn name(&self) -> &MachineName {
+        &self.name
+    }
+
     /// The profile that this way begins with.
     pub(crate) fn profile(&self) -> Option<&Profile> {
         self.profile.as_ref()

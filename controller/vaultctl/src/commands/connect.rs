@@ -11,6 +11,7 @@ use crate::error::describe;
 use crate::forwarding::{Forward, Forwarding};
 use crate::output::Output;
 use crate::poll::parse_limit;
+use crate::provisioning::When;
 use crate::reach::{MachineName, Way};
 use crate::terminal;
 
@@ -27,6 +28,9 @@ use crate::terminal;
 ///
 /// While the shell is open, local ports can lead into the machine: those that --forward names, or else
 /// those that a profile lists. `vaultctl forward --help` says how a forward is written.
+///
+/// A machine without a root filesystem gets the one that its profile names, if it names one.
+/// --reprovision replaces the one that it has: see `vaultctl provision --help`.
 ///
 /// EXAMPLES:
 ///   vaultctl connect acme
@@ -47,6 +51,10 @@ pub(crate) struct Args {
     #[arg(short = 'L', long = "forward", value_name = "FORWARD")]
     forwards: Vec<Forward>,
 
+    /// First give the machine the root filesystem that its profile names, in place of the one it has
+    #[arg(long)]
+    reprovision: bool,
+
     /// How long to try to reach the machine; 0 tries once
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = parse_limit)]
     connect_timeout: Duration,
@@ -54,7 +62,8 @@ pub(crate) struct Args {
 
 /// Opens the shell and answers with its exit code.
 pub(crate) async fn run(args: Args, globals: &Globals, output: &mut Output) -> ExitCode {
-    let Args { machine, user, forwards, connect_timeout } = args;
+    let Args { machine, user, forwards, reprovision, connect_timeout } = args;
+    let when = When::of(reprovision);
     let forwarding = Way::new(&machine, globals)
         .and_then(|way| Forwarding::bind(&machine, way, forwards, connect_timeout));
     let mut forwarding = match forwarding {
@@ -74,7 +83,8 @@ pub(crate) async fn run(args: Args, globals: &Globals, output: &mut Output) -> E
         output.note(&line);
     }
     let code = {
-        let conversation = conversation::run(&machine, shell, connect_timeout, globals, output);
+        let conversation =
+            conversation::run(&machine, shell, when, connect_timeout, globals, output);
         tokio::pin!(conversation);
         loop {
             // Both arms are cancel-safe: the conversation stays.

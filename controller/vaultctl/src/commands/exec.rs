@@ -11,6 +11,7 @@ use crate::cli::Globals;
 use crate::conversation;
 use crate::output::Output;
 use crate::poll::parse_limit;
+use crate::provisioning::When;
 use crate::reach::MachineName;
 use crate::terminal;
 
@@ -72,6 +73,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPAN", value_parser = parse_limit)]
     timeout: Option<Duration>,
 
+    /// First give the machine the root filesystem that its profile names, in place of the one it has
+    #[arg(long)]
+    reprovision: bool,
+
     /// How long to try to reach the machine; 0 tries once
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = parse_limit)]
     connect_timeout: Duration,
@@ -80,7 +85,8 @@ pub(crate) struct Args {
 /// Runs the command and answers with its exit code.
 pub(crate) async fn run(args: Args, globals: &Globals, output: &mut Output) -> ExitCode {
     let (machine, connect_timeout) = (args.machine.clone(), args.connect_timeout);
-    conversation::run(&machine, args.command(), connect_timeout, globals, output).await
+    let when = When::of(args.reprovision);
+    conversation::run(&machine, args.command(), when, connect_timeout, globals, output).await
 }
 
 impl Args {

@@ -1,5 +1,7 @@
 //! `vaultctl profile`
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 use crate::cli::Globals;
@@ -42,11 +44,12 @@ enum Command {
 
 /// Write a profile of a machine as the controller knows it now
 ///
-/// A profile of the same name is replaced, but for what it forwards.
+/// A profile of the same name is replaced, but for what it forwards and its root filesystem.
 ///
 /// EXAMPLES:
 ///   vaultctl profile add acme
 ///   vaultctl profile add globex/web-1 --pin image
+///   vaultctl profile add acme --rootfs debian.tar.zst
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 struct AddArgs {
@@ -57,6 +60,10 @@ struct AddArgs {
     /// What the machine is to be known by
     #[arg(long, value_enum, default_value_t = Pin::Version)]
     pin: Pin,
+
+    /// The archive of the root filesystem that the machine gets if it has none when it is used
+    #[arg(long, value_name = "FILE")]
+    rootfs: Option<PathBuf>,
 }
 
 /// Remove a profile
@@ -89,7 +96,9 @@ pub(crate) async fn run(
 }
 
 async fn add(args: AddArgs, globals: &Globals, output: &mut Output) -> anyhow::Result<Exit> {
-    let AddArgs { machine, pin } = args;
+    let AddArgs { machine, pin, rootfs } = args;
+    // Wherever it is used from later.
+    let rootfs = rootfs.map(std::path::absolute).transpose()?;
     // Before anything is asked for, because it holds a credential.
     let mut profiles = Profiles::load()?;
     let context = globals.context()?;
@@ -106,9 +115,14 @@ async fn add(args: AddArgs, globals: &Globals, output: &mut Output) -> anyhow::R
         _ => Failure::new(Exit::Platform, "the controller's answer is not understood")
             .hint("is the controller newer than this vaultctl?"),
     })?;
-    let forward = profiles.get(&name).map(|known| known.forward.clone()).unwrap_or_default();
-    let verb = if profiles.get(&name).is_some() { "replaced" } else { "added" };
-    profiles.put(&name, Profile { forward, ..profile })?;
+    let (profile, verb) = match profiles.get(&name) {
+        None => (Profile { rootfs, ..profile }, "added"),
+        Some(known) => {
+            let rootfs = rootfs.or_else(|| known.rootfs.clone());
+            (Profile { forward: known.forward.clone(), rootfs, ..profile }, "replaced")
+        }
+    };
+    profiles.put(&name, profile)?;
     output.line(&format!("profile {name} {verb} in {}", profiles.path().display()))?;
     Ok(Exit::Success)
 }

@@ -195,7 +195,7 @@ fn row(record: &Record, value: &Value) -> Vec<String> {
         }
         Event::RecordsLost { records } => (format!("{records} records"), String::new()),
         _ => {
-            let what = [field("destination"), field("version")].concat();
+            let what = [field("destination"), field("version"), field("sha256")].concat();
             (what, field("reason"))
         }
     };
