@@ -26,7 +26,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::connection;
 use crate::counts::{Counts, Totals};
 use crate::evidence::EvidenceSource;
-use crate::limits::{COMMANDS_MAX, DELIVERY_PATIENCE, DIAL_PATIENCE, SOCKET_BUFFER_BYTES};
+use crate::limits::{
+    COMMANDS_MAX, COPIES_MAX, DELIVERY_PATIENCE, DIAL_PATIENCE, SOCKET_BUFFER_BYTES,
+};
 use crate::penalties::Penalties;
 use crate::process::launch::MachineEnvironment;
 use crate::process::spawner::Spawner;
@@ -132,6 +134,8 @@ pub(crate) struct Shared {
     /// One for each command that may run.
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) forwards: Forwards,
+    /// One for each copy that may run.
+    pub(crate) copies: Arc<Semaphore>,
     pub(crate) spawner: Spawner,
     pub(crate) workload: Workload,
     pub(crate) provisioner: Provisioner,
@@ -176,6 +180,7 @@ impl Agent {
             audit: Audit::start(&config.data_dir, Arc::clone(&config.clock)),
             turns: Arc::new(Semaphore::new(COMMANDS_MAX)),
             forwards: Forwards::new(config.dial_patience),
+            copies: Arc::new(Semaphore::new(COPIES_MAX)),
             spawner,
             workload: Workload::start(Roots::open(&config.data_dir), means),
             provisioner: Provisioner::default(),

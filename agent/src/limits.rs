@@ -159,6 +159,12 @@ pub const ADDRESSES_MAX: usize = 8;
 /// How often a unix socket is tried whose queue is full.
 pub const BACKLOG_POLL: Duration = Duration::from_millis(10);
 
+// Files.
+
+/// Copies at once in all: a thread each, some 4 MiB of chunks, and at most 129 descriptors. Half of the
+/// threads that wait for disks on behalf of everything else.
+pub const COPIES_MAX: usize = 32;
+
 // Evidence.
 
 /// The longest token: what fits into a frame before the proof, with room for the other fields.

@@ -4,6 +4,7 @@
 //!   bidirectional stream ─▶ its first frame says what it is for ─┬─ Exec ─▶ exec
 //!                                                                ├─ Dial ─▶ forward
 //!                                                                ├─ Provision ─▶ provision
+//!                                                                ├─ CopyRequest ─▶ files
 //!                                                                ├─ AuditLogRequest ─▶ audit_log
 //!                                                                └─ else ─▶ reset
 //!   one-way stream ───────▶ an Attach frame ─▶ input
@@ -27,6 +28,8 @@ use crate::source::Source;
 pub(crate) mod audit_log;
 
 pub(crate) mod exec;
+
+pub(crate) mod files;
 
 pub(crate) mod forward;
 
@@ -60,6 +63,9 @@ pub(crate) async fn run(context: Context, mut sender: SendStream, stream: RecvSt
     match timeout(FIRST_FRAME_PATIENCE, receiver.next()).await {
         Ok(Ok(Some(Message::Exec(exec)))) => exec::run(context, exec, sender, receiver).await,
         Ok(Ok(Some(Message::Dial(dial)))) => forward::run(context, dial, sender, receiver).await,
+        Ok(Ok(Some(Message::CopyRequest(request)))) => {
+            files::run(context, request, sender, receiver).await;
+        }
         Ok(Ok(Some(Message::AuditLogRequest(request)))) => {
             audit_log::run(context, request, sender).await;
         }

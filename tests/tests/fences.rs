@@ -22,7 +22,7 @@ const fn fence(package: &'static str, forbidden: &'static [&'static str]) -> Fen
     Fence { package, forbidden, leaves: &[] }
 }
 
-const FENCES: [Fence; 12] = [
+const FENCES: [Fence; 13] = [
     fence("vault-api", &["tokio", "reqwest", "rusqlite"]),
     Fence {
         // The schema checker of `vault-api` seeds its tables through `ahash`; no plan sees that.
@@ -50,6 +50,7 @@ const FENCES: [Fence; 12] = [
     // It drives the controller's code over the emulator's world: neither process nor person needed.
     fence("vault-simulator", &["vaultctl", "vault-agent"]),
     fence("vault-protocol", &["tokio", "quinn", "mio", "socket2", "getrandom"]),
+    fence("vault-files", &["reqwest", "rusqlite", "vault-api", "vault-agent", "vault-client"]),
     fence("vault-relay", &["reqwest", "rusqlite", "vault-api", "vault-agent", "vault-client"]),
     fence("vault-agent", &["reqwest", "rusqlite", "vault-api", "vault-client", "jsonwebtoken"]),
     // It runs in a process that has no network, and is to need nothing of ours.

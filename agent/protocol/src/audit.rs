@@ -225,6 +225,24 @@ pub enum Event {
         /// It did not end on both sides.
         aborted: bool,
     },
+    /// Files were copied, or were to be.
+    FilesCopied {
+        /// The client's address and port.
+        source: String,
+        /// `upload` into the machine, or `download`.
+        direction: String,
+        /// The path that was asked for.
+        path: String,
+        /// How many files are whole at the other end.
+        files: u64,
+        /// Bytes of files that went through.
+        bytes: u64,
+        /// How long it took.
+        milliseconds: u64,
+        /// Why it went no further, if it did not end well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Somebody read these records.
     LogRead {
         /// The client's address and port.

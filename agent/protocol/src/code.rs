@@ -79,6 +79,8 @@ pub enum StreamCode {
     /// What stands behind the stream failed: the process's side of the channel, or the connection that
     /// is forwarded was aborted.
     Failed,
+    /// A file became shorter while it was sent.
+    Changed,
 }
 
 impl StreamCode {
@@ -90,6 +92,7 @@ impl StreamCode {
             Self::NoCommand => 2,
             Self::Protocol => 3,
             Self::Failed => 4,
+            Self::Changed => 5,
         }
     }
 }

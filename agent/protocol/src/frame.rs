@@ -114,6 +114,19 @@ impl Decoder {
         Ok(Some(Frame { tag, payload }))
     }
 
+    /// How many bytes the next frame needs yet, as far as its header tells; at least 1 before it is
+    /// whole. Whoever pushes no more than that has none of the raw bytes behind the frame in here.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        let whole = match self.unread.first_chunk() {
+            Some(&[_, high, middle, low]) => {
+                HEADER_BYTES + u32::from_be_bytes([0, high, middle, low]) as usize
+            }
+            None => HEADER_BYTES,
+        };
+        whole.saturating_sub(self.unread.len())
+    }
+
     /// How many bytes have come and were not taken yet.
     #[must_use]
     pub fn unread(&self) -> usize {
@@ -200,6 +213,22 @@ mod tests {
         decoder.push(&[1, 0, 0]);
         assert_eq!(decoder.next_frame(), Ok(None));
         assert_eq!(decoder.finish(), Err(FrameError::CutShort(3)));
+    }
+
+    #[test]
+    fn a_frame_is_taken_without_what_follows_it() {
+        let stream = [bytes(9, b"abc"), b"raw".to_vec()].concat();
+        let (mut decoder, mut rest) = (Decoder::new(8), stream.as_slice());
+        let frame = loop {
+            if let Some(frame) = decoder.next_frame().expect("in bounds") {
+                break frame;
+            }
+            let (front, behind) = rest.split_at(decoder.wanted().max(1));
+            decoder.push(front);
+            rest = behind;
+        };
+        assert_eq!((frame.payload.as_slice(), rest), (b"abc".as_slice(), b"raw".as_slice()));
+        assert_eq!(decoder.unread(), 0);
     }
 
     #[test]

@@ -77,12 +77,17 @@ macro_rules! reasons {
 
 pub use self::audit_log::{AuditLog, AuditLogRequest};
 pub use self::dial::{Destination, Dial, DialFailed, DialFailedReason, Dialed};
+pub use self::files::{
+    CopyDone, CopyEntry, CopyFailed, CopyFolderEnd, CopyFrom, CopyOptions, CopyPartial,
+    CopyRequest, CopySent, Direction, EntryKind,
+};
 pub use self::provision::{
     Provision, ProvisionFailed, ProvisionFailedReason, ProvisionProgress, Provisioned, SendFrom,
 };
 
 mod audit_log;
 mod dial;
+mod files;
 mod provision;
 
 /// The client begins.
@@ -406,6 +411,14 @@ messages! {
     0x34 ProvisionFailed,
     0x40 AuditLogRequest,
     0x41 AuditLog,
+    0x50 CopyRequest,
+    0x51 CopyEntry,
+    0x52 CopyFolderEnd,
+    0x53 CopyPartial,
+    0x54 CopyFrom,
+    0x55 CopySent,
+    0x56 CopyDone,
+    0x57 CopyFailed,
 }
 
 fn written<T: Encode<()>>(message: &T) -> Vec<u8> {

@@ -6,10 +6,11 @@
 use data_encoding::HEXLOWER;
 use vault_protocol::frame::{Decoder, PAYLOAD_BYTES_MAX};
 use vault_protocol::message::{
-    Attach, AuditLog, AuditLogRequest, Channel, Destination, Dial, DialFailed, DialFailedReason,
-    Dialed, Evidence, Exec, ExecFailed, ExecFailedReason, Exit, Health, HealthRequest, Hello,
-    Message, Proof, Ready, Refused, RefusedReason, Resize, Signal, Size, Started, Terminal,
-    Variable, scheme,
+    Attach, AuditLog, AuditLogRequest, Channel, CopyDone, CopyEntry, CopyFailed, CopyFolderEnd,
+    CopyFrom, CopyOptions, CopyPartial, CopyRequest, CopySent, Destination, Dial, DialFailed,
+    DialFailedReason, Dialed, Direction, EntryKind, Evidence, Exec, ExecFailed, ExecFailedReason,
+    Exit, Health, HealthRequest, Hello, Message, Proof, Ready, Refused, RefusedReason, Resize,
+    Signal, Size, Started, Terminal, Variable, scheme,
 };
 
 fn samples() -> Vec<(&'static str, Message)> {
@@ -133,6 +134,80 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("4000000180", AuditLogRequest { from: None }.into()),
         ("4100000481190100", AuditLog { bytes: 256, message: None }.into()),
         ("410000058200626e6f", AuditLog { bytes: 0, message: Some("no".into()) }.into()),
+    ]
+    .into_iter()
+    .chain(files())
+    .collect()
+}
+
+fn files() -> Vec<(&'static str, Message)> {
+    let options =
+        CopyOptions { recursive: true, preserve: false, resume: true, into_folder: false };
+    vec![
+        (
+            "5000000d8400437e2fff416184f5f4f5f4",
+            CopyRequest {
+                direction: Direction::Upload,
+                path: b"~/\xff".to_vec().into(),
+                name: Some(b"a".to_vec().into()),
+                options,
+            }
+            .into(),
+        ),
+        (
+            "5000000b8401422f61f684f4f5f4f5",
+            CopyRequest {
+                direction: Direction::Download,
+                path: b"/a".to_vec().into(),
+                name: None,
+                options: CopyOptions {
+                    preserve: true,
+                    into_folder: true,
+                    ..CopyOptions::default()
+                },
+            }
+            .into(),
+        ),
+        (
+            "51000012860041611901a420051b0000000100000000",
+            CopyEntry {
+                kind: EntryKind::File,
+                name: b"a".to_vec().into(),
+                mode: 0o644,
+                modified_seconds: -1,
+                modified_nanoseconds: 5,
+                size: 1 << 32,
+            }
+            .into(),
+        ),
+        (
+            "510000098601401901ed000000",
+            CopyEntry {
+                kind: EntryKind::Folder,
+                name: Vec::new().into(),
+                mode: 0o755,
+                modified_seconds: 0,
+                modified_nanoseconds: 0,
+                size: 0,
+            }
+            .into(),
+        ),
+        ("5200000180", CopyFolderEnd {}.into()),
+        (
+            "5300002482075820abababababababababababababababababababababababababababababababab",
+            CopyPartial { bytes: 7, sha256: [0xab; 32].into() }.into(),
+        ),
+        ("540000028107", CopyFrom { offset: 7 }.into()),
+        ("550000028100", CopySent { skipped: 0, first_skipped: None }.into()),
+        (
+            "550000058202422f61",
+            CopySent { skipped: 2, first_skipped: Some(b"/a".to_vec().into()) }.into(),
+        ),
+        ("5600000483010203", CopyDone { files: 1, folders: 2, bytes: 3 }.into()),
+        (
+            "5700000782422f61626e6f",
+            CopyFailed { path: b"/a".to_vec().into(), message: "no".to_owned() }.into(),
+        ),
     ]
 }
 

@@ -8,10 +8,11 @@ use vault_protocol::handshake::{
     AgentEvent, AgentHandshake, ClientEvent, ClientHandshake, HEALTH_REQUESTS_MAX,
 };
 use vault_protocol::message::{
-    Attach, AuditLog, AuditLogRequest, Channel, Destination, Dial, DialFailed, DialFailedReason,
-    Dialed, Evidence, Exec, ExecFailed, ExecFailedReason, Exit, Health, HealthRequest, Hello,
-    Message, Proof, Ready, Refused, RefusedReason, Resize, Signal, Size, Started, Terminal,
-    Variable,
+    Attach, AuditLog, AuditLogRequest, Channel, CopyDone, CopyEntry, CopyFailed, CopyFolderEnd,
+    CopyFrom, CopyOptions, CopyPartial, CopyRequest, CopySent, Destination, Dial, DialFailed,
+    DialFailedReason, Dialed, Direction, EntryKind, Evidence, Exec, ExecFailed, ExecFailedReason,
+    Exit, Health, HealthRequest, Hello, Message, Proof, Ready, Refused, RefusedReason, Resize,
+    Signal, Size, Started, Terminal, Variable,
 };
 
 /// The verdict on a machine without a root filesystem.
@@ -89,9 +90,45 @@ fn health() -> impl Strategy<Value = Health> {
     )
 }
 
+fn copy_message() -> impl Strategy<Value = Message> {
+    let direction = prop_oneof![Just(Direction::Upload), Just(Direction::Download)];
+    let kind = prop_oneof![Just(EntryKind::File), Just(EntryKind::Folder)];
+    let request = (direction, bytes(), option::of(bytes()), any::<[bool; 4]>());
+    let entry = (kind, bytes(), any::<u32>(), any::<i64>(), any::<u32>(), any::<u64>());
+    prop_oneof![
+        request.prop_map(|(direction, path, name, [recursive, preserve, resume, into_folder])| {
+            let options = CopyOptions { recursive, preserve, resume, into_folder };
+            CopyRequest { direction, path, name, options }.into()
+        }),
+        entry.prop_map(|(kind, name, mode, modified_seconds, modified_nanoseconds, size)| {
+            CopyEntry { kind, name, mode, modified_seconds, modified_nanoseconds, size }.into()
+        }),
+        Just(CopyFolderEnd {}.into()),
+        any::<(u64, [u8; 32])>().prop_map(|(bytes, sha256)| CopyPartial {
+            bytes,
+            sha256: sha256.into()
+        }
+        .into()),
+        any::<u64>().prop_map(|offset| CopyFrom { offset }.into()),
+        (any::<u64>(), option::of(bytes())).prop_map(|(skipped, first_skipped)| CopySent {
+            skipped,
+            first_skipped
+        }
+        .into()),
+        any::<(u64, u64, u64)>().prop_map(|(files, folders, bytes)| CopyDone {
+            files,
+            folders,
+            bytes
+        }
+        .into()),
+        (bytes(), ".*").prop_map(|(path, message)| CopyFailed { path, message }.into()),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let channel = prop_oneof![Just(Channel::Stdin), Just(Channel::Stdout), Just(Channel::Stderr)];
     prop_oneof![
+        copy_message(),
         ".*".prop_map(|software| Hello { software }.into()),
         (".*", ".*").prop_map(|(token, software)| Evidence { token, software }.into()),
         Just(HealthRequest {}.into()),

@@ -106,6 +106,12 @@ impl MachineEnvironment {
         let variables = variables.filter(|(name, _)| !secrets.contains(&name.as_os_str()));
         Self(variables.map(|(name, value)| (name.into_vec(), value.into_vec())).collect())
     }
+
+    /// The folder that commands run in if nothing else is said.
+    pub(crate) fn home(&self) -> Vec<u8> {
+        let home = self.0.get(b"HOME".as_slice()).filter(|home| !home.is_empty());
+        home.cloned().unwrap_or_else(|| b"/".to_vec())
+    }
 }
 
 /// A command, ready to be started.

@@ -3,6 +3,7 @@
 mod audit;
 mod bounds;
 mod commands;
+mod files;
 mod forwards;
 mod input;
 mod program;
