@@ -4,6 +4,7 @@ mod audit_log;
 mod bad_input;
 mod breadth;
 mod build;
+mod copy;
 mod counts;
 mod crash;
 mod deletion;

@@ -4,20 +4,23 @@ mod waiting;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::ConnectionError;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use vault_files::{Copied, Meter, Target};
 use vault_protocol::code::CloseCode;
-use vault_protocol::message::{Destination, Ready};
+use vault_protocol::message::{CopyOptions, Destination, Ready};
 
 pub(crate) use waiting::{Attached, Registration};
 use waiting::{Waiting, hand_out};
 
 use crate::audit_log::{AuditLog, AuditLogError};
 use crate::connect::close;
+use crate::copy::{self, CopyError, MachineTarget};
 use crate::dial::{DialError, Dialed};
 use crate::exec::{Command, Exec, ExecError};
 use crate::frames::Frames;
@@ -72,6 +75,36 @@ impl Connection {
     /// connection to the agent.
     pub async fn dial(&self, destination: Destination) -> Result<Dialed, DialError> {
         Dialed::begin(self.shared.clone(), destination).await
+    }
+
+    /// Copies a file or a folder into the machine; `from` is absolute. `meter` says meanwhile how far it
+    /// has come. Dropping the future ends the copy.
+    ///
+    /// # Errors
+    /// [`CopyError`], with the path that it is about.
+    pub async fn upload(
+        &self,
+        from: PathBuf,
+        to: MachineTarget,
+        options: CopyOptions,
+        meter: Arc<Meter>,
+    ) -> Result<Copied, CopyError> {
+        copy::upload(self.shared.clone(), from, to, options, meter).await
+    }
+
+    /// Copies a file or a folder out of the machine: `from` is absolute there, or beneath the home
+    /// folder. Nothing is written outside `to`, whatever the machine sends.
+    ///
+    /// # Errors
+    /// [`CopyError`], with the path that it is about.
+    pub async fn download(
+        &self,
+        from: Vec<u8>,
+        to: Target,
+        options: CopyOptions,
+        meter: Arc<Meter>,
+    ) -> Result<Copied, CopyError> {
+        copy::download(self.shared.clone(), from, to, options, meter).await
     }
 
     /// Asks for what the agent wrote down about its clients: from a record's number on, or from the

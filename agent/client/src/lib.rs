@@ -36,6 +36,7 @@ pub mod connect;
 // What is done over it.
 pub mod audit_log;
 pub mod connection;
+pub mod copy;
 pub mod dial;
 pub mod exec;
 pub mod provision;
@@ -49,11 +50,13 @@ mod transport;
 pub use audit_log::{AuditLog, AuditLogError};
 pub use connect::{Attested, Client, ClientError, ConnectError, Target};
 pub use connection::Connection;
+pub use copy::{CopyError, MachineTarget};
 pub use dial::{DialError, Dialed};
 pub use evidence::{EvidenceError, ExpectedIdentity};
 pub use exec::{Command, Control, ControlError, Exec, ExecError, Output, OutputError, Stdin};
 pub use issuer::{IssuerKeys, KeysError};
 pub use provision::{Archive, ProvisionError, Provisioned};
 
+pub use vault_files::{Copied, Meter, Target as LocalTarget};
 pub use vault_protocol as protocol;
 pub use vault_relay::{Relayed, Socket};

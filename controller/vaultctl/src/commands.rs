@@ -9,6 +9,7 @@ pub(crate) mod build;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod connect;
+pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod describe;
@@ -70,6 +71,7 @@ pub(crate) enum Command {
     Exec(exec::Args),
     Connect(connect::Args),
     Forward(forward::Args),
+    Cp(cp::Args),
     Provision(provision::Args),
     Profile(profile::Args),
     Delete(delete::Args),
@@ -101,6 +103,7 @@ impl Command {
         let exit = match self {
             // The command's own code, which may be any.
             Self::Exec(args) => return Ok(exec::run(args, globals, output).await),
+            Self::Cp(args) => return cp::run(args, globals, output).await,
             Self::Connect(args) => return Ok(connect::run(args, globals, output).await),
             #[cfg(feature = "dev")]
             Self::Dev(args) => dev::run(args, output).await,

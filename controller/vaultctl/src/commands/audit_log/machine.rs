@@ -193,6 +193,11 @@ fn row(record: &Record, value: &Value) -> Vec<String> {
             let result = format!("{bytes_in} B in, {bytes_out} B out, {milliseconds} ms{aborted}");
             (destination.clone(), result)
         }
+        Event::FilesCopied { direction, path, files, bytes, milliseconds, reason, .. } => {
+            let reason = reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
+            let result = format!("{files} files, {bytes} B, {milliseconds} ms{reason}");
+            (format!("{direction} {path}"), result)
+        }
         Event::RecordsLost { records } => (format!("{records} records"), String::new()),
         _ => {
             let what = [field("destination"), field("version"), field("sha256")].concat();
