@@ -3,6 +3,7 @@
 //! ```text
 //!   exec   how long `true` takes, cold and warm
 //!   idle   private memory of the agent, and of sshd, per session in which nothing happens
+//!   copy   how long 512 MiB take into the machine and out of it
 //!   flood  how long `true` takes while 10,000 connections are made that never prove themselves
 //! ```
 //!
@@ -12,6 +13,7 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod copy;
 mod exec;
 mod figures;
 mod flood;
@@ -26,7 +28,7 @@ use vault_tests::manifests;
 use vault_tests::world::{World, WorldOptions};
 
 /// The parts, in the order in which they run.
-const PARTS: [&str; 3] = ["exec", "idle", "flood"];
+const PARTS: [&str; 4] = ["exec", "idle", "copy", "flood"];
 
 fn main() -> anyhow::Result<()> {
     // Cargo adds `--bench`.
@@ -42,6 +44,9 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("idle") {
             idle::run().await?;
+        }
+        if wanted("copy") {
+            copy::run().await?;
         }
         if wanted("flood") {
             flood::run().await?;

@@ -82,14 +82,28 @@ impl Ssh {
     /// The client, with everything but what it is to do.
     pub(crate) fn client(&self) -> Command {
         let mut command = Command::new("ssh");
+        command.args(["-T", "-p", &self.port.to_string()]);
+        self.trust(&mut command);
         command
-            .args(["-F", "/dev/null", "-T", "-p", &self.port.to_string(), "-i"])
+    }
+
+    /// Copies a file over a new connection; the paths as scp wants them.
+    pub(crate) fn copy(&self, from: &str, to: &str) -> anyhow::Result<()> {
+        let mut command = Command::new("scp");
+        command.args(["-q", "-P", &self.port.to_string(), "-o", "ControlPath=none"]);
+        self.trust(&mut command);
+        succeed(command.args([from, to]))
+    }
+
+    /// Whom to believe and who we are.
+    fn trust(&self, command: &mut Command) {
+        command
+            .args(["-F", "/dev/null", "-i"])
             .arg(self.path("user"))
             .args(["-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"])
             .args(["-o", "Ciphers=aes128-gcm@openssh.com", "-o", "GSSAPIAuthentication=no"])
             .arg("-o")
             .arg(format!("UserKnownHostsFile={}", self.path("known").display()));
-        command
     }
 
     /// `true`, over a new connection.

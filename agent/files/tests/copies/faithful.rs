@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use vault_files::Meter;
 use vault_protocol::message::CopyOptions;
 
-use crate::pair::{Pair, RECURSIVE, content, tree};
+use crate::pair::{Pair, RECURSIVE, content, soon, tree};
 
 fn set_mode(path: &std::path::Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
@@ -171,21 +173,20 @@ async fn a_file_that_becomes_shorter_is_no_file() {
     fs::write(&path, content(64 << 20)).expect("writable");
     let (near, far) = pair.streams().await;
     let plain = CopyOptions::default();
-    let sending = vault_files::send(path.clone(), plain, near, std::sync::Arc::default());
-    let sending = tokio::spawn(sending);
-    let meter = std::sync::Arc::new(vault_files::Meter::default());
+    let sending = vault_files::send(path.clone(), plain, near, Arc::default());
+    let meter = Arc::new(Meter::default());
     let target = pair.target("", Some("file"));
-    let receiving = tokio::spawn(vault_files::receive(target, plain, far, meter.clone()));
-    crate::pair::soon(async {
+    let receiving = vault_files::receive(target, plain, far, Arc::clone(&meter));
+    let shortening = async {
         let mut turns = tokio::time::interval(Duration::from_millis(1));
         while meter.bytes() == 0 {
             turns.tick().await;
         }
-    })
-    .await;
-    File::options().write(true).open(&path).expect("ours").set_len(10).expect("ours");
-    for ended in [sending, receiving] {
-        let error = crate::pair::soon(ended).await.expect("no panic").expect_err("it is too short");
+        File::options().write(true).open(&path).expect("ours").set_len(10).expect("ours");
+    };
+    let (sent, received, ()) = soon(async { tokio::join!(sending, receiving, shortening) }).await;
+    for ended in [sent, received] {
+        let error = ended.expect_err("it is too short");
         assert!(error.to_string().contains("it became shorter while it was copied"), "{error}");
     }
     assert_eq!(tree(pair.to.path()), []);

@@ -11,10 +11,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, timeout};
 use vault_client::protocol::message::CopyOptions;
 use vault_client::{Connection, Copied, CopyError, LocalTarget, MachineTarget, Meter};
 
