@@ -47,6 +47,7 @@ impl Ssh {
             .arg(&host)
             .args(["-o", &format!("Port={port}"), "-o", "ListenAddress=127.0.0.1"])
             .args(["-o", "UsePAM=no", "-o", "StrictModes=no", "-o", "PermitRootLogin=yes"])
+            .args(["-o", "Subsystem=sftp internal-sftp"])
             .arg("-o")
             .arg(format!("AuthorizedKeysFile={}", user.with_extension("pub").display()))
             .stderr(Stdio::null())
