@@ -1,5 +1,5 @@
 //! Client of the agent inside a machine: believes it by its evidence, proves itself, runs commands,
-//! forwards connections.
+//! forwards connections, copies files.
 //!
 //! ```text
 //!   Client::connect(target, keys)

@@ -27,6 +27,10 @@
 //!     │── Dial ─────────────────────────────────────────────────▶│ connects, inside the machine
 //!     │◀─────────────────────────────────── Dialed or DialFailed │
 //!     │◀─────────────── then raw bytes, both ways ──────────────▶│
+//!     │                                                          │
+//!     │  one bidirectional stream per copy of files              │
+//!     │── CopyRequest ──────────────────────────────────────────▶│
+//!     │◀── then entries and raw bytes, from whoever sends them ─▶│
 //! ```
 //!
 //! A channel is a QUIC stream of its own, so that the streams' own words keep their meaning for
