@@ -42,7 +42,9 @@ pub(crate) async fn upload(
     let (path, name) = (to.path.into(), to.name.map(Into::into));
     let request = CopyRequest { direction: Direction::Upload, path, name, options };
     let streams = begin(&shared, request).await?;
-    vault_files::send(from, options, streams, meter).await.map_err(CopyError::Files)
+    vault_files::send(from, options, streams, meter, vault_files::here)
+        .await
+        .map_err(CopyError::Files)
 }
 
 /// Receives a file or a folder of the machine.
@@ -56,7 +58,9 @@ pub(crate) async fn download(
     let path = from.into();
     let request = CopyRequest { direction: Direction::Download, path, name: None, options };
     let streams = begin(&shared, request).await?;
-    vault_files::receive(to, options, streams, meter).await.map_err(CopyError::Files)
+    vault_files::receive(to, options, streams, meter, vault_files::here)
+        .await
+        .map_err(CopyError::Files)
 }
 
 /// Where something is copied to in the machine.

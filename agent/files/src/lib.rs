@@ -12,11 +12,13 @@
 //! descriptor without following a link. So a sender can write nothing that was not asked for
 //! (CVE-2019-6111 of scp), and nothing that is changed on the disk meanwhile leads out.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quinn::{RecvStream, SendStream};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use vault_protocol::code::StreamCode;
@@ -99,8 +101,22 @@ pub struct Streams {
     pub first: Vec<u8>,
 }
 
+/// What a copy does with files, for a thread that may wait for disks.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+/// A thread of the runtime: for whoever has no reason for another.
+///
+/// # Errors
+/// None; others may have some.
+pub fn here(work: Work) -> io::Result<()> {
+    // It ends by itself, when the stream does.
+    drop(spawn_blocking(work));
+    Ok(())
+}
+
 /// Sends a file or a folder, and waits until the receiver has it on its disk. The path is absolute, and
 /// links in it are followed.
+/// `start` runs the work on a thread that sees the files: [`here`], unless they are elsewhere.
 ///
 /// # Errors
 /// [`CopyError`]; the other side was told.
@@ -109,15 +125,16 @@ pub async fn send(
     options: CopyOptions,
     streams: Streams,
     meter: Arc<Meter>,
+    start: impl FnOnce(Work) -> io::Result<()>,
 ) -> Result<Copied, CopyError> {
-    run(streams, move |mut input, output| {
+    run(streams, start, move |mut input, output| {
         let sent = send::Sending::new(&mut input, &output, options, &meter).run(&path);
         (sent, output)
     })
     .await
 }
 
-/// Receives a file or a folder.
+/// Receives a file or a folder. `start` is as for [`send`].
 ///
 /// # Errors
 /// [`CopyError`]; the other side was told. What was whole by then stays.
@@ -126,8 +143,9 @@ pub async fn receive(
     options: CopyOptions,
     streams: Streams,
     meter: Arc<Meter>,
+    start: impl FnOnce(Work) -> io::Result<()>,
 ) -> Result<Copied, CopyError> {
-    run(streams, move |mut input, output| {
+    run(streams, start, move |mut input, output| {
         let received = receive::Receiving::new(&mut input, &output, options, &meter).run(&target);
         (received, output)
     })
@@ -138,6 +156,7 @@ pub async fn receive(
 /// thread's input and output, and so the thread.
 async fn run(
     streams: Streams,
+    start: impl FnOnce(Work) -> io::Result<()>,
     work: impl FnOnce(wire::Input, wire::Output) -> (Result<Copied, CopyError>, wire::Output)
     + Send
     + 'static,
@@ -145,22 +164,23 @@ async fn run(
     let Streams { mut sender, mut receiver, first } = streams;
     let (output, to_send) = wire::output();
     let (input, received) = wire::input(first);
-    let worked = spawn_blocking(move || {
+    let (told, worked) = oneshot::channel();
+    let started = start(Box::new(move || {
         let (result, output) = work(input, output);
-        if let Some(told) = result.as_ref().err().and_then(CopyError::told) {
+        if let Some(words) = result.as_ref().err().and_then(CopyError::told) {
             // Whoever has left needs not be told.
-            drop(output.say(told));
+            drop(output.say(words));
         }
-        result
-    });
+        // Whoever waits may have given up.
+        drop(told.send(result));
+    }));
+    started.map_err(|error| CopyError::Cut(Some(error.into())))?;
     // A reset overtakes bytes: the entry that it is about may not have come.
     let unnamed = |error: CopyError| match error.is_short_there() {
         true => CopyError::ShortThere("a file".to_owned()),
         false => error,
     };
-    let work = async {
-        worked.await.map_err(|error| CopyError::Cut(Some(error.into())))?.map_err(unnamed)
-    };
+    let work = async { worked.await.unwrap_or(Err(CopyError::Cut(None))).map_err(unnamed) };
     let pump_in = wire::pump_in(received, &mut receiver);
     let (result, (), ()) = tokio::join!(work, wire::pump_out(to_send, &mut sender), pump_in);
     let code = match &result {

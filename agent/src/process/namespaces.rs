@@ -16,6 +16,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, ThreadNameSpaceType, capabilities, move_into_thread_name_spaces,
     remove_capability_from_bounding_set, set_capabilities,
@@ -83,6 +84,22 @@ pub(super) fn enter(init: &OwnedFd) -> io::Result<()> {
     unshare(CloneFlags::CLONE_FS)?;
     let all = PLACES | ThreadNameSpaceType::PROCESS_ID;
     move_into_thread_name_spaces(init.as_fd(), all)?;
+    forbid()
+}
+
+/// Whether an init process has ended, and everything that it was the first of.
+pub(super) fn has_ended(init: &OwnedFd) -> bool {
+    let mut look = [PollFd::new(init, PollFlags::IN)];
+    poll(&mut look, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// Moves this thread to where the workload's files are, and no further. There is no way back.
+///
+/// # Errors
+/// The process has ended, or the agent may not.
+pub(super) fn visit(init: &OwnedFd) -> io::Result<()> {
+    unshare(CloneFlags::CLONE_FS)?;
+    move_into_thread_name_spaces(init.as_fd(), ThreadNameSpaceType::MOUNT)?;
     forbid()
 }
 

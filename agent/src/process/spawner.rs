@@ -33,6 +33,7 @@ use rustix::process::{Pid, Uid};
 use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use vault_protocol::message::Size;
 
@@ -55,6 +56,8 @@ pub(crate) struct Spawner {
     orders: mpsc::Sender<Order>,
     program: Arc<Path>,
     known: Known,
+    /// Of the workload that commands are started in, if it is one.
+    init: Option<Arc<OwnedFd>>,
 }
 
 enum Order {
@@ -104,7 +107,7 @@ impl Spawner {
             }
             serve(queue, &tools);
         })?;
-        Ok(Self { orders, program: program.into(), known })
+        Ok(Self { orders, program: program.into(), known, init: None })
     }
 
     /// Starts another thread, for the commands of the workload whose init process that is.
@@ -114,6 +117,7 @@ impl Spawner {
     pub(crate) async fn beside(&self, init: OwnedFd) -> io::Result<Self> {
         let program = CString::new(self.program.as_os_str().as_bytes())?;
         let (known, usual) = (Arc::clone(&self.known), Usual::look());
+        let visited = Some(Arc::new(init.try_clone()?));
         let (orders, queue) = mpsc::channel(SPAWN_QUEUE_MAX);
         let (entered, outcome) = oneshot::channel();
         on_a_thread("workload-spawner", move || {
@@ -130,7 +134,7 @@ impl Spawner {
             }
         })?;
         outcome.await.map_err(|_| io::Error::other("the spawning thread is gone"))??;
-        Ok(Self { orders, ..self.clone() })
+        Ok(Self { orders, init: visited, ..self.clone() })
     }
 
     /// Starts a command.
@@ -174,6 +178,24 @@ impl Spawner {
         timeout(SPAWN_PATIENCE, exchange).await?
     }
 
+    /// Does something on a thread of its own that sees the files which commands see; what cannot go there
+    /// is dropped.
+    ///
+    /// # Errors
+    /// The machine has no room for a thread.
+    pub(crate) fn visit(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        let Some(init) = self.init.clone() else {
+            // It ends by itself.
+            drop(spawn_blocking(work));
+            return Ok(());
+        };
+        // Not one of the runtime's threads: there is no way back from where it goes.
+        on_a_thread("visitor", move || match namespaces::visit(&init) {
+            Ok(()) => work(),
+            Err(error) => tracing::info!(%error, "the workload's files cannot be reached"),
+        })
+    }
+
     /// Reaps children that are not commands: as PID 1 we inherit them.
     pub(crate) async fn reap_orphans(&self) {
         // Without the thread the agent is ending, and the kernel with it.
@@ -195,7 +217,10 @@ fn on_a_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()
 fn serve(mut queue: mpsc::Receiver<Order>, tools: &Tools) {
     while let Some(order) = queue.blocking_recv() {
         match order {
-            Order::Start(launch, answer) => drop(answer.send(start(&launch, tools))),
+            Order::Start(launch, answer) => {
+                let started = start(&launch, tools).map_err(|error| tools.explained(error));
+                drop(answer.send(started));
+            }
             Order::Help(helper, answer) => {
                 let spawn = || helper.spawn(&tools.program);
                 let started = tools.spawn(spawn).and_then(|pid| tools.watch(pid));
@@ -220,6 +245,16 @@ impl Tools {
         drop(known);
         self.usual.give(pid);
         Ok(pid)
+    }
+
+    /// In a workload that has ended nothing starts, for reasons that make no sense to anybody.
+    fn explained(&self, error: LaunchError) -> LaunchError {
+        match &self.workload {
+            Some(workload) if namespaces::has_ended(&workload.init) => {
+                LaunchError::NotBooted("its init process has just ended".to_owned())
+            }
+            _ => error,
+        }
     }
 
     fn watch(&self, pid: Pid) -> io::Result<Process> {

@@ -33,6 +33,8 @@ enum FilesError {
     TooMany,
     #[error("the agent is ending")]
     ShuttingDown,
+    #[error("the machine's root filesystem is not booted: {0}")]
+    NotBooted(String),
     #[error(transparent)]
     Copy(#[from] CopyError),
 }
@@ -82,10 +84,12 @@ async fn serve(
     let shared = &context.shared;
     let turn = Arc::clone(&shared.copies).try_acquire_owned().map_err(|_| FilesError::TooMany);
     let path = located(&request.path, &shared.environment.home());
-    let (turn, path) = match (turn, path, shared.draining.is_cancelled()) {
-        (Ok(turn), Ok(path), false) => (turn, path),
-        (turn, path, _) => {
-            let error = turn.err().or_else(|| path.err()).unwrap_or(FilesError::ShuttingDown);
+    let spawner = shared.workload.spawner().await.map_err(FilesError::NotBooted);
+    let (turn, path, spawner) = match (turn, path, spawner, shared.draining.is_cancelled()) {
+        (Ok(turn), Ok(path), Ok(spawner), false) => (turn, path, spawner),
+        (turn, path, spawner, _) => {
+            let error = turn.err().or_else(|| path.err()).or_else(|| spawner.err());
+            let error = error.unwrap_or(FilesError::ShuttingDown);
             let failed = CopyFailed { path: request.path, message: error.to_string() };
             deliver(&mut sender, failed.into()).await;
             // Bytes that were sent in the hope of a place for them.
@@ -96,13 +100,14 @@ async fn serve(
     let (receiver, first) = receiver.into_rest();
     let streams = Streams { sender, receiver, first };
     let (options, meter) = (request.options, Arc::clone(meter));
+    let start = |work| spawner.visit(work);
     let copied = match request.direction {
         Direction::Upload => {
             let target = Target { path, name: request.name.map(Vec::from) };
-            until_cut(context, vault_files::receive(target, options, streams, meter)).await
+            until_cut(context, vault_files::receive(target, options, streams, meter, start)).await
         }
         Direction::Download => {
-            until_cut(context, vault_files::send(path, options, streams, meter)).await
+            until_cut(context, vault_files::send(path, options, streams, meter, start)).await
         }
     };
     drop(turn);

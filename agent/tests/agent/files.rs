@@ -15,7 +15,7 @@ use crate::support::{Answer, Client, Fixture, Messages, eventually, say, soon};
 const RECURSIVE: CopyOptions =
     CopyOptions { recursive: true, preserve: false, resume: false, into_folder: false };
 
-fn request(direction: Direction, path: &Path, name: Option<&str>) -> CopyRequest {
+pub(crate) fn request(direction: Direction, path: &Path, name: Option<&str>) -> CopyRequest {
     use std::os::unix::ffi::OsStrExt;
 
     CopyRequest {
@@ -32,15 +32,37 @@ async fn begin(client: &Client, request: CopyRequest) -> Streams {
     Streams { sender, receiver, first: Vec::new() }
 }
 
-async fn upload(client: &Client, from: &Path, request: CopyRequest) -> Result<Copied, CopyError> {
+pub(crate) async fn upload(
+    client: &Client,
+    from: &Path,
+    request: CopyRequest,
+) -> Result<Copied, CopyError> {
     let (options, streams) = (request.options, begin(client, request).await);
-    soon(vault_files::send(from.to_owned(), options, streams, Arc::new(Meter::default()))).await
+    soon(vault_files::send(
+        from.to_owned(),
+        options,
+        streams,
+        Arc::new(Meter::default()),
+        vault_files::here,
+    ))
+    .await
 }
 
-async fn download(client: &Client, request: CopyRequest, to: &Path) -> Result<Copied, CopyError> {
+pub(crate) async fn download(
+    client: &Client,
+    request: CopyRequest,
+    to: &Path,
+) -> Result<Copied, CopyError> {
     let (options, streams) = (request.options, begin(client, request).await);
     let target = Target { path: to.to_owned(), name: Some(b"asked".to_vec()) };
-    soon(vault_files::receive(target, options, streams, Arc::new(Meter::default()))).await
+    soon(vault_files::receive(
+        target,
+        options,
+        streams,
+        Arc::new(Meter::default()),
+        vault_files::here,
+    ))
+    .await
 }
 
 /// The agent's word instead of a copy.

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use vault_protocol::message::{
-    Exec, Message, ProvisionFailed, ProvisionFailedReason, Provisioned, Size, Terminal,
+    Direction, Exec, ExecFailedReason, Message, ProvisionFailed, ProvisionFailedReason,
+    Provisioned, Size, Terminal,
 };
 
+use crate::files::{self, download, upload};
 use crate::roots::{Tree, ask, is_root, offset, provision, request, verdict};
 use crate::support::{Answer, Fixture, code, eventually, exec, shell, soon};
 
@@ -101,6 +103,30 @@ async fn users_and_terminals_are_those_of_the_root() {
     typed.terminal = Some(Terminal { kind: b"xterm".to_vec().into(), size });
     let ran = client.run(typed).await;
     assert_eq!((ran.stdout.as_str(), ran.exit), ("/dev/pts/0\r\n", code(0)));
+}
+
+#[tokio::test]
+async fn files_are_copied_into_the_root_and_out_of_it_and_from_nowhere_else() {
+    if !is_root() {
+        return;
+    }
+    let (machine, tree) = (Machine::start(), Tree::new());
+    let mut client = machine.fixture.operator().await;
+    provision(&client, &tree.archive(), false).await.expect("provisioned");
+    let from = machine.path("from");
+    let inside = Path::new("/etc/copied");
+    fs::write(&from, "copied").expect("written");
+    upload(&client, &from, files::request(Direction::Upload, inside, None)).await.expect("copied");
+    assert_eq!(client.run(shell("cat /etc/copied")).await.stdout, "copied");
+    let to = machine.path("to");
+    download(&client, files::request(Direction::Download, inside, None), &to)
+        .await
+        .expect("copied");
+    assert_eq!(fs::read_to_string(&to).expect("readable"), "copied");
+    // The same file by its name in the machine: no command sees that, and neither does a copy.
+    let hidden = files::request(Direction::Download, &from, None);
+    download(&client, hidden, &machine.path("hidden")).await.expect_err("not there");
+    assert!(!machine.path("hidden").exists());
 }
 
 #[tokio::test]
@@ -346,7 +372,7 @@ async fn a_workload_that_ends_is_booted_again() {
             match command.messages.next().await {
                 Some(Message::Started(_)) => return command.exit().await,
                 Some(Message::ExecFailed(failed)) => {
-                    assert!(failed.message.contains("booted again"), "{}", failed.message);
+                    assert_eq!(failed.reason, ExecFailedReason::NotBooted, "{}", failed.message);
                 }
                 other => panic!("{other:?}"),
             }

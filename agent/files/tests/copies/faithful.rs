@@ -173,10 +173,10 @@ async fn a_file_that_becomes_shorter_is_no_file() {
     fs::write(&path, content(64 << 20)).expect("writable");
     let (near, far) = pair.streams().await;
     let plain = CopyOptions::default();
-    let sending = vault_files::send(path.clone(), plain, near, Arc::default());
+    let sending = vault_files::send(path.clone(), plain, near, Arc::default(), vault_files::here);
     let meter = Arc::new(Meter::default());
     let target = pair.target("", Some("file"));
-    let receiving = vault_files::receive(target, plain, far, Arc::clone(&meter));
+    let receiving = vault_files::receive(target, plain, far, Arc::clone(&meter), vault_files::here);
     let shortening = async {
         let mut turns = tokio::time::interval(Duration::from_millis(1));
         while meter.bytes() == 0 {

@@ -79,8 +79,15 @@ impl Pair {
     ) -> [Ended; 2] {
         let (near, far) = self.streams().await;
         let path = self.from.path().join(path);
-        let sent = vault_files::send(path, options, near, Arc::new(Meter::default()));
-        let received = vault_files::receive(target, options, far, Arc::new(Meter::default()));
+        let sent =
+            vault_files::send(path, options, near, Arc::new(Meter::default()), vault_files::here);
+        let received = vault_files::receive(
+            target,
+            options,
+            far,
+            Arc::new(Meter::default()),
+            vault_files::here,
+        );
         let (sent, received) = soon(async { tokio::join!(sent, received) }).await;
         [sent, received]
     }
@@ -110,7 +117,13 @@ impl Pair {
         say: impl AsyncFnOnce(&mut Attacker),
     ) -> Ended {
         let (near, far) = self.streams().await;
-        let receiving = vault_files::receive(target, options, far, Arc::new(Meter::default()));
+        let receiving = vault_files::receive(
+            target,
+            options,
+            far,
+            Arc::new(Meter::default()),
+            vault_files::here,
+        );
         let attacking = async {
             let mut attacker = Attacker { sender: near.sender, _receiver: near.receiver };
             say(&mut attacker).await;
