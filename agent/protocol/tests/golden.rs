@@ -9,8 +9,9 @@ use vault_protocol::message::{
     Attach, AuditLog, AuditLogRequest, Channel, CopyDone, CopyEntry, CopyFailed, CopyFolderEnd,
     CopyFrom, CopyOptions, CopyPartial, CopyRequest, CopySent, Destination, Dial, DialFailed,
     DialFailedReason, Dialed, Direction, EntryKind, Evidence, Exec, ExecFailed, ExecFailedReason,
-    Exit, Health, HealthRequest, Hello, Message, Proof, Ready, Refused, RefusedReason, Resize,
-    Signal, Size, Started, Terminal, Variable, scheme,
+    Exit, Health, HealthRequest, Hello, Message, Proof, Provision, ProvisionFailed,
+    ProvisionFailedReason, ProvisionProgress, Provisioned, Ready, Refused, RefusedReason, Resize,
+    SendFrom, Signal, Size, Started, Terminal, Variable, scheme,
 };
 
 fn samples() -> Vec<(&'static str, Message)> {
@@ -49,7 +50,25 @@ fn samples() -> Vec<(&'static str, Message)> {
             "0500002482015820cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
             Proof { scheme: scheme::HMAC_SHA256, value: vec![0xcd; 32].into() }.into(),
         ),
-        ("0600000281f6", Ready { root: None }.into()),
+        ("0600000180", Ready { root: None }.into()),
+        (
+            "06000023815820\
+             0707070707070707070707070707070707070707070707070707070707070707",
+            Ready { root: Some([7; 32].into()) }.into(),
+        ),
+        (
+            "30000025835820\
+             0101010101010101010101010101010101010101010101010101010101010101\
+             05f5",
+            Provision { sha256: [1; 32].into(), bytes: 5, replace: true }.into(),
+        ),
+        ("310000028107", SendFrom { offset: 7 }.into()),
+        ("3200000483010203", ProvisionProgress { received: 1, unpacked: 2, entries: 3 }.into()),
+        ("3300000483f40203", Provisioned { unchanged: false, entries: 2, unpacked: 3 }.into()),
+        (
+            "340000048204616d",
+            ProvisionFailed { reason: ProvisionFailedReason::Boot, message: "m".to_owned() }.into(),
+        ),
         (
             "070000058200626e6f",
             Refused { reason: RefusedReason::Proof, message: "no".to_owned() }.into(),

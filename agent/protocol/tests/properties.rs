@@ -11,8 +11,9 @@ use vault_protocol::message::{
     Attach, AuditLog, AuditLogRequest, Channel, CopyDone, CopyEntry, CopyFailed, CopyFolderEnd,
     CopyFrom, CopyOptions, CopyPartial, CopyRequest, CopySent, Destination, Dial, DialFailed,
     DialFailedReason, Dialed, Direction, EntryKind, Evidence, Exec, ExecFailed, ExecFailedReason,
-    Exit, Health, HealthRequest, Hello, Message, Proof, Ready, Refused, RefusedReason, Resize,
-    Signal, Size, Started, Terminal, Variable,
+    Exit, Health, HealthRequest, Hello, Message, Proof, Provision, ProvisionFailed,
+    ProvisionFailedReason, ProvisionProgress, Provisioned, Ready, Refused, RefusedReason, Resize,
+    SendFrom, Signal, Size, Started, Terminal, Variable,
 };
 
 /// The verdict on a machine without a root filesystem.
@@ -135,6 +136,18 @@ fn message() -> impl Strategy<Value = Message> {
         health().prop_map(Into::into),
         (any::<u8>(), bytes()).prop_map(|(scheme, value)| Proof { scheme, value }.into()),
         Just(READY.into()),
+        (any::<[u8; 32]>(), any::<u64>(), any::<bool>()).prop_map(|(sha256, bytes, replace)| {
+            Provision { sha256: sha256.into(), bytes, replace }.into()
+        }),
+        any::<u64>().prop_map(|offset| SendFrom { offset }.into()),
+        (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(received, unpacked, entries)| {
+            ProvisionProgress { received, unpacked, entries }.into()
+        }),
+        (any::<bool>(), any::<u64>(), any::<u64>()).prop_map(|(unchanged, entries, unpacked)| {
+            Provisioned { unchanged, entries, unpacked }.into()
+        }),
+        ((9_u8..).prop_map(ProvisionFailedReason::Other), ".*")
+            .prop_map(|(reason, message)| { ProvisionFailed { reason, message }.into() }),
         (refused_reason(), ".*").prop_map(|(reason, message)| Refused { reason, message }.into()),
         exec().prop_map(Into::into),
         any::<u32>().prop_map(|process_id| Started { process_id }.into()),
