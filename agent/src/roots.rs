@@ -38,6 +38,13 @@ const TREE: &str = "root";
 /// Why the volume's root filesystems cannot be told.
 #[derive(Debug, Error)]
 pub(crate) enum RootsError {
+    /// There is no volume, and so nothing that could be lost.
+    #[error("there is no volume at {}", path.display())]
+    NoVolume {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     /// The system refuses.
     #[error("{} cannot be used", path.display())]
     System {
@@ -80,7 +87,12 @@ impl Roots {
     pub(crate) fn open(data_dir: &Path) -> Result<Self, RootsError> {
         let (folder, persist) = (data_dir.join("rootfs"), data_dir.join("persist"));
         // The volume is there, or it is not; it is not for us to make.
-        fs::read_dir(data_dir).map_err(system(data_dir))?;
+        fs::read_dir(data_dir).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                RootsError::NoVolume { path: data_dir.to_owned(), source }
+            }
+            _ => system(data_dir)(source),
+        })?;
         let path = folder.join(STATE);
         let state = match File::open(&path) {
             Ok(file) => read(file).map_err(|source| RootsError::Malformed { path, source })?,
@@ -262,6 +274,18 @@ mod tests {
         roots.change(State::rolled_back).expect("written");
         roots.leftovers().remove();
         assert!(first.tree.exists() && !second.tree.exists());
+    }
+
+    #[test]
+    fn a_volume_that_is_not_there_is_told_from_one_that_cannot_be_read() {
+        let data = tempfile::tempdir().expect("a folder");
+        let absent = Roots::open(&data.path().join("absent")).expect_err("not there");
+        assert!(matches!(absent, RootsError::NoVolume { .. }), "{absent}");
+        assert!(!data.path().join("absent").exists(), "it is not for us to make");
+        // A folder instead of the file: reading it fails, as a broken disk would make it.
+        fs::create_dir_all(data.path().join("rootfs").join(STATE)).expect("made");
+        let broken = Roots::open(data.path()).expect_err("unreadable");
+        assert!(!matches!(broken, RootsError::NoVolume { .. }), "{broken}");
     }
 
     #[test]

@@ -38,6 +38,9 @@ mod running;
 use self::decision::{Failures, Next};
 use self::running::{Boot, Running};
 
+/// Why nothing is done any more.
+const ENDING: &str = "the agent is ending";
+
 /// Where commands are to run.
 #[derive(Clone, Debug)]
 enum Place {
@@ -106,9 +109,11 @@ impl Workload {
             Err(error) => {
                 let message = Chain(&error).to_string();
                 let place = match &error {
-                    // Without a volume nothing is lost.
-                    RootsError::System { .. } => Place::Machine,
-                    RootsError::Malformed { .. } => Place::Down(message.as_str().into()),
+                    RootsError::NoVolume { .. } => Place::Machine,
+                    // There may be one, and then commands run nowhere else.
+                    RootsError::System { .. } | RootsError::Malformed { .. } => {
+                        Place::Down(message.as_str().into())
+                    }
                 };
                 tracing::warn!(
                     error = message,
@@ -134,12 +139,10 @@ impl Workload {
             Ok(Place::Machine) => Ok(self.machine.clone()),
             Ok(Place::Workload(spawner)) => Ok(spawner.clone()),
             Ok(Place::Down(why)) => Err(why.to_string()),
-            Ok(Place::Booting) | Err(_) => Err("the agent is ending".to_owned()),
+            Ok(Place::Booting) | Err(_) => Err(ENDING.to_owned()),
         }
     }
-}
 
-impl Workload {
     /// The root filesystems, to unpack another one.
     ///
     /// # Errors
@@ -162,10 +165,9 @@ impl Workload {
     /// Why it is not used, for people.
     pub(crate) async fn install(&self, staging: Staging, sha256: [u8; 32]) -> Result<(), String> {
         let (answer, answered) = oneshot::channel();
-        let ending = |_| "the agent is ending".to_owned();
         let order = Order::Install { staging, sha256, answer };
-        self.orders.send(order).await.map_err(|_| ending(()))?;
-        answered.await.map_err(|_| ending(()))?
+        self.orders.send(order).await.map_err(|_| ENDING)?;
+        answered.await.map_err(|_| ENDING)?
     }
 
     /// Ends what runs: asks it to, and kills it after `grace`. Nothing is booted afterwards.
