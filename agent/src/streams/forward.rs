@@ -74,9 +74,9 @@ async fn open(
     context: &Context,
     destination: &Destination,
 ) -> Result<(Socket, OwnedSemaphorePermit), DialError> {
-    let forwards = &context.shared.forwards;
+    let (forwards, workload) = (&context.shared.forwards, &context.shared.workload);
     let turn = forwards.turn()?;
-    let socket = forwards.connect(destination).await?;
+    let socket = forwards.connect(destination, workload).await?;
     Ok((socket, turn))
 }
 

@@ -20,7 +20,7 @@ use crate::program::Program;
 use crate::support::{Answer, Client, Fixture, Messages, Platform, eventually, say, soon};
 
 /// A stream after `Dialed`.
-struct Forwarded {
+pub(crate) struct Forwarded {
     send: SendStream,
     receive: RecvStream,
     first: Vec<u8>,
@@ -28,7 +28,7 @@ struct Forwarded {
 
 impl Forwarded {
     /// Everything, to the end.
-    async fn read_to_end(&mut self) -> Vec<u8> {
+    pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.first);
         bytes.extend(soon(self.receive.read_to_end(256 << 20)).await.expect("readable"));
         bytes
@@ -62,7 +62,10 @@ async fn ask(client: &Client, destination: Destination, early: &[u8]) -> (SendSt
     (send, Messages::new(receive))
 }
 
-async fn try_dial(client: &Client, destination: Destination) -> Result<Forwarded, DialFailed> {
+pub(crate) async fn try_dial(
+    client: &Client,
+    destination: Destination,
+) -> Result<Forwarded, DialFailed> {
     let (send, mut messages) = ask(client, destination, b"").await;
     match messages.next().await {
         Some(Message::Dialed(_)) => {
@@ -82,7 +85,7 @@ fn tcp(host: &str, port: u16) -> Destination {
     Destination::Tcp { host: host.to_owned(), port }
 }
 
-fn unix(path: &std::path::Path) -> Destination {
+pub(crate) fn unix(path: &std::path::Path) -> Destination {
     Destination::Unix { path: path.to_str().expect("UTF-8").as_bytes().to_vec().into() }
 }
 

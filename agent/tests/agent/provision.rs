@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixListener;
 use vault_protocol::message::{
-    Direction, Exec, ExecFailedReason, Message, ProvisionFailed, ProvisionFailedReason,
-    Provisioned, Size, Terminal,
+    DialFailedReason, Direction, Exec, ExecFailedReason, Message, ProvisionFailed,
+    ProvisionFailedReason, Provisioned, Size, Terminal,
 };
 
 use crate::files::{self, download, upload};
+use crate::forwards::{try_dial, unix};
 use crate::roots::{Tree, ask, is_root, offset, provision, request, verdict};
 use crate::support::{Answer, Fixture, code, eventually, exec, shell, soon};
 
@@ -127,6 +130,29 @@ async fn files_are_copied_into_the_root_and_out_of_it_and_from_nowhere_else() {
     let hidden = files::request(Direction::Download, &from, None);
     download(&client, hidden, &machine.path("hidden")).await.expect_err("not there");
     assert!(!machine.path("hidden").exists());
+}
+
+#[tokio::test]
+async fn sockets_are_those_of_the_root_and_not_the_machines() {
+    if !is_root() {
+        return;
+    }
+    let (machine, tree) = (Machine::start(), Tree::new());
+    let client = machine.fixture.operator().await;
+    provision(&client, &tree.archive(), false).await.expect("provisioned");
+    let path = machine.path("persist/home/dev/socket");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let inside = unix(Path::new("/home/dev/socket"));
+    let (dialed, accepted) = tokio::join!(try_dial(&client, inside), listener.accept());
+    let (mut stream, _) = accepted.expect("accepted");
+    stream.write_all(b"from the socket").await.expect("sent");
+    drop(stream);
+    assert_eq!(dialed.expect("dialed").read_to_end().await, b"from the socket");
+    // Neither by its name in the machine, nor the platform's.
+    for path in [path.as_path(), &machine.fixture.platform.socket] {
+        let failed = try_dial(&client, unix(path)).await.err().expect("not there");
+        assert_eq!(failed.reason, DialFailedReason::NameNotFound, "{}", failed.message);
+    }
 }
 
 #[tokio::test]

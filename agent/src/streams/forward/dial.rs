@@ -3,27 +3,27 @@
 //! ```text
 //!   name ──▶ addresses (getaddrinfo, on a thread, so many at once) ──▶ each in turn, for its share
 //!   address ─────────────────────────────────────────────────────▶     of the time that is left
-//!   path ──▶ unix socket
+//!   path ──▶ unix socket, where commands find it
 //! ```
 
-use std::ffi::OsStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use vault_protocol::message::{Destination, DialFailedReason};
 use vault_relay::Socket;
 
 use crate::limits::{ADDRESSES_MAX, BACKLOG_POLL, FORWARDS_MAX, LOOKUPS_MAX};
+use crate::workload::Workload;
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -37,6 +37,9 @@ pub(crate) enum DialError {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(&'static str),
+    /// Sockets are found in the root filesystem, which is not booted; here is why.
+    #[error("the machine's root filesystem is not booted: {0}")]
+    NotBooted(String),
     /// The host has no address.
     #[error("the name cannot be resolved")]
     Name(#[source] io::Error),
@@ -58,6 +61,7 @@ impl DialError {
             Self::TooMany => DialFailedReason::Resources,
             Self::ShuttingDown => DialFailedReason::ShuttingDown,
             Self::Invalid(_) => DialFailedReason::Invalid,
+            Self::NotBooted(_) => DialFailedReason::Unreachable,
             Self::Name(_) => DialFailedReason::NameNotFound,
             Self::TimedOut(_) => DialFailedReason::TimedOut,
             Self::Plain(reason) | Self::System(reason, _) => *reason,
@@ -127,8 +131,13 @@ impl Forwards {
         Arc::clone(&self.turns).try_acquire_owned().map_err(|_| DialError::TooMany)
     }
 
-    /// Connects. Cancel-safe: what is not connected yet is given up.
-    pub(super) async fn connect(&self, destination: &Destination) -> Result<Socket, DialError> {
+    /// Connects; to a unix socket, where it is found in `workload`. Cancel-safe: what is not connected yet
+    /// is given up.
+    pub(super) async fn connect(
+        &self,
+        destination: &Destination,
+        workload: &Workload,
+    ) -> Result<Socket, DialError> {
         let deadline = Instant::now() + self.patience;
         match destination {
             Destination::Tcp { host, port } => {
@@ -138,7 +147,7 @@ impl Forwards {
                 self.connect_tcp(&addresses, deadline).await
             }
             Destination::Unix { path } => {
-                let connecting = timeout_at(deadline, connect_unix(path));
+                let connecting = timeout_at(deadline, connect_unix(path, workload));
                 connecting.await.map_err(|_| DialError::TimedOut(self.patience))?
             }
         }
@@ -203,19 +212,32 @@ impl Forwards {
     }
 }
 
-async fn connect_unix(path: &[u8]) -> Result<Socket, DialError> {
+async fn connect_unix(path: &[u8], workload: &Workload) -> Result<Socket, DialError> {
     if !path.starts_with(b"/") || path.contains(&0) {
         return Err(DialError::Invalid("a socket's path is absolute, and without NUL bytes"));
     }
-    let path = Path::new(OsStr::from_bytes(path));
+    let spawner = workload.spawner().await.map_err(DialError::NotBooted)?;
     loop {
-        match UnixStream::connect(path).await {
-            Ok(stream) => return Ok(Socket::Unix(stream)),
+        let (told, connected) = oneshot::channel();
+        let path = path.to_vec();
+        // Whoever waits may have given up.
+        spawner.visit(Box::new(move || drop(told.send(connect_at_once(&path)))))?;
+        let gone = |_| DialError::NotBooted("it has just ended".to_owned());
+        match connected.await.map_err(gone)? {
+            Ok(socket) => return Ok(Socket::Unix(UnixStream::from_std(socket.into())?)),
             // Its queue is full. Unlike TCP, the kernel does not wait for us here.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(BACKLOG_POLL).await,
-            Err(error) => return Err(error.into()),
+            Err(Errno::AGAIN) => sleep(BACKLOG_POLL).await,
+            Err(error) => return Err(io::Error::from(error).into()),
         }
     }
+}
+
+/// Connects on the thread that sees the path, and does not wait there.
+fn connect_at_once(path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
 }
 
 #[cfg(test)]
