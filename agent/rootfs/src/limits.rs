@@ -61,7 +61,7 @@ impl Device {
 }
 
 /// What programs expect in `/dev` before anything is mounted over it.
-pub const DEVICES: [Device; 7] = [
+pub const DEVICES: [Device; 8] = [
     Device { name: "null", major: 1, minor: 3 },
     Device { name: "zero", major: 1, minor: 5 },
     Device { name: "full", major: 1, minor: 7 },
@@ -69,11 +69,9 @@ pub const DEVICES: [Device; 7] = [
     Device { name: "urandom", major: 1, minor: 9 },
     Device { name: "tty", major: 5, minor: 0 },
     Device { name: "console", major: 5, minor: 1 },
+    // With devpts mounted it is a link, but debootstrap makes it all the same.
+    Device { name: "ptmx", major: 5, minor: 2 },
 ];
-
-/// Not among [`DEVICES`]: with devpts mounted it is a link. Some images hold it all the same, and a
-/// caller may list it.
-pub const PTMX: Device = Device { name: "ptmx", major: 5, minor: 2 };
 
 /// Development environments with several toolchains are some 10 to 20 GiB.
 pub const BYTES: u64 = 64 << 30;
