@@ -24,8 +24,11 @@ pub struct Limits {
     pub file_bytes: u64,
     /// The part of the filesystem's space, and of its inodes, that has to stay free.
     pub reserve_percent: u64,
-    /// The character devices that may be made; every other one is refused.
+    /// The character devices that may be there; every other one is refused.
     pub devices: Vec<Device>,
+    /// They are made. Else they are passed over, which needs no right to make devices: for whoever mounts
+    /// another `/dev` over them anyway.
+    pub make_devices: bool,
 }
 
 impl Default for Limits {
@@ -38,6 +41,7 @@ impl Default for Limits {
             file_bytes: BYTES,
             reserve_percent: RESERVE_PERCENT,
             devices: DEVICES.to_vec(),
+            make_devices: true,
         }
     }
 }

@@ -234,6 +234,9 @@ impl<P: FnMut(Progress)> Unpacking<'_, '_, P> {
             Kind::Link(target) => self.tree.link(&name, &target),
             Kind::CharacterDevice { major, minor } => {
                 let device = self.device(&name, major, minor)?;
+                if !self.reading.limits.make_devices {
+                    return Ok(());
+                }
                 self.tree.device(&name, device, &attributes)
             }
         }

@@ -287,7 +287,13 @@ fn devices_that_are_listed() {
     });
     let place = Place::new();
     let listed = Limits { devices: devices.clone(), ..limits() };
-    place.unpack(&archive.end(), &listed).expect("all are listed");
+    let archive = archive.end();
+    let passed_over = Place::new();
+    let without = Limits { make_devices: false, ..listed.clone() };
+    let summary = passed_over.unpack(&archive, &without).expect("all are listed");
+    assert_eq!(summary.entries, devices.len() as u64);
+    assert_eq!(seen(&passed_over.root()).len(), 1, "nothing is made");
+    place.unpack(&archive, &listed).expect("all are listed");
     let tree = seen(&place.root());
     for device in devices {
         let number = rustix::fs::makedev(device.major, device.minor);

@@ -22,7 +22,9 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Resource, Rlimit, chroot, fchdir, setrlimit};
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
+};
 use tokio::net::unix::pipe;
 use vault_rootfs::{Limits, Progress, unpack};
 
@@ -39,12 +41,12 @@ use crate::telemetry::Chain;
 /// The name by which the program knows that it is to unpack.
 pub(crate) const NAME: &CStr = c"vault-agent-unpack";
 
-/// What files may need: owners, modes, attributes, devices.
+/// What files may need: owners, modes, attributes. Devices are not made: another `/dev` is mounted over
+/// them.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::SETFCAP);
 
 /// What the helper says.
@@ -131,9 +133,12 @@ fn confine(folder: &OwnedFd) -> Result<(), (&'static str, io::Error)> {
         .and_then(|()| setrlimit(Resource::As, most(UNPACK_MEMORY_MAX)))
         .map_err(system("limiting resources"))?;
     set_no_new_privs(true).map_err(system("giving up privileges"))?;
+    let dropping = "dropping capabilities";
+    // A machine may have been given fewer.
+    let kept = capabilities(None).map_err(system(dropping))?.permitted.intersection(KEPT);
     let sets =
-        CapabilitySets { effective: KEPT, permitted: KEPT, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).map_err(system("dropping capabilities"))
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).map_err(system(dropping))
 }
 
 fn read(archive: File, folder: &OwnedFd, reports: &mut File) -> Report {
@@ -148,7 +153,8 @@ fn read(archive: File, folder: &OwnedFd, reports: &mut File) -> Report {
             drop(say(reports, &Report::Progress(done)));
         }
     };
-    match unpack(archive, folder.as_fd(), &Limits::default(), &mut progress) {
+    let limits = Limits { make_devices: false, ..Limits::default() };
+    match unpack(archive, folder.as_fd(), &limits, &mut progress) {
         Ok(summary) => Report::Unpacked {
             sha256: summary.sha256.into(),
             done: Done {

@@ -5,6 +5,7 @@
 //!   tree on the volume ─▶ bound to itself, no devices ─▶ pivot ─▶ /
 //!      persist/root, persist/home ─────────────────────────────▶ /root, /home
 //!      the machine's resolv.conf, hosts ───────────────────────▶ /etc, read-only
+//!      the machine's null, zero, full, random, urandom, tty ───▶ /dev
 //!      proc, sys (read-only), dev, dev/pts, dev/shm, dev/mqueue, run: new ones
 //!   the machine's root, with the volume and the platform's socket: gone
 //! ```
@@ -19,7 +20,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::Path;
 
-use rustix::fs::{CWD, Dev, FileType, Mode, makedev, mknodat};
+use rustix::fs::CWD;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
     mount_bind, mount_change, mount_remount, move_mount, open_tree, unmount,
@@ -53,15 +54,9 @@ const VIRTUAL: [Virtual; 7] = [
     ("/run", "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0755"),
 ];
 
-/// Character devices by name and number (`Documentation/admin-guide/devices.txt`).
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
-];
+/// The machine's own devices: binding them needs no right to make devices.
+const DEVICES: [&str; 6] =
+    ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 
 const LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
@@ -78,6 +73,11 @@ pub(super) fn enter(tree: &Path, persisted: &Path) -> Result<(), Failure> {
     let folders = persist::prepare(tree, persisted).map_err(doing("preparing what is kept"))?;
     let kept = folders.iter().map(|folder| detached(folder));
     let kept = kept.collect::<Result<Vec<_>, _>>().map_err(doing("binding what is kept"))?;
+    let devices = DEVICES.map(|path| Ok((path, detached(Path::new(path))?)));
+    let devices: Vec<_> = devices
+        .into_iter()
+        .collect::<rustix::io::Result<_>>()
+        .map_err(doing("binding the machine's devices"))?;
     // A machine may do without them.
     let files = FROM_THE_MACHINE.map(|path| detached(Path::new(path)).ok());
     mount_bind(tree, tree).map_err(doing("binding the root filesystem"))?;
@@ -86,6 +86,10 @@ pub(super) fn enter(tree: &Path, persisted: &Path) -> Result<(), Failure> {
     pivot(tree).map_err(doing("changing the root"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     fill().map_err(doing("mounting the kernel's filesystems"))?;
+    for (path, device) in &devices {
+        let place = File::options().write(true).create_new(true).mode(0o600).open(path);
+        place.and_then(|_| attach(device, Path::new(path))).map_err(doing("mounting devices"))?;
+    }
     for ((name, mode), folder) in PERSISTED.into_iter().zip(&kept) {
         let place = Path::new("/").join(name);
         make_folder(&place, mode)
@@ -122,10 +126,6 @@ fn fill() -> io::Result<()> {
     for (place, kind, flags, options) in VIRTUAL {
         make_folder(Path::new(place), 0o755)?;
         mount(kind, place, kind, flags, options)?;
-    }
-    for (path, major, minor) in DEVICES {
-        let device: Dev = makedev(major, minor);
-        mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)?;
     }
     LINKS.into_iter().try_for_each(|(path, target)| symlink(target, path))
 }
