@@ -84,10 +84,8 @@ async fn a_machine_runs_a_debian_of_its_own_and_keeps_homes_when_it_is_replaced(
 
     // The profile works without a controller, and replaces it as well.
     world.kill_controller();
-    let again = ["connect", "acme", "--reprovision"];
-    let mut connect = world.vaultctl_command(&again)?;
-    connect.stdin(std::process::Stdio::null());
-    let ran = program::run(&mut connect).await?;
+    let again = ["exec", "acme", "--reprovision", "--", "true"];
+    let ran = world.vaultctl(&again).await?.expect(0);
     assert!(ran.stderr.contains("acme runs"), "{ran}");
     assert_eq!(shell(&world, look).await?, "one\nmine\nmine\n0\n");
 
