@@ -12,8 +12,10 @@
 use std::ffi::{CStr, CString};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
 use minicbor::{Decode, Encode};
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnFileActions, posix_spawn};
 use nix::sys::stat::Mode;
@@ -81,6 +83,43 @@ pub(crate) fn take_descriptor(number: i32) -> io::Result<OwnedFd> {
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&descriptor, FdFlags::CLOEXEC)?;
     Ok(descriptor)
+}
+
+/// In the helper: the environment that it was started with, as `NAME=value`, to hand it on.
+pub(crate) fn environment() -> Vec<CString> {
+    let lines = std::env::vars_os().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        CString::new(name.into_vec())
+    });
+    // What comes from an environment holds no NUL byte.
+    lines.filter_map(Result::ok).collect()
+}
+
+/// Why a helper got no further, as it says it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Failed {
+    /// What was being done.
+    #[n(0)]
+    pub(crate) doing: String,
+    /// The number of the system's error.
+    #[n(1)]
+    error: i32,
+}
+
+impl Failed {
+    /// The system's error.
+    pub(crate) fn error(&self) -> io::Error {
+        io::Error::from_raw_os_error(self.error)
+    }
+}
+
+/// For `map_err`: what was being done.
+pub(crate) fn doing<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Failed {
+    move |error| {
+        let error = error.into().raw_os_error().unwrap_or(Errno::EIO as i32);
+        Failed { doing: what.to_owned(), error }
+    }
 }
 
 /// In the helper: says something.

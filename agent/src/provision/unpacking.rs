@@ -17,7 +17,6 @@ use std::process::ExitCode;
 
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
@@ -33,7 +32,9 @@ use crate::limits::{
     UNPACK_MEMORY_MAX,
 };
 use crate::process::Process;
-use crate::process::helper::{FIRST_DESCRIPTOR, Helper, Reports, say, take_descriptor};
+use crate::process::helper::{
+    FIRST_DESCRIPTOR, Failed, Helper, Reports, doing, say, take_descriptor,
+};
 use crate::process::spawner::Spawner;
 use crate::roots::Staging;
 use crate::telemetry::Chain;
@@ -70,14 +71,7 @@ pub(crate) enum Report {
     Refused(#[n(0)] String),
     /// The helper cannot be confined, so it has read nothing.
     #[n(3)]
-    Unconfined {
-        /// What was being done.
-        #[n(0)]
-        doing: String,
-        /// The number of the system's error.
-        #[n(1)]
-        error: i32,
-    },
+    Unconfined(#[n(0)] Failed),
 }
 
 /// How much was unpacked.
@@ -108,10 +102,7 @@ pub(crate) fn main() -> ExitCode {
     let mut reports = File::from(reports);
     let report = match confine(&folder) {
         Ok(()) => read(File::from(archive), &folder, &mut reports),
-        Err((doing, error)) => {
-            let error = error.raw_os_error().unwrap_or(Errno::EIO as i32);
-            Report::Unconfined { doing: doing.to_owned(), error }
-        }
+        Err(failed) => Report::Unconfined(failed),
     };
     // An agent that is gone needs no report.
     drop(say(&mut reports, &report));
@@ -119,26 +110,25 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// Before any thread exists: all of this is for one thread and what it starts.
-fn confine(folder: &OwnedFd) -> Result<(), (&'static str, io::Error)> {
+fn confine(folder: &OwnedFd) -> Result<(), Failed> {
     let namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    unshare(namespaces).map_err(|error| ("making namespaces", error.into()))?;
-    let system = |doing| move |error: rustix::io::Errno| (doing, io::Error::from(error));
-    fchdir(folder).and_then(|()| chroot(".")).map_err(system("changing the root"))?;
+    unshare(namespaces).map_err(doing("making namespaces"))?;
+    fchdir(folder).and_then(|()| chroot(".")).map_err(doing("changing the root"))?;
     let most = |most| Rlimit { current: Some(most), maximum: Some(most) };
     setrlimit(Resource::Core, most(0))
         .and_then(|()| setrlimit(Resource::Nofile, most(UNPACK_FILES_MAX)))
         .and_then(|()| setrlimit(Resource::As, most(UNPACK_MEMORY_MAX)))
-        .map_err(system("limiting resources"))?;
-    set_no_new_privs(true).map_err(system("giving up privileges"))?;
+        .map_err(doing("limiting resources"))?;
+    set_no_new_privs(true).map_err(doing("giving up privileges"))?;
     let dropping = "dropping capabilities";
     // A machine may have been given fewer.
-    let kept = capabilities(None).map_err(system(dropping))?.permitted.intersection(KEPT);
+    let kept = capabilities(None).map_err(doing(dropping))?.permitted.intersection(KEPT);
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).map_err(system(dropping))
+    set_capabilities(None, sets).map_err(doing(dropping))
 }
 
 fn read(archive: File, folder: &OwnedFd, reports: &mut File) -> Report {

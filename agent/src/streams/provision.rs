@@ -248,10 +248,11 @@ fn understood(report: io::Result<Option<Report>>, request: &Provision) -> Result
             refuse(ProvisionFailedReason::Digest, message)
         }
         Ok(Some(Report::Refused(message))) => refuse(ProvisionFailedReason::Archive, message),
-        Ok(Some(Report::Unconfined { doing, error })) => {
-            let error = io::Error::from_raw_os_error(error);
+        Ok(Some(Report::Unconfined(failed))) => {
             let message = format!(
-                "the process that unpacks cannot be confined, which needs root: {doing}: {error}"
+                "the process that unpacks cannot be confined, which needs root: {}: {}",
+                failed.doing,
+                failed.error()
             );
             refuse(ProvisionFailedReason::Unsupported, message)
         }

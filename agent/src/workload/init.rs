@@ -6,10 +6,10 @@
 //!                                                             └─ there is none ─▶ built_in
 //! ```
 
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ use nix::sys::stat::Mode;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::{built_in, mounts};
-use crate::process::helper::{FIRST_DESCRIPTOR, say, take_descriptor};
+use crate::process::helper::{FIRST_DESCRIPTOR, Failed, doing, environment, say, take_descriptor};
 use crate::process::memory;
 use crate::process::namespaces::forbid;
 
@@ -39,22 +39,7 @@ pub(super) enum InitReport {
     BuiltIn,
     /// It gets no further.
     #[n(1)]
-    Failed {
-        /// What was being done.
-        #[n(0)]
-        doing: String,
-        /// The number of the system's error.
-        #[n(1)]
-        error: i32,
-    },
-}
-
-/// What was being done, and why it failed.
-pub(super) type Failure = (&'static str, io::Error);
-
-/// For `map_err`: what was being done.
-pub(super) fn doing<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Failure {
-    move |error| (what, error.into())
+    Failed(#[n(0)] Failed),
 }
 
 /// Is the init process. Its arguments are the folders of the root filesystem and of what is to outlive
@@ -69,10 +54,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = prepare(&root, &persist).and_then(|()| execute());
     let (report, code) = match outcome {
         Ok(()) => (InitReport::BuiltIn, ExitCode::SUCCESS),
-        Err((doing, error)) => {
-            let error = error.raw_os_error().unwrap_or(Errno::EIO as i32);
-            (InitReport::Failed { doing: doing.to_owned(), error }, ExitCode::FAILURE)
-        }
+        Err(failed) => (InitReport::Failed(failed), ExitCode::FAILURE),
     };
     let told = say(&mut pipe, &report);
     drop(pipe);
@@ -82,7 +64,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn prepare(root: &Path, persist: &Path) -> Result<(), Failure> {
+fn prepare(root: &Path, persist: &Path) -> Result<(), Failed> {
     // If the keeper ends, nobody else would end this one.
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(doing("tying init to the agent"))?;
@@ -102,7 +84,7 @@ fn prepare(root: &Path, persist: &Path) -> Result<(), Failure> {
 }
 
 /// Executes the root filesystem's program; returns if it has none.
-fn execute() -> Result<(), Failure> {
+fn execute() -> Result<(), Failed> {
     let failed = doing::<Errno>("executing /sbin/init");
     // A link to nowhere is a mistake that somebody has to be told.
     match fs::symlink_metadata(Path::new(OsStr::from_bytes(PROGRAM.to_bytes()))) {
@@ -112,15 +94,7 @@ fn execute() -> Result<(), Failure> {
     #[allow(unsafe_code, reason = "dispositions of signals have no safe interface")]
     // SAFETY: the default disposition runs none of our code.
     unsafe { nix::sys::signal::signal(NixSignal::SIGPIPE, SigHandler::SigDfl) }.map_err(&failed)?;
-    let environment = std::env::vars_os().map(|(mut name, value): (OsString, OsString)| {
-        name.push("=");
-        name.push(value);
-        CString::new(name.into_vec())
-    });
-    let environment = environment
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| ("reading the environment", error.into()))?;
-    match nix::unistd::execve(PROGRAM, &[PROGRAM], &environment) {
+    match nix::unistd::execve(PROGRAM, &[PROGRAM], &environment()) {
         Ok(never) => match never {},
         Err(error) => Err(failed(error)),
     }

@@ -10,7 +10,7 @@
 //! Only a process without threads can have children in another PID namespace than its own. The keeper
 //! ends when the agent does, and so does what it keeps; while it lives, init's number stays init's.
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,7 +19,6 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use minicbor::{Decode, Encode};
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::PipeFlags;
@@ -30,7 +29,9 @@ use rustix::process::{
 use rustix_libc_wrappers::process::SignalExt;
 
 use super::init::{self, InitReport};
-use crate::process::helper::{FIRST_DESCRIPTOR, Helper, heard, say, take_descriptor};
+use crate::process::helper::{
+    FIRST_DESCRIPTOR, Failed, Helper, doing, environment, heard, say, take_descriptor,
+};
 
 /// The name by which the program knows that it is to be the keeper.
 pub(crate) const NAME: &CStr = c"vault-agent-keeper";
@@ -56,14 +57,7 @@ pub(crate) enum Report {
     },
     /// It does not.
     #[n(1)]
-    Failed {
-        /// What was being done.
-        #[n(0)]
-        doing: String,
-        /// The number of the system's error.
-        #[n(1)]
-        error: i32,
-    },
+    Failed(#[n(0)] Failed),
     /// It has ended, and everything in its PID namespace with it.
     #[n(2)]
     Ended {
@@ -82,46 +76,31 @@ pub(crate) fn main() -> ExitCode {
     let mut socket = UnixStream::from(socket);
     // If the agent is gone there is nobody to tell.
     drop(match boot() {
-        Err((doing, error)) => say(&mut socket, &failed(doing, &error)),
+        Err(failed) => say(&mut socket, &Report::Failed(failed)),
         Ok((init, report)) => say(&mut socket, &report).and_then(|()| keep(init, &mut socket)),
     });
     ExitCode::SUCCESS
 }
 
-fn failed(doing: &str, error: &io::Error) -> Report {
-    let error = error.raw_os_error().unwrap_or(Errno::EIO as i32);
-    Report::Failed { doing: doing.to_owned(), error }
-}
-
-/// What was being done, and why it failed.
-type Failure = (&'static str, io::Error);
-
 /// Starts init, and waits until it executes the root filesystem's program, or does without one.
-fn boot() -> Result<(Pid, Report), Failure> {
-    unshare(CloneFlags::CLONE_NEWPID).map_err(|error| ("making a PID namespace", error.into()))?;
-    let starting = |error: io::Error| ("starting the init process", error);
+fn boot() -> Result<(Pid, Report), Failed> {
+    unshare(CloneFlags::CLONE_NEWPID).map_err(doing("making a PID namespace"))?;
+    let starting = doing::<io::Error>("starting the init process");
     let (said, says) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| starting(error.into()))?;
-    let text = |text: OsString| CString::new(text.into_vec());
-    let arguments = std::env::args_os().skip(1).map(text).collect::<Result<_, _>>();
-    let variable = |(mut name, value): (OsString, OsString)| {
-        name.push("=");
-        name.push(value);
-        text(name)
-    };
-    let environment = std::env::vars_os().map(variable).collect::<Result<_, _>>();
+    let arguments = std::env::args_os().skip(1).map(|text| CString::new(text.into_vec()));
     let helper = Helper {
         name: init::NAME,
-        arguments: arguments.map_err(|error| starting(error.into()))?,
-        environment: environment.map_err(|error| starting(error.into()))?,
+        arguments: arguments.collect::<Result<_, _>>().map_err(|error| starting(error.into()))?,
+        environment: environment(),
         descriptors: vec![says],
     };
-    let init = helper.spawn(c"/proc/self/exe").map_err(starting)?;
+    let init = helper.spawn(c"/proc/self/exe").map_err(&starting)?;
     // Ours is still open, and would keep the other end from coming to its end.
     drop(helper);
     let number = init.as_raw_nonzero().get();
-    let report = match heard(&mut File::from(said)).map_err(starting)? {
-        Some(InitReport::Failed { doing, error }) => Report::Failed { doing, error },
+    let report = match heard(&mut File::from(said)).map_err(&starting)? {
+        Some(InitReport::Failed(failed)) => Report::Failed(failed),
         Some(InitReport::BuiltIn) => {
             Report::Booted { init: number, built_in: true, stop_signal: Signal::TERM.as_raw() }
         }

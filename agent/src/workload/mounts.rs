@@ -27,8 +27,8 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
-use super::init::{Failure, doing};
 use super::persist::{self, PERSISTED};
+use crate::process::helper::{Failed, doing};
 
 /// What the machine knows better than the root filesystem.
 const FROM_THE_MACHINE: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
@@ -67,7 +67,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Makes the tree the root of this process's mount namespace, which has to be its own.
-pub(super) fn enter(tree: &Path, persisted: &Path) -> Result<(), Failure> {
+pub(super) fn enter(tree: &Path, persisted: &Path) -> Result<(), Failed> {
     let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     mount_change("/", private).map_err(doing("separating the mounts"))?;
     let folders = persist::prepare(tree, persisted).map_err(doing("preparing what is kept"))?;

@@ -87,8 +87,8 @@ impl Boot<'_> {
             Ok(Some(Report::Booted { init, built_in, stop_signal })) => {
                 (init, built_in, stop_signal)
             }
-            Ok(Some(Report::Failed { doing, error })) => {
-                return Err(BootError::Step { doing, error: io::Error::from_raw_os_error(error) });
+            Ok(Some(Report::Failed(failed))) => {
+                return Err(BootError::Step { error: failed.error(), doing: failed.doing });
             }
             Ok(Some(Report::Ended { .. }) | None) => {
                 return Err(BootError::Helper(io::ErrorKind::UnexpectedEof.into()));
