@@ -36,6 +36,7 @@ use crate::provision::Provisioner;
 use crate::reset::endpoint_config;
 use crate::roots::Roots;
 use crate::secret::SecretError;
+use crate::sessions::Sessions;
 use crate::source::Source;
 use crate::streams::forward::dial::Forwards;
 use crate::telemetry::Chain;
@@ -131,6 +132,7 @@ pub(crate) struct Shared {
     pub(crate) penalties: Mutex<Penalties>,
     pub(crate) totals: Totals,
     pub(crate) audit: Audit,
+    pub(crate) sessions: Sessions,
     /// One for each command that may run.
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) forwards: Forwards,
@@ -178,6 +180,7 @@ impl Agent {
             penalties: Mutex::default(),
             totals: Totals::default(),
             audit: Audit::start(&config.data_dir, Arc::clone(&config.clock)),
+            sessions: Sessions::default(),
             turns: Arc::new(Semaphore::new(COMMANDS_MAX)),
             forwards: Forwards::new(config.dial_patience),
             copies: Arc::new(Semaphore::new(COPIES_MAX)),
@@ -223,7 +226,8 @@ impl Agent {
         self.tasks.close();
         // Each of the steps after the grace has its own bound; this one is for all of them.
         let patience = grace + 3 * DELIVERY_PATIENCE;
-        if timeout(patience, self.tasks.wait()).await.is_err() {
+        let ended = async { tokio::join!(self.tasks.wait(), self.shared.sessions.ended()) };
+        if timeout(patience, ended).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "connections are cut off");
         }
         self.shared.workload.stop(grace).await;

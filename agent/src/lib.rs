@@ -43,6 +43,7 @@ mod process;
 mod provision;
 mod reset;
 mod roots;
+mod sessions;
 mod streams;
 mod telemetry;
 mod workload;

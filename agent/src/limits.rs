@@ -138,6 +138,33 @@ pub const TERMINATION_GRACE: Duration = Duration::from_secs(5);
 /// How long outputs may stay open after SIGKILL: processes that have left the group hold them.
 pub const KILLED_OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
 
+// Sessions.
+
+/// What a session's output may have that its client does not: 640 Mbit/s over 100 ms. Then the command
+/// has to wait.
+pub const UNTAKEN_BYTES_MAX: u64 = 8 << 20;
+
+/// What is kept of an output that its client has, for the next one who comes to see: some thousand lines.
+pub const SCROLLBACK_BYTES: u64 = 256 << 10;
+
+/// What is kept of an output while nobody waits for it: then the oldest bytes make room.
+pub const DETACHED_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of standard input from one word about them to the next.
+pub const TAKEN_BYTES: u64 = 256 << 10;
+
+/// The longest that a session may wait for a client that was lost.
+pub const LINGER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long one can ask how a session ended that nobody was attached to.
+pub const ENDED_SESSION_KEPT: Duration = Duration::from_secs(600);
+
+/// Ended sessions that are kept for that; the oldest makes room.
+pub const ENDED_SESSIONS_MAX: usize = 64;
+
+/// The longest name of a session, in bytes.
+pub const TAG_BYTES_MAX: usize = 128;
+
 /// How often we look whether anybody is left in a process group that is to end.
 pub const GROUP_POLL: Duration = Duration::from_millis(50);
 

@@ -1,7 +1,8 @@
 //! What clients may do once they have proved themselves, a stream each.
 //!
 //! ```text
-//!   bidirectional stream ─▶ its first frame says what it is for ─┬─ Exec ─▶ exec
+//!   bidirectional stream ─▶ its first frame says what it is for ─┬─ Exec ─▶ exec ─▶ attachment
+//!                                                                ├─ Resume, … ─▶ sessions
 //!                                                                ├─ Dial ─▶ forward
 //!                                                                ├─ Provision ─▶ provision
 //!                                                                ├─ CopyRequest ─▶ files
@@ -25,6 +26,8 @@ use crate::framed::{self, Receiver};
 use crate::limits::{DELIVERY_PATIENCE, FIRST_FRAME_PATIENCE};
 use crate::source::Source;
 
+pub(crate) mod attachment;
+
 pub(crate) mod audit_log;
 
 pub(crate) mod exec;
@@ -40,6 +43,8 @@ pub(crate) mod input;
 pub(crate) mod provision;
 
 pub(crate) mod rendezvous;
+
+pub(crate) mod sessions;
 
 /// What a stream needs to know about where it comes from.
 #[derive(Clone)]
@@ -71,6 +76,13 @@ pub(crate) async fn run(context: Context, mut sender: SendStream, stream: RecvSt
         }
         Ok(Ok(Some(Message::Provision(request)))) => {
             provision::run(context, request, sender, receiver).await;
+        }
+        Ok(Ok(Some(Message::Resume(resume)))) => {
+            sessions::resume(context, resume, sender, receiver).await;
+        }
+        Ok(Ok(Some(Message::SessionsRequest(_)))) => sessions::list(&context, sender).await,
+        Ok(Ok(Some(Message::SessionSignal(request)))) => {
+            sessions::signal(&context, request, sender).await;
         }
         _ => abandon(&mut sender, &mut receiver),
     }

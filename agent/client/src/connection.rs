@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use vault_files::{Copied, Meter, Target};
 use vault_protocol::code::CloseCode;
-use vault_protocol::message::{CopyOptions, Destination, Ready};
+use vault_protocol::message::{CopyOptions, Destination, Ready, SessionState, Size};
 
 pub(crate) use waiting::{Attached, Registration};
 use waiting::{Waiting, hand_out};
@@ -22,9 +22,10 @@ use crate::audit_log::{AuditLog, AuditLogError};
 use crate::connect::close;
 use crate::copy::{self, CopyError, MachineTarget};
 use crate::dial::{DialError, Dialed};
-use crate::exec::{Command, Exec, ExecError};
+use crate::exec::{Command, Exec, ExecError, Missed, ResumeError, join};
 use crate::frames::Frames;
 use crate::provision::{self, Archive, Progress, ProvisionError, Provisioned};
+use crate::sessions::{self, SessionsError};
 
 /// How often we look whether the last word was sent; it takes less.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -65,6 +66,39 @@ impl Connection {
     /// [`ExecError`]; [`ExecError::may_have_run`] says whether to be careful with another attempt.
     pub async fn exec(&self, command: Command) -> Result<Exec, ExecError> {
         Exec::begin(self.shared.clone(), command).await
+    }
+
+    /// Takes over a session, whoever has it: also says whether it has a terminal, and how much of its
+    /// outputs is not kept any more.
+    ///
+    /// # Errors
+    /// [`ResumeError`]
+    pub async fn attach(
+        &self,
+        session: [u8; 16],
+        size: Option<Size>,
+    ) -> Result<(Exec, bool, Missed), ResumeError> {
+        join(self.shared.clone(), session, size).await
+    }
+
+    /// The sessions that the machine has, the oldest first.
+    ///
+    /// # Errors
+    /// [`SessionsError`]
+    pub async fn sessions(&self) -> Result<Vec<SessionState>, SessionsError> {
+        sessions::list(&self.shared.connection).await
+    }
+
+    /// Sends a signal to the process group of a session's command, by its number on Linux (1 to 64).
+    ///
+    /// # Errors
+    /// [`SessionsError`]
+    pub async fn signal_session(&self, session: [u8; 16], number: u8) -> Result<(), SessionsError> {
+        sessions::signal(&self.shared.connection, session, number).await
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
     }
 
     /// Connects to something that listens in the machine, or is seen from there. Returns when it is

@@ -2,6 +2,7 @@
 
 mod control;
 mod output;
+mod session;
 mod stdin;
 
 use std::fmt;
@@ -10,14 +11,21 @@ use std::time::Duration;
 
 use quinn::ConnectionError;
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use vault_protocol::frame::{FrameError, PAYLOAD_BYTES_MAX};
-use vault_protocol::message::{Exec as ExecMessage, ExecFailedReason, Message, Terminal, Variable};
+use vault_protocol::message::{
+    Exec as ExecMessage, ExecFailedReason, Message, Started, Terminal, Variable,
+};
 
 pub use control::{Control, ControlError, shell_code};
 pub use output::{Output, OutputError};
+pub(crate) use session::join;
+pub use session::{Keep, Missed, ResumeError};
 pub use stdin::Stdin;
 
+use self::output::Source;
+use self::session::Kept;
 use crate::connection::Shared;
 use crate::frames::{Frames, FramesError, encode};
 use crate::text::printable;
@@ -46,6 +54,8 @@ pub struct Command {
     pub user: Option<String>,
     /// How long it may run. Then it gets SIGTERM, and SIGKILL a few seconds later.
     pub timeout: Option<Duration>,
+    /// Keep it when the connection is lost, as a session, if the agent knows sessions.
+    pub keep: Option<Keep>,
 }
 
 /// Why a command does not run, or is not known to.
@@ -122,6 +132,7 @@ impl Command {
             terminal: None,
             user: None,
             timeout: None,
+            keep: None,
         }
     }
 
@@ -132,7 +143,7 @@ impl Command {
     }
 
     fn into_message(self) -> Message {
-        let Self { arguments, environment, directory, stdin, terminal, user, timeout } = self;
+        let Self { arguments, environment, directory, stdin, terminal, user, timeout, keep } = self;
         let milliseconds = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let variable =
             |(name, value): (Vec<u8>, Vec<u8>)| Variable { name: name.into(), value: value.into() };
@@ -144,6 +155,7 @@ impl Command {
             terminal,
             user,
             timeout_ms: timeout.map(milliseconds),
+            keep: keep.map(Into::into),
         }
         .into()
     }
@@ -167,6 +179,7 @@ impl fmt::Debug for Command {
 impl Exec {
     pub(crate) async fn begin(shared: Arc<Shared>, command: Command) -> Result<Self, ExecError> {
         let wants_stdin = command.stdin;
+        let session = command.keep.as_ref().map(|keep| keep.session);
         let request = match encode(&command.into_message()) {
             Err(FramesError::TooLong(error)) => return Err(ExecError::TooLong(error)),
             encoded => encoded.map_err(ExecError::Unknown)?,
@@ -184,23 +197,41 @@ impl Exec {
         // From here on, whoever gives up resets the stream, and the agent ends the command.
         let mut control = Control::new(frames, shared.clone(), registration.clone());
         control.send_bytes(&request).await.map_err(ExecError::Unknown)?;
+        let resumable = session.is_some();
         let stdin = match stdin {
-            Some(stream) => Some(Stdin::attach(stream, id, shared.clone()).await?),
+            Some(stream) => Some(Stdin::begin(stream, id, shared.clone(), (0, resumable)).await?),
             None => None,
         };
-        let process_id = match timeout(START_TIMEOUT, control.receive()).await {
+        let started = match timeout(START_TIMEOUT, control.receive()).await {
             Ok(answer) => started(answer.map_err(ExecError::Unknown)?)?,
             Err(_) => return Err(ExecError::NoAnswer),
         };
-        let output = |receiver| Output::new(receiver, shared.clone(), registration.clone());
-        let (stdout, stderr) = (output(stdout), output(stderr));
-        Ok(Self { stdin, stdout, stderr, control, process_id })
+        // An agent that knows no sessions has not kept it.
+        let session = session.filter(|_| started.kept == Some(true));
+        let due = Arc::new(Notify::new());
+        let source = |receiver| {
+            let (shared, registration) = (shared.clone(), registration.clone());
+            Source::new(receiver, shared, registration, (0, due.clone()), session.is_some())
+        };
+        let (stdout, stderr) = (source(stdout), source(stderr));
+        match session {
+            Some(session) => control.keep(Kept {
+                session,
+                stdout: stdout.clone(),
+                stderr: stderr.clone(),
+                stdin: stdin.as_ref().map(Stdin::sink),
+                due,
+            }),
+            None => stdin.iter().for_each(|stdin| stdin.sink().give_up()),
+        }
+        let (stdout, stderr) = (Output::new(stdout), Output::new(stderr));
+        Ok(Self { stdin, stdout, stderr, control, process_id: started.process_id })
     }
 }
 
-fn started(answer: Message) -> Result<u32, ExecError> {
+fn started(answer: Message) -> Result<Started, ExecError> {
     match answer {
-        Message::Started(started) => Ok(started.process_id),
+        Message::Started(started) => Ok(started),
         Message::ExecFailed(failed) => {
             Err(ExecError::NotRun { reason: failed.reason, message: printable(&failed.message) })
         }

@@ -85,6 +85,11 @@ impl Frames {
         self.send.write_all(bytes).await.map_err(FramesError::Write)
     }
 
+    /// Sends a part of the bytes, and answers how many. Cancel-safe: nothing was sent then.
+    pub(crate) async fn send_some(&mut self, bytes: &[u8]) -> Result<usize, FramesError> {
+        self.send.write(bytes).await.map_err(FramesError::Write)
+    }
+
     /// The next message. Nothing is lost if the future is dropped before its end.
     pub(crate) async fn receive(&mut self) -> Result<Message, FramesError> {
         self.messages.receive().await

@@ -40,6 +40,7 @@ pub mod copy;
 pub mod dial;
 pub mod exec;
 pub mod provision;
+pub mod sessions;
 
 mod bytes;
 mod frames;
@@ -53,9 +54,13 @@ pub use connection::Connection;
 pub use copy::{CopyError, MachineTarget};
 pub use dial::{DialError, Dialed};
 pub use evidence::{EvidenceError, ExpectedIdentity};
-pub use exec::{Command, Control, ControlError, Exec, ExecError, Output, OutputError, Stdin};
+pub use exec::{
+    Command, Control, ControlError, Exec, ExecError, Keep, Missed, Output, OutputError,
+    ResumeError, Stdin,
+};
 pub use issuer::{IssuerKeys, KeysError};
 pub use provision::{Archive, ProvisionError, Provisioned};
+pub use sessions::SessionsError;
 
 pub use vault_files::{Copied, Meter, Target as LocalTarget};
 pub use vault_protocol as protocol;

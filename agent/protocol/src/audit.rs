@@ -174,6 +174,26 @@ pub enum Event {
         /// How long it ran.
         milliseconds: u64,
     },
+    /// A client went on with a session that another connection had begun.
+    SessionResumed {
+        /// The client's address and port.
+        source: String,
+        /// The program's name.
+        program: String,
+        /// Its process id.
+        process: u32,
+    },
+    /// A client sent a signal to a session.
+    SessionSignalled {
+        /// The client's address and port.
+        source: String,
+        /// The program's name.
+        program: String,
+        /// Its process id.
+        process: u32,
+        /// The signal's number.
+        signal: u8,
+    },
     /// A root filesystem was unpacked, and has worked.
     RootProvisioned {
         /// The client's address and port.

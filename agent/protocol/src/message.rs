@@ -84,11 +84,16 @@ pub use self::files::{
 pub use self::provision::{
     Provision, ProvisionFailed, ProvisionFailedReason, ProvisionProgress, Provisioned, SendFrom,
 };
+pub use self::sessions::{
+    Detach, Detached, Keep, Resume, Resumed, SessionFailed, SessionSignal, SessionSignalled,
+    SessionState, Sessions, SessionsRequest, Taken,
+};
 
 mod audit_log;
 mod dial;
 mod files;
 mod provision;
+mod sessions;
 
 /// The client begins.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -207,6 +212,9 @@ pub struct Exec {
     /// How long it may run, in milliseconds; then it is ended.
     #[n(6)]
     pub timeout_ms: Option<u64>,
+    /// Keep it as a session, which outlives the connection. Without this it ends with the connection.
+    #[n(7)]
+    pub keep: Option<Keep>,
 }
 
 /// The terminal that a command is to have.
@@ -256,6 +264,9 @@ pub struct Started {
     /// Its process id inside the machine.
     #[n(0)]
     pub process_id: u32,
+    /// It is kept as a session. An agent that knows no sessions says nothing.
+    #[n(1)]
+    pub kept: Option<bool>,
 }
 
 /// The command does not run.
@@ -404,6 +415,16 @@ messages! {
     0x19 Dialed,
     0x1a DialFailed,
     0x20 Attach,
+    0x21 Resume,
+    0x22 Resumed,
+    0x23 Taken,
+    0x24 Detach,
+    0x25 Detached,
+    0x26 SessionsRequest,
+    0x27 Sessions,
+    0x28 SessionSignal,
+    0x29 SessionSignalled,
+    0x2a SessionFailed,
     0x30 Provision,
     0x31 SendFrom,
     0x32 ProvisionProgress,

@@ -7,12 +7,27 @@ use data_encoding::HEXLOWER;
 use vault_protocol::frame::{Decoder, PAYLOAD_BYTES_MAX};
 use vault_protocol::message::{
     Attach, AuditLog, AuditLogRequest, Channel, CopyDone, CopyEntry, CopyFailed, CopyFolderEnd,
-    CopyFrom, CopyOptions, CopyPartial, CopyRequest, CopySent, Destination, Dial, DialFailed,
-    DialFailedReason, Dialed, Direction, EntryKind, Evidence, Exec, ExecFailed, ExecFailedReason,
-    Exit, Health, HealthRequest, Hello, Message, Proof, Provision, ProvisionFailed,
-    ProvisionFailedReason, ProvisionProgress, Provisioned, Ready, Refused, RefusedReason, Resize,
-    SendFrom, Signal, Size, Started, Terminal, Variable, scheme,
+    CopyFrom, CopyOptions, CopyPartial, CopyRequest, CopySent, Destination, Detach, Detached, Dial,
+    DialFailed, DialFailedReason, Dialed, Direction, EntryKind, Evidence, Exec, ExecFailed,
+    ExecFailedReason, Exit, Health, HealthRequest, Hello, Message, Proof, Provision,
+    ProvisionFailed, ProvisionFailedReason, ProvisionProgress, Provisioned, Ready, Refused,
+    RefusedReason, Resize, Resume, Resumed, SendFrom, SessionFailed, SessionSignal,
+    SessionSignalled, SessionState, Sessions, SessionsRequest, Signal, Size, Started, Taken,
+    Terminal, Variable, scheme,
 };
+
+fn session_state() -> SessionState {
+    SessionState {
+        session: [5; 16].into(),
+        tag: Some("t".to_owned()),
+        program: "sh".to_owned(),
+        process_id: 7,
+        terminal: true,
+        attached: false,
+        age_ms: 8,
+        ended: false,
+    }
+}
 
 fn samples() -> Vec<(&'static str, Message)> {
     let variable = Variable { name: b"TERM".to_vec().into(), value: b"dumb".to_vec().into() };
@@ -83,6 +98,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 terminal: None,
                 user: None,
                 timeout_ms: None,
+                keep: None,
             }
             .into(),
         ),
@@ -96,6 +112,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 terminal: None,
                 user: None,
                 timeout_ms: None,
+                keep: None,
             }
             .into(),
         ),
@@ -112,10 +129,33 @@ fn samples() -> Vec<(&'static str, Message)> {
                 }),
                 user: Some("dev".to_owned()),
                 timeout_ms: Some(60_000),
+                keep: None,
             }
             .into(),
         ),
-        ("11000006811a00011170", Started { process_id: 70_000 }.into()),
+        (
+            "2100001382500505050505050505050505050505050501",
+            Resume { session: [5; 16].into(), stdout: Some(1), stderr: None, size: None }.into(),
+        ),
+        (
+            "220000068507010203f4",
+            Resumed { process_id: 7, stdin: Some(1), stdout: 2, stderr: 3, terminal: false }.into(),
+        ),
+        ("23000003820109", Taken { channel: Channel::Stdout, bytes: 9 }.into()),
+        ("2400000180", Detach {}.into()),
+        ("2500000281f5", Detached { taken_over: true }.into()),
+        ("2600000180", SessionsRequest {}.into()),
+        (
+            "2700001e8181885005050505050505050505050505050505617462736807f5f408f4",
+            Sessions { sessions: vec![session_state()] }.into(),
+        ),
+        (
+            "280000138250050505050505050505050505050505050f",
+            SessionSignal { session: [5; 16].into(), number: 15 }.into(),
+        ),
+        ("2900000180", SessionSignalled {}.into()),
+        ("2a00000381616d", SessionFailed { message: "m".to_owned() }.into()),
+        ("11000006811a00011170", Started { process_id: 70_000, kept: None }.into()),
         (
             "120000088200656e6f206c73",
             ExecFailed { reason: ExecFailedReason::NotFound, message: "no ls".to_owned() }.into(),
@@ -305,10 +345,11 @@ fn a_destination_is_shown_as_people_write_it_and_cannot_steer_a_terminal() {
 
 #[test]
 fn a_field_of_a_later_version_is_skipped() {
-    // Started, as today, with a second field after the process id.
-    let frame = vault_protocol::frame::Frame { tag: 0x11, payload: vec![0x82, 0x07, 0x61, b'x'] };
+    // Started, as today, with one more field at the end.
+    let frame =
+        vault_protocol::frame::Frame { tag: 0x11, payload: vec![0x83, 0x07, 0xf6, 0x61, b'x'] };
     let read = Message::read(&frame).expect("reads");
-    assert_eq!(read, Started { process_id: 7 }.into());
+    assert_eq!(read, Started { process_id: 7, kept: None }.into());
 }
 
 #[test]

@@ -9,11 +9,13 @@ use vault_protocol::handshake::{
 };
 use vault_protocol::message::{
     Attach, AuditLog, AuditLogRequest, Channel, CopyDone, CopyEntry, CopyFailed, CopyFolderEnd,
-    CopyFrom, CopyOptions, CopyPartial, CopyRequest, CopySent, Destination, Dial, DialFailed,
-    DialFailedReason, Dialed, Direction, EntryKind, Evidence, Exec, ExecFailed, ExecFailedReason,
-    Exit, Health, HealthRequest, Hello, Message, Proof, Provision, ProvisionFailed,
-    ProvisionFailedReason, ProvisionProgress, Provisioned, Ready, Refused, RefusedReason, Resize,
-    SendFrom, Signal, Size, Started, Terminal, Variable,
+    CopyFrom, CopyOptions, CopyPartial, CopyRequest, CopySent, Destination, Detach, Detached, Dial,
+    DialFailed, DialFailedReason, Dialed, Direction, EntryKind, Evidence, Exec, ExecFailed,
+    ExecFailedReason, Exit, Health, HealthRequest, Hello, Keep, Message, Proof, Provision,
+    ProvisionFailed, ProvisionFailedReason, ProvisionProgress, Provisioned, Ready, Refused,
+    RefusedReason, Resize, Resume, Resumed, SendFrom, SessionFailed, SessionSignal,
+    SessionSignalled, SessionState, Sessions, SessionsRequest, Signal, Size, Started, Taken,
+    Terminal, Variable,
 };
 
 /// The verdict on a machine without a root filesystem.
@@ -66,10 +68,11 @@ fn dial_failed() -> impl Strategy<Value = DialFailed> {
 fn exec() -> impl Strategy<Value = Exec> {
     let terminal = (bytes(), size()).prop_map(|(kind, size)| Terminal { kind, size });
     let old = (vec(bytes(), 0..8), vec(variable(), 0..8), option::of(bytes()), any::<bool>());
-    let new = (option::of(terminal), option::of(".*"), option::of(any::<u64>()));
-    (old, new).prop_map(|(old, (terminal, user, timeout_ms))| {
+    let new =
+        (option::of(terminal), option::of(".*"), option::of(any::<u64>()), option::of(keep()));
+    (old, new).prop_map(|(old, (terminal, user, timeout_ms, keep))| {
         let (arguments, environment, directory, stdin) = old;
-        Exec { arguments, environment, directory, stdin, terminal, user, timeout_ms }
+        Exec { arguments, environment, directory, stdin, terminal, user, timeout_ms, keep }
     })
 }
 
@@ -126,10 +129,61 @@ fn copy_message() -> impl Strategy<Value = Message> {
     ]
 }
 
+fn keep() -> impl Strategy<Value = Keep> {
+    (any::<[u8; 16]>(), option::of(".*"), any::<u64>()).prop_map(|(session, tag, linger_ms)| Keep {
+        session: session.into(),
+        tag,
+        linger_ms,
+    })
+}
+
+fn session_message() -> impl Strategy<Value = Message> {
+    let session = || any::<[u8; 16]>();
+    let bytes = || option::of(any::<u64>());
+    let state = (session(), option::of(".*"), ".*", any::<(u32, bool, bool, u64, bool)>())
+        .prop_map(|(session, tag, program, (process_id, terminal, attached, age_ms, ended))| {
+            SessionState {
+                session: session.into(),
+                tag,
+                program,
+                process_id,
+                terminal,
+                attached,
+                age_ms,
+                ended,
+            }
+        });
+    prop_oneof![
+        (session(), bytes(), bytes(), option::of(size())).prop_map(
+            |(session, stdout, stderr, size)| {
+                Resume { session: session.into(), stdout, stderr, size }.into()
+            }
+        ),
+        (any::<(u32, u64, u64, bool)>(), bytes()).prop_map(
+            |((process_id, stdout, stderr, terminal), stdin)| {
+                Resumed { process_id, stdin, stdout, stderr, terminal }.into()
+            }
+        ),
+        any::<u64>().prop_map(|bytes| Taken { channel: Channel::Stdin, bytes }.into()),
+        Just(Detach {}.into()),
+        any::<bool>().prop_map(|taken_over| Detached { taken_over }.into()),
+        Just(SessionsRequest {}.into()),
+        vec(state, 0..3).prop_map(|sessions| Sessions { sessions }.into()),
+        (session(), any::<u8>()).prop_map(|(session, number)| SessionSignal {
+            session: session.into(),
+            number
+        }
+        .into()),
+        Just(SessionSignalled {}.into()),
+        ".*".prop_map(|message| SessionFailed { message }.into()),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let channel = prop_oneof![Just(Channel::Stdin), Just(Channel::Stdout), Just(Channel::Stderr)];
     prop_oneof![
         copy_message(),
+        session_message(),
         ".*".prop_map(|software| Hello { software }.into()),
         (".*", ".*").prop_map(|(token, software)| Evidence { token, software }.into()),
         Just(HealthRequest {}.into()),
@@ -150,7 +204,11 @@ fn message() -> impl Strategy<Value = Message> {
             .prop_map(|(reason, message)| { ProvisionFailed { reason, message }.into() }),
         (refused_reason(), ".*").prop_map(|(reason, message)| Refused { reason, message }.into()),
         exec().prop_map(Into::into),
-        any::<u32>().prop_map(|process_id| Started { process_id }.into()),
+        (any::<u32>(), option::of(any::<bool>())).prop_map(|(process_id, kept)| Started {
+            process_id,
+            kept
+        }
+        .into()),
         (failed_reason(), ".*").prop_map(|(reason, message)| ExecFailed { reason, message }.into()),
         any::<u8>().prop_map(|number| Signal { number }.into()),
         exit().prop_map(Into::into),

@@ -276,6 +276,7 @@ mod tests {
             terminal: None,
             user: None,
             timeout_ms: None,
+            keep: None,
         }
     }
 

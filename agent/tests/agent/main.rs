@@ -11,5 +11,6 @@ mod proving;
 mod provision;
 mod provision_kills;
 mod roots;
+mod sessions;
 mod support;
 mod terminals;

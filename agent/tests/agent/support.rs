@@ -258,7 +258,7 @@ pub(crate) async fn say(stream: &mut SendStream, message: impl Into<Message>) {
 /// A client, connected and with its control stream.
 pub(crate) struct Client {
     /// Kept, so that the socket stays open.
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
     pub(crate) connection: Connection,
     pub(crate) control: SendStream,
     pub(crate) messages: Messages,
@@ -276,7 +276,7 @@ impl Client {
     pub(crate) async fn on(endpoint: Endpoint, connection: Connection) -> Self {
         let (control, receiver) = connection.open_bi().await.expect("a stream");
         let messages = Messages::new(receiver);
-        Self { _endpoint: endpoint, connection, control, messages, channels: HashMap::new() }
+        Self { endpoint, connection, control, messages, channels: HashMap::new() }
     }
 
     pub(crate) async fn hello(&mut self) -> Option<Message> {
@@ -321,6 +321,34 @@ impl Client {
         Command { id: sender.id().into(), sender, messages: Messages::new(receiver) }
     }
 
+    /// Opens a stream with this message.
+    pub(crate) async fn ask(&mut self, message: impl Into<Message>) -> Command {
+        let (mut sender, receiver) = soon(self.connection.open_bi()).await.expect("a stream");
+        say(&mut sender, message).await;
+        Command { id: sender.id().into(), sender, messages: Messages::new(receiver) }
+    }
+
+    /// Is gone without a word: its packets go nowhere from now on, and none reaches it.
+    pub(crate) fn vanish(self) {
+        let nowhere = std::net::UdpSocket::bind("[::1]:0").expect("a socket");
+        self.endpoint.rebind(nowhere).expect("another socket");
+        std::mem::forget(self);
+    }
+
+    /// One whose connection the agent takes for lost after that time without a word.
+    pub(crate) async fn forgotten_after(address: SocketAddr, idle: Duration) -> Self {
+        let endpoint = client_endpoint();
+        let mut transport = quinn::TransportConfig::default();
+        transport.max_idle_timeout(Some(idle.try_into().expect("short")));
+        let mut config = client_config(client_tls());
+        config.transport_config(Arc::new(transport));
+        let connecting = endpoint.connect_with(config, address, SERVER_NAME).expect("an address");
+        let connection = soon(connecting).await.expect("connected");
+        let mut client = Self::on(endpoint, connection).await;
+        client.prove().await;
+        client
+    }
+
     /// Opens a command's standard input.
     pub(crate) async fn stdin(&mut self, command: u64) -> SendStream {
         let mut stream = soon(self.connection.open_uni()).await.expect("a stream");
@@ -336,8 +364,11 @@ impl Client {
             }
             let stream = soon(self.connection.accept_uni()).await.expect("a stream");
             let mut messages = Messages::new(stream);
-            let Some(Message::Attach(attach)) = messages.next().await else {
-                panic!("no Attach frame");
+            let attach = match messages.next().await {
+                Some(Message::Attach(attach)) => attach,
+                // It was given up before it began, with its command.
+                None => continue,
+                Some(other) => panic!("{other:?}"),
             };
             self.channels.insert((attach.command, attach.channel), messages.into_rest());
         }
@@ -414,6 +445,7 @@ pub(crate) fn exec(arguments: &[&str]) -> Exec {
         terminal: None,
         user: None,
         timeout_ms: None,
+        keep: None,
     }
 }
 

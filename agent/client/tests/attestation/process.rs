@@ -54,7 +54,7 @@ impl Running {
                 return self.talk.say(failed).await;
             }
             b"vanish" => return self.vanish(),
-            _ => self.talk.say(Started { process_id: 42 }).await,
+            _ => self.talk.say(Started { process_id: 42, kept: None }).await,
         }
         match program.as_slice() {
             b"say" => self.say().await,
@@ -161,7 +161,7 @@ impl Running {
         let mut nobodys = self.open_as(self.id() + 4, Channel::Stdout, b"x").await;
         let mut stdins = self.open(Channel::Stdin, b"x").await;
         let mut senseless = self.connection.open_uni().await.expect("room for a stream");
-        senseless.write_all(&bytes(Started { process_id: 1 })).await.expect("writes");
+        senseless.write_all(&bytes(Started { process_id: 1, kept: None })).await.expect("writes");
         let mut too_long = self.connection.open_uni().await.expect("room for a stream");
         too_long.write_all(&[0x20, 0xff, 0xff, 0xff]).await.expect("writes");
         let mut codes = String::new();

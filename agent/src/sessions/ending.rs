@@ -9,7 +9,7 @@ use crate::limits::{HANGUP_GRACE, KILLED_OUTPUT_PATIENCE, TERMINATION_GRACE};
 
 /// How far it has come.
 #[derive(Debug)]
-pub(super) struct Ending {
+pub(in crate::sessions) struct Ending {
     stage: Stage,
     hung_up: bool,
     terminated: bool,
@@ -32,7 +32,7 @@ enum Stage {
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::sessions) enum Step {
     /// It has run for as long as it may: ask it to end.
     TimeOut,
     /// Kill the group.
@@ -43,7 +43,7 @@ pub(super) enum Step {
 
 impl Ending {
     /// It runs, at most until `deadline`.
-    pub(super) fn new(deadline: Option<Duration>) -> Self {
+    pub(in crate::sessions) fn new(deadline: Option<Duration>) -> Self {
         Self {
             stage: Stage::Running,
             hung_up: false,
@@ -54,19 +54,19 @@ impl Ending {
     }
 
     /// It had run for as long as it might.
-    pub(super) fn is_timed_out(&self) -> bool {
+    pub(in crate::sessions) fn is_timed_out(&self) -> bool {
         self.timed_out
     }
 
     /// The client is gone: the signal to send.
-    pub(super) fn hang_up(&mut self, now: Duration) -> Signal {
+    pub(in crate::sessions) fn hang_up(&mut self, now: Duration) -> Signal {
         self.hung_up = true;
         self.ask(now + HANGUP_GRACE);
         Signal::HUP
     }
 
     /// The agent is ending: the signal to send.
-    pub(super) fn terminate(&mut self, now: Duration, grace: Duration) -> Signal {
+    pub(in crate::sessions) fn terminate(&mut self, now: Duration, grace: Duration) -> Signal {
         self.terminated = true;
         self.ask(now + grace);
         Signal::TERM
@@ -81,22 +81,22 @@ impl Ending {
     }
 
     /// The client is gone.
-    pub(super) fn is_hung_up(&self) -> bool {
+    pub(in crate::sessions) fn is_hung_up(&self) -> bool {
         self.hung_up
     }
 
     /// The agent is ending.
-    pub(super) fn is_terminated(&self) -> bool {
+    pub(in crate::sessions) fn is_terminated(&self) -> bool {
         self.terminated
     }
 
     /// It was asked to end, and not killed yet.
-    pub(super) fn is_asked(&self) -> bool {
+    pub(in crate::sessions) fn is_asked(&self) -> bool {
         matches!(self.stage, Stage::Asked(_))
     }
 
     /// When the next step is due, if there is one.
-    pub(super) fn due(&self) -> Option<Duration> {
+    pub(in crate::sessions) fn due(&self) -> Option<Duration> {
         match self.stage {
             Stage::Running => self.deadline,
             Stage::Closed => None,
@@ -105,7 +105,7 @@ impl Ending {
     }
 
     /// The step that is due, if one is.
-    pub(super) fn advance(&mut self, now: Duration) -> Option<Step> {
+    pub(in crate::sessions) fn advance(&mut self, now: Duration) -> Option<Step> {
         match self.stage {
             Stage::Running if self.deadline.is_some_and(|at| at <= now) => {
                 self.timed_out = true;
