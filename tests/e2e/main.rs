@@ -2,6 +2,7 @@
 
 mod audit_log;
 mod bad_input;
+mod blackhole;
 mod breadth;
 mod build;
 mod copy;

@@ -205,3 +205,36 @@ async fn exec_gives_a_terminal_a_user_and_an_end() -> anyhow::Result<()> {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "this\r\ngot this\r\n");
     world.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shell_can_be_left_and_come_back_to() -> anyhow::Result<()> {
+    let world = acme().await?;
+    let mut desk = Desk::sit_down(&world, &["connect", "acme", "--tag", "work"])?;
+    desk.press("echo be$((1 + 1))fore\n").await?;
+    desk.see("be2fore").await?;
+    desk.press("\r~d").await?;
+    desk.see("the session goes on: vaultctl sessions attach acme ").await?;
+    assert_eq!(desk.code().await?, Some(0));
+    assert!(desk.edits_lines()?, "the terminal is as it was");
+
+    let listed = world.vaultctl(&["sessions", "list", "acme"]).await?.expect(0);
+    let row = listed.stdout.lines().nth(1).unwrap_or_default();
+    assert!(row.contains(" work ") && row.contains(" waiting "), "{listed}");
+    let unknown = world.vaultctl(&["sessions", "attach", "acme", "play"]).await?.expect(255);
+    assert!(unknown.stderr.contains("there is no session play"), "{unknown}");
+
+    // What was shown is shown again; a second desk takes it over from the first.
+    let mut desk = Desk::sit_down(&world, &["sessions", "attach", "acme", "work"])?;
+    desk.see("be2fore").await?;
+    desk.press("echo af$((1 + 1))ter\n").await?;
+    desk.see("af2ter").await?;
+    let mut second = Desk::sit_down(&world, &["sessions", "attach", "acme", "work"])?;
+    desk.see("another client has taken the session over").await?;
+    assert_eq!(desk.code().await?, Some(255));
+    second.see("af2ter").await?;
+    second.press("exit 3\n").await?;
+    assert_eq!(second.code().await?, Some(3));
+    let listed = world.vaultctl(&["sessions", "list", "acme"]).await?.expect(0);
+    assert!(listed.stderr.contains("No sessions found."), "{listed}");
+    world.finish().await
+}

@@ -31,6 +31,7 @@ pub(crate) mod profile;
 pub(crate) mod provision;
 pub(crate) mod replace;
 mod select;
+pub(crate) mod sessions;
 pub(crate) mod token;
 pub(crate) mod trace;
 pub(crate) mod undelete;
@@ -70,6 +71,7 @@ pub(crate) enum Command {
     Trace(trace::Args),
     Exec(exec::Args),
     Connect(connect::Args),
+    Sessions(sessions::Args),
     Forward(forward::Args),
     Cp(cp::Args),
     Provision(provision::Args),
@@ -104,6 +106,7 @@ impl Command {
             // The command's own code, which may be any.
             Self::Exec(args) => return Ok(exec::run(args, globals, output).await),
             Self::Cp(args) => return cp::run(args, globals, output).await,
+            Self::Sessions(args) => return Ok(sessions::run(args, globals, output).await),
             Self::Connect(args) => return Ok(connect::run(args, globals, output).await),
             #[cfg(feature = "dev")]
             Self::Dev(args) => dev::run(args, output).await,

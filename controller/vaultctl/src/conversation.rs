@@ -14,18 +14,22 @@ use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use data_encoding::HEXLOWER;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use vault_client::exec::shell_code;
-use vault_client::protocol::message::ExecFailedReason;
-use vault_client::{Command, Connection, Control, Exec, ExecError, Output as Channel, Stdin};
+use vault_client::protocol::message::{ExecFailedReason, Exit};
+use vault_client::{
+    Command, Connection, Control, ControlError, Exec, ExecError, Keep, Output as Channel, Stdin,
+};
 
 use self::escape::{Escapes, HELP, Wish};
 use crate::cli::Globals;
+use crate::commands::sessions;
 use crate::error::describe;
-use crate::output::Output;
+use crate::output::{Output, Progress};
 use crate::poll::Deadline;
 use crate::provisioning::{self, When};
 use crate::reach::{FAREWELL, MachineName, Reached, Way};
@@ -54,16 +58,24 @@ const SIGINT: u8 = 2;
 /// How often Ctrl-C is passed on before it is meant for us.
 const PATIENT_INTERRUPTS: usize = 2;
 
-/// Runs a command in a machine and answers with its exit code.
+/// What is wanted of a machine.
+pub(crate) enum Wanted {
+    /// A new command.
+    Run(Command),
+    /// A session that there is, by the beginning of its id, or by its tag.
+    Attach(String),
+}
+
+/// Runs a command in a machine, or comes back to one, and answers with its exit code.
 pub(crate) async fn run(
     machine: &MachineName,
-    command: Command,
+    wanted: Wanted,
     when: When,
     connect_timeout: Duration,
     globals: &Globals,
     output: &mut Output,
 ) -> ExitCode {
-    match exec(machine, command, when, connect_timeout, globals, output).await {
+    match exec(machine, wanted, when, connect_timeout, globals, output).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output.note(&describe(&error));
@@ -74,7 +86,7 @@ pub(crate) async fn run(
 
 async fn exec(
     machine: &MachineName,
-    command: Command,
+    wanted: Wanted,
     when: When,
     connect_timeout: Duration,
     globals: &Globals,
@@ -103,7 +115,12 @@ async fn exec(
             return Ok(SIGNALLED + number);
         }
     };
-    let outcome = converse(&connection, command, &mut signals, output).await;
+    let mut line = Line { way: &way, connection, machine };
+    let outcome = match wanted {
+        Wanted::Run(command) => converse(&mut line, command, &mut signals, output).await,
+        Wanted::Attach(name) => come_back(&mut line, &name, &mut signals, output).await,
+    };
+    let connection = line.connection;
     // The agent is told that we are done; should the word be lost, it notices the silence.
     let farewell = async {
         match outcome {
@@ -121,6 +138,14 @@ async fn exec(
     }
 }
 
+/// How a command is kept when its connection is lost; `None` if it is not to be.
+pub(crate) fn keep(linger: Duration, tag: Option<String>) -> Option<Keep> {
+    let mut session = [0; 16];
+    // Without random numbers no connection could be made either.
+    getrandom::fill(&mut session).ok()?;
+    (!linger.is_zero()).then_some(Keep { session, tag, linger })
+}
+
 /// What to exit with.
 enum Outcome {
     /// The command has ended, or never ran.
@@ -129,25 +154,55 @@ enum Outcome {
     Left(u8),
 }
 
+/// The connection that is used now, and how another one is made.
+struct Line<'a> {
+    way: &'a Way,
+    connection: Connection,
+    machine: &'a MachineName,
+}
+
 async fn converse(
-    connection: &Connection,
+    line: &mut Line<'_>,
     command: Command,
     signals: &mut Signals,
     output: &mut Output,
 ) -> anyhow::Result<Outcome> {
     let on_terminal = command.terminal.is_some();
+    let linger = command.keep.as_ref().map_or(Duration::ZERO, |keep| keep.linger);
     let started = tokio::select! {
-        started = connection.exec(command) => started,
+        started = line.connection.exec(command) => started,
         number = signals.next() => return Ok(Outcome::Left(SIGNALLED + number)),
     };
     match started {
-        Ok(running) => attend(running, on_terminal, signals).await,
+        Ok(running) => attend(running, line, (on_terminal, linger), signals).await,
         Err(ExecError::NotRun { reason, message }) if not_started(reason).is_some() => {
             output.note(&format!("error: {message}"));
             Ok(Outcome::Over(not_started(reason).unwrap_or(OWN_FAILURE)))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// How long somebody who comes back to a session tries to go on, when the connection is lost.
+const ATTACHED_LINGER: Duration = Duration::from_secs(15 * 60);
+
+async fn come_back(
+    line: &mut Line<'_>,
+    name: &str,
+    signals: &mut Signals,
+    output: &mut Output,
+) -> anyhow::Result<Outcome> {
+    let session = sessions::find(line.connection.sessions().await?, name)?;
+    let size = terminal::size();
+    let (running, on_terminal, missed) = tokio::select! {
+        attached = line.connection.attach(session.session.into(), Some(size)) => attached?,
+        number = signals.next() => return Ok(Outcome::Left(SIGNALLED + number)),
+    };
+    if missed.stdout + missed.stderr > 0 {
+        let bytes = missed.stdout + missed.stderr;
+        output.note(&format!("{bytes} bytes of earlier output are not kept any more"));
+    }
+    attend(running, line, (on_terminal, ATTACHED_LINGER), signals).await
 }
 
 /// What a shell exits with for a program that it cannot start; `None` if it is not the program's
@@ -163,7 +218,8 @@ fn not_started(reason: ExecFailedReason) -> Option<u8> {
 /// Carries the streams to and fro until the command has ended and all its output is written.
 async fn attend(
     running: Exec,
-    on_terminal: bool,
+    line: &mut Line<'_>,
+    (on_terminal, linger): (bool, Duration),
     signals: &mut Signals,
 ) -> anyhow::Result<Outcome> {
     let Exec { stdin, stdout, stderr, mut control, .. } = running;
@@ -188,11 +244,40 @@ async fn attend(
                 Err(error) => return Err(lost(control, error).await),
             },
             Some(fed) = feeding.join_next(), if exit.is_none() => {
-                if let Fed::Left = fed?.context("could not read standard input")? {
-                    return Ok(Outcome::Left(OWN_FAILURE));
+                match fed?.context("could not read standard input")? {
+                    Fed::Over => {}
+                    Fed::Left => return Ok(Outcome::Left(OWN_FAILURE)),
+                    // An agent that keeps no session can only end it.
+                    Fed::Detach(_) if control.session().is_none() => {
+                        return Ok(Outcome::Left(OWN_FAILURE));
+                    }
+                    Fed::Detach(stdin) => {
+                        control.detach().await?;
+                        let parted = control.wait().await;
+                        // Only now: its end would have been the end of the command's input.
+                        drop(stdin);
+                        return part(parted, line.machine, &control);
+                    }
                 }
             }
-            ended = control.wait(), if exit.is_none() => exit = Some(ended?),
+            ended = control.wait(), if exit.is_none() => match ended {
+                Ok(ended) => exit = Some(ended),
+                parted @ Err(ControlError::Detached { .. }) => {
+                    return part(parted, line.machine, &control);
+                }
+                Err(error) if error.is_lost() && control.session().is_some() => {
+                    let resumed = resume(line, &mut control, (on_terminal, linger));
+                    // Whoever does not want to wait leaves; the session ends when its time is over.
+                    tokio::select! {
+                        resumed = resumed => resumed.context(error)?,
+                        number = signals.next() => return Ok(Outcome::Left(SIGNALLED + number)),
+                        Some(Ok(Ok(Fed::Left))) = feeding.join_next() => {
+                            return Ok(Outcome::Left(OWN_FAILURE));
+                        }
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            },
             _ = resized.recv(), if on_terminal && exit.is_none() => {
                 // It fails if the command has just ended, or the connection, and we are told which.
                 drop(control.resize(terminal::size()).await);
@@ -217,6 +302,63 @@ async fn attend(
     Ok(Outcome::Over(exit.map_or(OWN_FAILURE, |exit| shell_code(&exit))))
 }
 
+/// Goes on over another connection, if one can be made while the machine waits for us.
+async fn resume(
+    line: &mut Line<'_>,
+    control: &mut Control,
+    (on_terminal, linger): (bool, Duration),
+) -> anyhow::Result<()> {
+    let say = |text: &str| match on_terminal {
+        true => tell(text),
+        // Whoever has no standard error does not want to know.
+        false => drop(writeln!(io::stderr(), "{text}")),
+    };
+    say(&format!("the connection to {} is lost; trying to go on", line.machine));
+    let deadline = Deadline::after(linger);
+    loop {
+        let reached = line.way.connection(deadline, &Progress::hidden()).await?;
+        line.connection = reached.connection;
+        match control.resume(&line.connection).await {
+            Ok(missed) => {
+                let bytes = missed.stdout + missed.stderr;
+                let gap = match bytes {
+                    0 => String::new(),
+                    bytes => format!("; {bytes} bytes of output are not kept any more"),
+                };
+                say(&format!("connected again{gap}"));
+                return Ok(());
+            }
+            Err(error) if error.is_lost() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Leaves a session that goes on, or has ended just now.
+fn part(
+    parted: Result<Exit, ControlError>,
+    machine: &MachineName,
+    control: &Control,
+) -> anyhow::Result<Outcome> {
+    match parted {
+        Err(ControlError::Detached { taken_over: false }) => {
+            let id = control.session().map(|id| short_id(&id)).unwrap_or_default();
+            tell(&format!("the session goes on: vaultctl sessions attach {machine} {id}"));
+            Ok(Outcome::Over(0))
+        }
+        Err(ControlError::Detached { taken_over: true }) => {
+            tell("another client has taken the session over");
+            Ok(Outcome::Over(OWN_FAILURE))
+        }
+        ended => Ok(Outcome::Over(shell_code(&ended?))),
+    }
+}
+
+/// A session's id, as people see it.
+pub(crate) fn short_id(id: &[u8; 16]) -> String {
+    HEXLOWER.encode(&id[..4])
+}
+
 /// Why the command's output ended too early: with the whole connection, or by itself.
 async fn lost(mut control: Control, error: anyhow::Error) -> anyhow::Error {
     match timeout(FAREWELL, control.wait()).await {
@@ -231,6 +373,8 @@ enum Fed {
     Over,
     /// Somebody typed that they want to leave.
     Left,
+    /// Somebody typed that they want to leave, and the session is to go on.
+    Detach(Stdin),
 }
 
 /// Passes on standard input to its end. A command that reads no more of it is no error.
@@ -251,6 +395,11 @@ async fn feed(mut stdin: Stdin, mut escapes: Option<Escapes>) -> io::Result<Fed>
                 let (typed, wish) = keys.unwrap_or_default();
                 match wish {
                     Some(Wish::Leave) => return Ok(Fed::Left),
+                    Some(Wish::Detach) => {
+                        // What was typed before it still goes to the command.
+                        drop(stdin.write_all(&typed).await);
+                        return Ok(Fed::Detach(stdin));
+                    }
                     Some(Wish::Help) => tell(HELP),
                     None => {}
                 }

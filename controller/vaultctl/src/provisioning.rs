@@ -24,6 +24,8 @@ use crate::reach::{MachineName, Reached, Way};
 pub(crate) enum When {
     /// It has none.
     ThereIsNone,
+    /// Not on this way.
+    Never,
     /// Now, in place of the one that it may have.
     Always,
 }
@@ -48,7 +50,7 @@ pub(crate) async fn as_profiled(
 ) -> anyhow::Result<Connection> {
     let rootfs = way.profile().and_then(|profile| profile.rootfs());
     let path = match (rootfs, when) {
-        (None, When::ThereIsNone) => return Ok(connection),
+        (None, When::ThereIsNone) | (_, When::Never) => return Ok(connection),
         (Some(_), When::ThereIsNone) if connection.root().is_some() => return Ok(connection),
         (Some(path), _) => path,
         (None, When::Always) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vault_client::Command;
 
 use crate::cli::Globals;
-use crate::conversation::{self, OWN_FAILURE, tell};
+use crate::conversation::{self, OWN_FAILURE, Wanted, tell};
 use crate::error::describe;
 use crate::forwarding::{Forward, Forwarding};
 use crate::output::Output;
@@ -20,7 +20,9 @@ use crate::terminal;
 /// It is the login shell of the user, on a terminal like this one: keys, colours and the window's size
 /// are passed on, Ctrl-C too. Ctrl-D or `exit` leaves; the exit code is the shell's own, and 255 if
 /// vaultctl itself failed. When nothing answers any more: Enter, then ~. leaves at once, as with ssh
-/// (~~ is one ~, ~? shows what can be typed).
+/// (~~ is one ~, ~? shows what can be typed). ~d leaves too, and the shell goes on: `vaultctl sessions
+/// attach` comes back to it. If the connection is lost, it is made again, and nothing that was shown or
+/// typed is lost.
 ///
 /// Before anything secret is used, the machine proves with a token of the platform which machine it
 /// is. A machine that is just starting, or comes back after a crash, is tried again until
@@ -51,6 +53,14 @@ pub(crate) struct Args {
     #[arg(short = 'L', long = "forward", value_name = "FORWARD")]
     forwards: Vec<Forward>,
 
+    /// How long it goes on without us if the connection is lost, while we try again; 0 ends it at once
+    #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = parse_limit)]
+    linger: Duration,
+
+    /// A name for its session, for `vaultctl sessions`
+    #[arg(long, value_name = "NAME")]
+    tag: Option<String>,
+
     /// First give the machine the root filesystem that its profile names, in place of the one it has
     #[arg(long)]
     reprovision: bool,
@@ -62,7 +72,7 @@ pub(crate) struct Args {
 
 /// Opens the shell and answers with its exit code.
 pub(crate) async fn run(args: Args, globals: &Globals, output: &mut Output) -> ExitCode {
-    let Args { machine, user, forwards, reprovision, connect_timeout } = args;
+    let Args { machine, user, forwards, linger, tag, reprovision, connect_timeout } = args;
     let when = When::of(reprovision);
     let forwarding = Way::new(&machine, globals)
         .and_then(|way| Forwarding::bind(&machine, way, forwards, connect_timeout));
@@ -77,6 +87,7 @@ pub(crate) async fn run(args: Args, globals: &Globals, output: &mut Output) -> E
         stdin: true,
         terminal: Some(terminal::ours()),
         user,
+        keep: conversation::keep(linger, tag),
         ..Command::new(Vec::<Vec<u8>>::new())
     };
     for line in forwarding.serve() {
@@ -84,7 +95,7 @@ pub(crate) async fn run(args: Args, globals: &Globals, output: &mut Output) -> E
     }
     let code = {
         let conversation =
-            conversation::run(&machine, shell, when, connect_timeout, globals, output);
+            conversation::run(&machine, Wanted::Run(shell), when, connect_timeout, globals, output);
         tokio::pin!(conversation);
         loop {
             // Both arms are cancel-safe: the conversation stays.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use vault_client::Command;
 
 use crate::cli::Globals;
-use crate::conversation;
+use crate::conversation::{self, Wanted};
 use crate::output::Output;
 use crate::poll::parse_limit;
 use crate::provisioning::When;
@@ -24,6 +24,9 @@ use crate::terminal;
 /// Before anything secret is used, the machine proves with a token of the platform which machine it
 /// is. A machine that is just starting, or comes back after a crash, is tried again until
 /// --connect-timeout.
+///
+/// If the connection is lost, the command goes on for --linger and so do we, as soon as the machine can be
+/// reached again: no output and no input is lost.
 ///
 /// With -t the command gets a terminal: its output and errors come back as one, and what is typed goes
 /// to it as it is, Ctrl-C too. `vaultctl connect` opens a shell that way.
@@ -73,6 +76,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPAN", value_parser = parse_limit)]
     timeout: Option<Duration>,
 
+    /// How long it goes on without us if the connection is lost, while we try again; 0 ends it at once
+    #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = parse_limit)]
+    linger: Duration,
+
+    /// A name for its session, for `vaultctl sessions`
+    #[arg(long, value_name = "NAME")]
+    tag: Option<String>,
+
     /// First give the machine the root filesystem that its profile names, in place of the one it has
     #[arg(long)]
     reprovision: bool,
@@ -86,7 +97,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, globals: &Globals, output: &mut Output) -> ExitCode {
     let (machine, connect_timeout) = (args.machine.clone(), args.connect_timeout);
     let when = When::of(args.reprovision);
-    conversation::run(&machine, args.command(), when, connect_timeout, globals, output).await
+    conversation::run(&machine, Wanted::Run(args.command()), when, connect_timeout, globals, output)
+        .await
 }
 
 impl Args {
@@ -100,6 +112,7 @@ impl Args {
             terminal: self.terminal.then(terminal::ours),
             user: self.user,
             timeout: self.timeout,
+            keep: conversation::keep(self.linger, self.tag),
             ..Command::new(self.command.into_iter().map(OsStringExt::into_vec))
         }
     }

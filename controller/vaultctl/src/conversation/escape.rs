@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   ⏎ ~ .    leave          ⏎ ~ ?    say what can be typed
+//!   ⏎ ~ d    leave, and let the session go on
 //!   ⏎ ~ ~    one ~          ⏎ ~ x    passed on as it is
 //! ```
 //!
@@ -11,13 +12,16 @@
 const ESCAPE: u8 = b'~';
 
 /// What can be typed, for people.
-pub(super) const HELP: &str = "at the beginning of a line: ~. leaves, ~~ is one ~, ~? shows this";
+pub(super) const HELP: &str = "at the beginning of a line: ~. leaves and ends the session, ~d leaves and lets it go on, \
+     ~~ is one ~, ~? shows this";
 
 /// What was meant for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// Leave, whatever becomes of the command.
     Leave,
+    /// Leave, and let the session go on.
+    Detach,
     /// Say what can be typed.
     Help,
 }
@@ -51,6 +55,7 @@ impl Escapes {
             match (self.place, key) {
                 (Place::Beginning, ESCAPE) => self.place = Place::Escaped,
                 (Place::Escaped, b'.') => return (passed, Some(Wish::Leave)),
+                (Place::Escaped, b'd') => return (passed, Some(Wish::Detach)),
                 (Place::Escaped, b'?') => {
                     wish = Some(Wish::Help);
                     self.place = Place::Beginning;

@@ -1,0 +1,110 @@
+//! A network that goes away for a while.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
+use vault_tests::manifests;
+use vault_tests::world::World;
+
+use crate::support;
+
+/// Passes packets on between clients and one agent, or swallows them.
+struct Network {
+    address: SocketAddr,
+    broken: Arc<AtomicBool>,
+    _tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Network {
+    async fn start(agent: SocketAddr) -> anyhow::Result<Self> {
+        let front = Arc::new(UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).await?);
+        let address = front.local_addr()?;
+        let broken = Arc::new(AtomicBool::new(false));
+        let swallows = Arc::clone(&broken);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut ways: Vec<(SocketAddr, Arc<UdpSocket>)> = Vec::new();
+            let mut backs = JoinSet::new();
+            let mut packet = [0; 65536];
+            loop {
+                let (length, client) = front.recv_from(&mut packet).await?;
+                let known = ways.iter().find(|(known, _)| *known == client);
+                let way = match known {
+                    Some((_, way)) => Arc::clone(way),
+                    None => {
+                        let way = Arc::new(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await?);
+                        way.connect(agent).await?;
+                        ways.push((client, Arc::clone(&way)));
+                        let (front, back) = (Arc::clone(&front), Arc::clone(&way));
+                        let swallows = Arc::clone(&swallows);
+                        backs.spawn(async move {
+                            let mut packet = [0; 65536];
+                            while let Ok(length) = back.recv(&mut packet).await {
+                                if !swallows.load(Ordering::Relaxed) {
+                                    drop(front.send_to(&packet[..length], client).await);
+                                }
+                            }
+                        });
+                        way
+                    }
+                };
+                if !swallows.load(Ordering::Relaxed) {
+                    drop(way.send(&packet[..length]).await);
+                }
+            }
+        });
+        Ok(Self { address, broken, _tasks: tasks })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_goes_on_when_the_network_comes_back_and_no_byte_is_lost() -> anyhow::Result<()> {
+    let mut world = World::start(support::processes()).await?;
+    world.write_manifest("acme.yaml", manifests::agent("acme", 1))?;
+    world.all_ready(1).await?;
+    drop(world.vaultctl(&["profile", "add", "acme"]).await?.expect(0));
+    let profiles = std::fs::read_to_string(world.profiles_file())?;
+    let address = profiles.lines().find_map(|line| line.strip_prefix("address = \""));
+    let address = address.and_then(|rest| rest.strip_suffix('"')).context("an address")?;
+    let network = Network::start(address.parse()?).await?;
+    let through = profiles.replace(address, &network.address.to_string());
+    std::fs::write(world.profiles_file(), &through)?;
+    // It would know another way.
+    world.kill_controller();
+
+    let mut vaultctl = world
+        .vaultctl_command(&["exec", "acme", "--", "sh", "-c", "cat; exit 6"])?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = vaultctl.stdin.take().context("piped")?;
+    let mut stdout = BufReader::new(vaultctl.stdout.take().context("piped")?);
+    let mut stderr = BufReader::new(vaultctl.stderr.take().context("piped")?).lines();
+    let mut line = String::new();
+    stdin.write_all(b"before\n").await?;
+    stdout.read_line(&mut line).await?;
+    assert_eq!(line, "before\n");
+
+    network.broken.store(true, Ordering::Relaxed);
+    stdin.write_all(b"meanwhile\n").await?;
+    while !stderr.next_line().await?.context("it goes on")?.contains("is lost") {}
+    let listed = ["exec", "acme", "--connect-timeout", "1s", "--", "true"];
+    drop(world.vaultctl(&listed).await?.expect(255));
+    network.broken.store(false, Ordering::Relaxed);
+
+    while !stderr.next_line().await?.context("it goes on")?.contains("connected again") {}
+    stdin.write_all(b"after\n").await?;
+    drop(stdin);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).await?;
+    assert_eq!(rest, "meanwhile\nafter\n");
+    assert_eq!(vaultctl.wait().await?.code(), Some(6));
+    world.finish().await
+}
