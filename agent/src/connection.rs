@@ -96,8 +96,12 @@ pub(crate) async fn run(shared: Arc<Shared>, connecting: Connecting, newcomer: N
     }
 }
 
+/// Closes a connection that is still open: QUIC would forget why one has ended that is closed again, and
+/// sessions ask whether their client said goodbye.
 fn close(connection: &Connection, code: CloseCode) {
-    connection.close(code.number().into(), b"");
+    if connection.close_reason().is_none() {
+        connection.close(code.number().into(), b"");
+    }
 }
 
 /// Lifts the bounds that hold before the proof. The window of a single stream is as it was.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UdpSocket;
+use tokio::process::ChildStderr;
 use tokio::task::JoinSet;
 use vault_tests::manifests;
 use vault_tests::world::World;
@@ -63,6 +64,18 @@ impl Network {
     }
 }
 
+/// Reads until somebody says this.
+async fn said(lines: &mut Lines<BufReader<ChildStderr>>, what: &str) -> anyhow::Result<()> {
+    let mut before = Vec::new();
+    loop {
+        let line = lines.next_line().await?;
+        match line.with_context(|| format!("{what:?} is not said in {before:?}"))? {
+            line if line.contains(what) => return Ok(()),
+            line => before.push(line),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_goes_on_when_the_network_comes_back_and_no_byte_is_lost() -> anyhow::Result<()> {
     let mut world = World::start(support::processes()).await?;
@@ -94,12 +107,12 @@ async fn a_command_goes_on_when_the_network_comes_back_and_no_byte_is_lost() -> 
 
     network.broken.store(true, Ordering::Relaxed);
     stdin.write_all(b"meanwhile\n").await?;
-    while !stderr.next_line().await?.context("it goes on")?.contains("is lost") {}
+    said(&mut stderr, "is lost").await?;
     let listed = ["exec", "acme", "--connect-timeout", "1s", "--", "true"];
     drop(world.vaultctl(&listed).await?.expect(255));
     network.broken.store(false, Ordering::Relaxed);
 
-    while !stderr.next_line().await?.context("it goes on")?.contains("connected again") {}
+    said(&mut stderr, "connected again").await?;
     stdin.write_all(b"after\n").await?;
     drop(stdin);
     let mut rest = String::new();

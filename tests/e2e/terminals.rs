@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 use tokio::time::timeout;
+use vault_tests::eventually::eventually;
 use vault_tests::manifests;
 use vault_tests::program::Output;
 use vault_tests::world::World;
@@ -234,7 +235,12 @@ async fn a_shell_can_be_left_and_come_back_to() -> anyhow::Result<()> {
     second.see("af2ter").await?;
     second.press("exit 3\n").await?;
     assert_eq!(second.code().await?, Some(3));
-    let listed = world.vaultctl(&["sessions", "list", "acme"]).await?.expect(0);
-    assert!(listed.stderr.contains("No sessions found."), "{listed}");
+    // It is forgotten as soon as the agent knows that its end is known.
+    eventually("the session is gone", async || {
+        let listed = world.vaultctl(&["sessions", "list", "acme"]).await;
+        let listed = listed.map_err(|error| error.to_string())?.expect(0);
+        listed.stderr.contains("No sessions found.").then_some(()).ok_or(listed.stdout)
+    })
+    .await?;
     world.finish().await
 }
