@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use vault_protocol::message::TAKEN_EVERY_BYTES;
+
 // Before a connection exists.
 
 /// Connection attempts that wait for the accept loop. It decides at once, so this is its slack while
@@ -138,20 +140,27 @@ pub const TERMINATION_GRACE: Duration = Duration::from_secs(5);
 /// How long outputs may stay open after SIGKILL: processes that have left the group hold them.
 pub const KILLED_OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often we look whether anybody is left in a process group that is to end.
+pub const GROUP_POLL: Duration = Duration::from_millis(50);
+
 // Sessions.
 
 /// What a session's output may have that its client does not: 640 Mbit/s over 100 ms. Then the command
 /// has to wait.
 pub const UNTAKEN_BYTES_MAX: u64 = 8 << 20;
 
+/// What all outputs may keep together. From then on [`UNTAKEN_BYTES_EACH`] is the bound of each: machines
+/// begin at 256 MiB.
+pub const KEPT_BYTES_TOGETHER: u64 = 64 << 20;
+
+/// What each output may always have that its client does not. Clients speak up sooner.
+pub const UNTAKEN_BYTES_EACH: u64 = 2 * TAKEN_EVERY_BYTES;
+
 /// What is kept of an output that its client has, for the next one who comes to see: some thousand lines.
 pub const SCROLLBACK_BYTES: u64 = 256 << 10;
 
 /// What is kept of an output while nobody waits for it: then the oldest bytes make room.
 pub const DETACHED_BYTES_MAX: u64 = 1 << 20;
-
-/// Bytes of standard input from one word about them to the next.
-pub const TAKEN_BYTES: u64 = 256 << 10;
 
 /// The longest that a session may wait for a client that was lost.
 pub const LINGER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -164,9 +173,6 @@ pub const ENDED_SESSIONS_MAX: usize = 64;
 
 /// The longest name of a session, in bytes.
 pub const TAG_BYTES_MAX: usize = 128;
-
-/// How often we look whether anybody is left in a process group that is to end.
-pub const GROUP_POLL: Duration = Duration::from_millis(50);
 
 // Forwarded connections.
 

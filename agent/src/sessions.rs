@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use vault_protocol::message::SessionState;
 
 use self::inlet::inlet;
-use self::outlet::Outlet;
+use self::outlet::{Kept, Outlet};
 use self::running::Running;
 use self::session::Presence;
 use crate::agent::Shared;
@@ -44,6 +44,7 @@ pub(crate) type Id = [u8; 16];
 pub(crate) struct Sessions {
     table: Mutex<HashMap<Id, Arc<Session>>>,
     tasks: TaskTracker,
+    kept: Kept,
 }
 
 /// A command that was started.
@@ -85,7 +86,8 @@ impl Sessions {
         let id = about.keep.as_ref().map(|keep| keep.session.into());
         let (orders, ordered) = mpsc::channel(16);
         let (tell_exit, exit) = watch::channel(None);
-        let (stdout, stderr) = (Arc::new(Outlet::new(keeps)), Arc::new(Outlet::new(keeps)));
+        let outlet = || Arc::new(Outlet::new(keeps, Arc::clone(&shared.sessions.kept)));
+        let (stdout, stderr) = (outlet(), outlet());
         let Pipes { stdin, stdout: out, stderr: err, screen } = pipes;
         let (inlet, feed) = match stdin {
             Some(input) => {
@@ -118,22 +120,30 @@ impl Sessions {
         self.tasks.wait().await;
     }
 
+    /// Nobody finds it any more. Another one may have its id since it had to make room.
     fn forget(&self, session: &Session) {
-        if let Some(keep) = &session.about.keep {
-            self.lock().remove(&Id::from(keep.session));
+        let Some(keep) = &session.about.keep else { return };
+        let id = Id::from(keep.session);
+        let mut table = self.lock();
+        if table.get(&id).is_some_and(|found| std::ptr::eq(&raw const **found, session)) {
+            table.remove(&id);
         }
     }
 
-    /// Whether so many ended ones are kept that this one, the oldest of them, has to go.
+    /// One more has ended. If too many are kept that have, the oldest are forgotten that nobody has.
     fn make_room(&self) {
-        let table = self.lock();
+        let mut table = self.lock();
         let mut ended: Vec<_> =
-            table.values().filter(|session| session.exit.borrow().is_some()).collect();
-        if ended.len() > ENDED_SESSIONS_MAX {
-            ended.sort_by_key(|session| session.about.began);
-            for session in ended.iter().take(ended.len() - ENDED_SESSIONS_MAX) {
-                session.forgo();
-            }
+            table.iter().filter(|(_, session)| session.exit.borrow().is_some()).collect();
+        ended.sort_by_key(|(_, session)| session.about.began);
+        let too_many = ended.len().saturating_sub(ENDED_SESSIONS_MAX);
+        let forgotten: Vec<Id> = ended
+            .into_iter()
+            .take(too_many)
+            .filter_map(|(id, session)| session.forgo().then_some(*id))
+            .collect();
+        for id in forgotten {
+            table.remove(&id);
         }
     }
 

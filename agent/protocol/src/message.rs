@@ -86,7 +86,7 @@ pub use self::provision::{
 };
 pub use self::sessions::{
     Detach, Detached, Keep, Resume, Resumed, SessionFailed, SessionSignal, SessionSignalled,
-    SessionState, Sessions, SessionsRequest, Taken,
+    SessionState, Sessions, SessionsRequest, TAKEN_EVERY_BYTES, Taken,
 };
 
 mod audit_log;

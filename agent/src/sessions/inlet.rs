@@ -13,8 +13,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use vault_protocol::code::StreamCode;
+use vault_protocol::message::TAKEN_EVERY_BYTES;
 
-use crate::limits::{READ_BYTES, TAKEN_BYTES};
+use crate::limits::READ_BYTES;
 use crate::process::Input;
 use crate::streams::input::{Incoming, stop};
 
@@ -92,7 +93,7 @@ impl Feed {
     /// with the connection, is not all there is, and the command waits.
     pub(super) async fn run(mut self, mut to: Input, over: &CancellationToken) {
         let mut source: Option<Incoming> = None;
-        let mut bytes = Bytes::new();
+        let (mut bytes, mut ending) = (Bytes::new(), false);
         let code = loop {
             // All arms are cancel-safe: a write that is given up has written nothing.
             tokio::select! {
@@ -100,13 +101,16 @@ impl Feed {
                 Some(order) = self.orders.recv() => match order {
                     Order::TakeOver(attachment, answer) => {
                         self.attachment = attachment;
-                        bytes.clear();
+                        if !ending {
+                            bytes.clear();
+                        }
                         if let Some(mut earlier) = source.take() {
                             stop(&mut earlier.stream, StreamCode::NoCommand);
                         }
-                        let _gone_meanwhile = answer.send(*self.written.borrow());
+                        let written = Written { over: ending, ..*self.written.borrow() };
+                        let _gone_meanwhile = answer.send(written);
                     }
-                    Order::Bring(attachment, mut input) if attachment != self.attachment => {
+                    Order::Bring(attachment, mut input) if ending || attachment != self.attachment => {
                         stop(&mut input.stream, StreamCode::NoCommand);
                     }
                     Order::Bring(_, mut input) => {
@@ -117,17 +121,22 @@ impl Feed {
                 written = to.writer.write(&bytes), if !bytes.is_empty() => match written {
                     Ok(count) => {
                         bytes.advance(count);
-                        let count = u64::try_from(count).unwrap_or_default();
-                        self.written.send_modify(|written| written.bytes += count);
+                        if !ending {
+                            let count = u64::try_from(count).unwrap_or_default();
+                            self.written.send_modify(|written| written.bytes += count);
+                        } else if bytes.is_empty() {
+                            break StreamCode::NoCommand;
+                        }
                     }
                     Err(error) => break failed(&error),
                 },
                 chunk = next(&mut source), if bytes.is_empty() => match chunk {
                     Some(chunk) => bytes = chunk,
-                    None => match to.writer.write_all(to.at_end).await {
-                        Ok(()) => break StreamCode::NoCommand,
-                        Err(error) => break failed(&error),
-                    },
+                    None if to.at_end.is_empty() => break StreamCode::NoCommand,
+                    None => {
+                        ending = true;
+                        bytes = Bytes::from_static(to.at_end);
+                    }
                 },
             }
         };
@@ -166,5 +175,5 @@ async fn next(source: &mut Option<Incoming>) -> Option<Bytes> {
 
 /// Whether so much more was written that the client is to know.
 pub(crate) fn is_news(told: Written, now: Written) -> bool {
-    now.bytes >= told.bytes + TAKEN_BYTES
+    now.bytes >= told.bytes + TAKEN_EVERY_BYTES
 }

@@ -5,7 +5,8 @@
 //!        waits while the ring is full ◀─ take ◀─ the client has them
 //! ```
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use rustix::io::Errno;
@@ -15,14 +16,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::ring::Ring;
 use crate::limits::{
-    DETACHED_BYTES_MAX, READ_BYTES, READ_BYTES_MIN, SCROLLBACK_BYTES, UNTAKEN_BYTES_MAX,
+    DETACHED_BYTES_MAX, KEPT_BYTES_TOGETHER, READ_BYTES, READ_BYTES_MIN, SCROLLBACK_BYTES,
+    UNTAKEN_BYTES_EACH, UNTAKEN_BYTES_MAX,
 };
 use crate::process::Output;
 
 /// One output of one command.
 pub(crate) struct Outlet {
     state: Mutex<State>,
-    /// There is more, or there will be nothing more.
+    /// There is more, or there will be nothing more: for every sender, since one that is being replaced
+    /// may wait beside its successor.
     filled: Notify,
     /// There is room, or none is needed.
     drained: Notify,
@@ -30,7 +33,12 @@ pub(crate) struct Outlet {
     closed: CancellationToken,
     /// A client may ask for bytes again.
     keeps: bool,
+    /// What all outputs keep.
+    together: Kept,
 }
+
+/// Bytes that all outputs keep together.
+pub(super) type Kept = Arc<AtomicU64>;
 
 #[derive(Default)]
 struct State {
@@ -51,13 +59,14 @@ pub(crate) enum End {
 
 impl Outlet {
     /// Nothing was written yet. Only if it `keeps`, bytes can be asked for again.
-    pub(super) fn new(keeps: bool) -> Self {
+    pub(super) fn new(keeps: bool, together: Kept) -> Self {
         Self {
             state: Mutex::default(),
             filled: Notify::new(),
             drained: Notify::new(),
             closed: CancellationToken::new(),
             keeps,
+            together,
         }
     }
 
@@ -69,7 +78,7 @@ impl Outlet {
             end = self.read(source) => end,
         };
         self.lock().end = Some(end);
-        self.filled.notify_one();
+        self.filled.notify_waiters();
     }
 
     async fn read(&self, mut source: Output) -> End {
@@ -86,13 +95,13 @@ impl Outlet {
                     return End::Whole;
                 }
                 Ok(_) => {
-                    let mut state = self.lock();
-                    state.ring.push(buffer.split().freeze());
-                    if state.detached {
-                        state.ring.shrink(DETACHED_BYTES_MAX);
-                    }
-                    drop(state);
-                    self.filled.notify_one();
+                    self.change(|state| {
+                        state.ring.push(buffer.split().freeze());
+                        if state.detached {
+                            state.ring.shrink(DETACHED_BYTES_MAX);
+                        }
+                    });
+                    self.filled.notify_waiters();
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an output could not be read");
@@ -107,13 +116,20 @@ impl Outlet {
             let drained = self.drained.notified();
             let full = {
                 let state = self.lock();
-                !state.detached && state.ring.waiting() >= UNTAKEN_BYTES_MAX
+                !state.detached && state.ring.waiting() >= self.bound()
             };
             if !full {
                 return;
             }
             drained.await;
         }
+    }
+
+    /// What may wait for the client. Whoever is over the smaller bound only because all are over theirs is
+    /// woken by its own client, which says by then what it has.
+    fn bound(&self) -> u64 {
+        let crowded = self.together.load(Ordering::Relaxed) >= KEPT_BYTES_TOGETHER;
+        if self.keeps && !crowded { UNTAKEN_BYTES_MAX } else { UNTAKEN_BYTES_EACH }
     }
 
     /// The bytes from this one on, as soon as there are some, or how it ended. Cancel-safe.
@@ -143,26 +159,30 @@ impl Outlet {
     /// The client has the bytes before this one.
     pub(crate) fn take(&self, byte: u64) {
         let in_case = if self.keeps { SCROLLBACK_BYTES } else { 0 };
-        self.lock().ring.take(byte, in_case);
+        self.change(|state| state.ring.take(byte, in_case));
         self.drained.notify_one();
     }
 
     /// From which byte on a client can have it that has those before `wanted`, or wants all there is.
     pub(super) fn attach(&self, wanted: Option<u64>) -> u64 {
-        let mut state = self.lock();
-        state.detached = false;
-        let start = state.ring.start();
-        let from = wanted.map_or(start, |wanted| wanted.max(start));
-        state.ring.take(from, SCROLLBACK_BYTES);
-        from.min(state.ring.start() + state.ring.kept())
+        let from = self.change(|state| {
+            state.detached = false;
+            let (start, end) = (state.ring.start(), state.ring.start() + state.ring.kept());
+            let from = wanted.unwrap_or(start).clamp(start, end);
+            state.ring.take(from, SCROLLBACK_BYTES);
+            from
+        });
+        // What the client has makes room, and perhaps it will never say so again.
+        self.drained.notify_one();
+        from
     }
 
     /// Nobody waits for it: the command goes on, and the oldest bytes are forgotten.
     pub(super) fn detach(&self) {
-        let mut state = self.lock();
-        state.detached = true;
-        state.ring.shrink(DETACHED_BYTES_MAX);
-        drop(state);
+        self.change(|state| {
+            state.detached = true;
+            state.ring.shrink(DETACHED_BYTES_MAX);
+        });
         self.drained.notify_one();
     }
 
@@ -171,7 +191,97 @@ impl Outlet {
         self.closed.cancel();
     }
 
+    /// Changes what is kept, and counts it with all the rest.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let before = state.ring.kept();
+        let changed = change(&mut state);
+        let after = state.ring.kept();
+        self.together.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        changed
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.together.fetch_sub(self.lock().ring.kept(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Reads endless output until it has to wait, and says how much it has then.
+    async fn filled(outlet: &Arc<Outlet>, at_least: u64) -> u64 {
+        let end = || {
+            let state = outlet.lock();
+            state.ring.start() + state.ring.kept()
+        };
+        let waits = async {
+            while outlet.lock().ring.waiting() < outlet.bound() || end() < at_least {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, waits).await.expect("it fills up");
+        end()
+    }
+
+    fn started(keeps: bool, together: &Kept) -> (Arc<Outlet>, tokio::task::JoinSet<()>) {
+        let outlet = Arc::new(Outlet::new(keeps, Arc::clone(together)));
+        let mut tasks = tokio::task::JoinSet::new();
+        let reader = Arc::clone(&outlet);
+        tasks.spawn(async move { reader.fill(Box::new(tokio::io::repeat(7).take(1 << 40))).await });
+        (outlet, tasks)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_all_when_it_comes_back_makes_room() {
+        let (outlet, _tasks) = started(true, &Kept::default());
+        let end = filled(&outlet, UNTAKEN_BYTES_MAX).await;
+        // It had read everything, and its word of that was lost with the connection.
+        assert_eq!(outlet.attach(Some(end)), end);
+        assert!(filled(&outlet, end + UNTAKEN_BYTES_MAX).await > end);
+    }
+
+    #[tokio::test]
+    async fn all_outputs_together_have_a_bound() {
+        let together = Kept::default();
+        let many: Vec<_> = (0..40).map(|_| started(true, &together)).collect();
+        for (outlet, _) in &many {
+            filled(outlet, UNTAKEN_BYTES_EACH).await;
+        }
+        let most = KEPT_BYTES_TOGETHER + 40 * (UNTAKEN_BYTES_EACH + 256 * 1024);
+        let kept = together.load(Ordering::Relaxed);
+        assert!((KEPT_BYTES_TOGETHER..most).contains(&kept), "{kept}");
+        drop(many);
+        // The tasks that read are gone with their outlets.
+        let gone = async {
+            while together.load(Ordering::Relaxed) > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("nothing is kept for outputs that are gone");
+    }
+
+    #[tokio::test]
+    async fn every_sender_sees_what_comes() {
+        let outlet = Outlet::new(true, Kept::default());
+        let (mut one, mut two) = (std::pin::pin!(outlet.next(0)), std::pin::pin!(outlet.next(0)));
+        let source: Output = Box::new(std::io::Cursor::new(b"x"));
+        let both = async { tokio::join!(&mut one, &mut two, outlet.fill(source)) };
+        let (one, two, ()) = timeout(PATIENCE, both).await.expect("both are woken");
+        assert_eq!((one, two), (Ok(Bytes::from("x")), Ok(Bytes::from("x"))));
     }
 }

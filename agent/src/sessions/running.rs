@@ -16,7 +16,7 @@ use super::ending::{Ending, Step};
 use super::inlet::Feed;
 use super::session::{Order, Presence, Session};
 use crate::agent::Shared;
-use crate::audit::{milliseconds, shortened};
+use crate::audit::milliseconds;
 use crate::clock::Clock;
 use crate::limits::{ENDED_SESSION_KEPT, GROUP_POLL};
 use crate::process::terminal::Screen;
@@ -67,6 +67,8 @@ impl Running {
         let mut ending = Ending::new(deadline);
         let exit = self.watch(&mut channels, &mut ending).await;
         over.cancel();
+        // Nobody takes orders any more: whoever gives one must not wait.
+        self.orders.close();
         self.process.reap();
         drop(turn);
         self.record(&exit, ending.is_hung_up());
@@ -161,7 +163,7 @@ impl Running {
         );
         self.shared.audit.record(Event::CommandEnded {
             source: self.who.clone(),
-            program: shortened(&about.program),
+            program: about.program.clone(),
             process: about.process,
             code: exit.code,
             signal: exit.signal,
@@ -194,14 +196,14 @@ impl Running {
 
 impl Session {
     /// Nobody may ask any more how it ended, unless somebody is just being told.
-    pub(super) fn forgo(&self) {
+    pub(super) fn forgo(&self) -> bool {
         self.presence.send_if_modified(|presence| match *presence {
             Presence::Lost(number) | Presence::Detached(number) => {
                 *presence = Presence::Abandoned(number);
                 true
             }
             _ => false,
-        });
+        })
     }
 }
 

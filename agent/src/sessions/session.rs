@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::sync::{mpsc, watch};
-use vault_protocol::message::{Exit, Keep, SessionState, Size};
+use vault_protocol::message::{Channel, Exit, Keep, SessionState, Size};
 
 use super::inlet::{Inlet, Written};
 use super::outlet::Outlet;
@@ -26,7 +26,7 @@ pub(crate) struct Session {
 /// What does not change.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
-    /// The program's name.
+    /// The program's name, shortened: clients choose it.
     pub(crate) program: String,
     /// The process id.
     pub(crate) process: u32,
@@ -133,6 +133,15 @@ impl Session {
         let mut exit = self.exit.clone();
         let exit = exit.wait_for(Option::is_some).await.ok()?;
         exit.clone()
+    }
+
+    /// The output of this channel, if it is one.
+    pub(crate) fn outlet(&self, channel: Channel) -> Option<&Arc<Outlet>> {
+        match channel {
+            Channel::Stdin => None,
+            Channel::Stdout => Some(&self.stdout),
+            Channel::Stderr => Some(&self.stderr),
+        }
     }
 
     /// Tells the command's side. After its end there is nobody to tell.

@@ -19,7 +19,6 @@ use vault_protocol::message::{Channel, Detached, Exit, Message, Size, Taken};
 use super::{Context, abandon, deliver, delivered, output};
 use crate::framed::{self, ReceiveError, Receiver};
 use crate::sessions::inlet::{Written, is_news};
-use crate::sessions::outlet::Outlet;
 use crate::sessions::session::{Beginning, Order, Presence, Session};
 use crate::telemetry::Chain;
 
@@ -144,7 +143,10 @@ impl Attachment {
                 message = self.place.receiver.next(), if listening => match said(message) {
                     Ok(Said::Signal(signal)) => session.order(Order::Signal(signal)).await,
                     Ok(Said::Resize(size)) => session.order(Order::Resize(size)).await,
-                    Ok(Said::Taken(outlet, bytes)) => outlet.of(&session).take(bytes),
+                    Ok(Said::Taken(channel, bytes)) => match session.outlet(channel) {
+                        Some(outlet) => outlet.take(bytes),
+                        None => return Parting::Gone,
+                    },
                     Ok(Said::Detach) if session.about.keep.is_some() => return Parting::Detached,
                     // Which is its right.
                     Ok(Said::NothingMore) => listening = false,
@@ -192,25 +194,9 @@ enum Gone {
 enum Said {
     Signal(Signal),
     Resize(Size),
-    Taken(Which, u64),
+    Taken(Channel, u64),
     Detach,
     NothingMore,
-}
-
-/// One of the outputs.
-#[derive(Clone, Copy)]
-enum Which {
-    Stdout,
-    Stderr,
-}
-
-impl Which {
-    fn of(self, session: &Session) -> &Outlet {
-        match self {
-            Self::Stdout => &session.stdout,
-            Self::Stderr => &session.stderr,
-        }
-    }
 }
 
 fn said(message: Result<Option<Message>, ReceiveError>) -> Result<Said, Gone> {
@@ -219,12 +205,7 @@ fn said(message: Result<Option<Message>, ReceiveError>) -> Result<Said, Gone> {
             Signal::from_raw(signal.number.into()).map(Said::Signal).ok_or(Gone::ByItself)
         }
         Ok(Some(Message::Resize(resize))) => Ok(Said::Resize(resize.size)),
-        Ok(Some(Message::Taken(Taken { channel: Channel::Stdout, bytes }))) => {
-            Ok(Said::Taken(Which::Stdout, bytes))
-        }
-        Ok(Some(Message::Taken(Taken { channel: Channel::Stderr, bytes }))) => {
-            Ok(Said::Taken(Which::Stderr, bytes))
-        }
+        Ok(Some(Message::Taken(Taken { channel, bytes }))) => Ok(Said::Taken(channel, bytes)),
         Ok(Some(Message::Detach(_))) => Ok(Said::Detach),
         Ok(None) => Ok(Said::NothingMore),
         Ok(Some(_)) | Err(ReceiveError::Stream(ReadError::Reset(_))) => Err(Gone::ByItself),

@@ -99,7 +99,7 @@ async fn launch(context: &Context, mut exec: Exec) -> Result<Arc<Session>, Launc
         process: process.id(),
     });
     let about = About {
-        program: name,
+        program: shortened(&name),
         process: process.id(),
         terminal: pipes.screen.is_some(),
         began: started,

@@ -58,9 +58,12 @@ pub(crate) async fn list(context: &Context, mut sender: SendStream) {
 
 /// Sends a signal to a session's command, whoever has it.
 pub(crate) async fn signal(context: &Context, request: SessionSignal, mut sender: SendStream) {
-    let found = context.shared.sessions.find(&request.session.into());
-    let (Some(session), Some(signal)) = (found, Signal::from_raw(request.number.into())) else {
+    let Some(session) = context.shared.sessions.find(&request.session.into()) else {
         return deliver(&mut sender, unknown()).await;
+    };
+    let Some(signal) = Signal::from_raw(request.number.into()) else {
+        let message = format!("there is no signal {}", request.number);
+        return deliver(&mut sender, SessionFailed { message }.into()).await;
     };
     session.order(Order::Signal(signal)).await;
     let (process, program) = (session.about.process, session.about.program.clone());

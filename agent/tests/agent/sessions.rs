@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vault_agent::limits::ENDED_SESSION_KEPT;
+use vault_agent::limits::{ENDED_SESSION_KEPT, ENDED_SESSIONS_MAX};
 use vault_protocol::message::{
     Channel, Detach, Detached, Exec, Keep, Message, Resume, Resumed, SessionSignal, SessionState,
     SessionsRequest, Size, Taken, Terminal,
@@ -19,9 +19,13 @@ const SESSION: [u8; 16] = [9; 16];
 const LINGER: Duration = Duration::from_secs(600);
 
 fn kept(exec: Exec) -> Exec {
+    kept_as(SESSION, exec)
+}
+
+fn kept_as(session: [u8; 16], exec: Exec) -> Exec {
     let linger_ms = u64::try_from(LINGER.as_millis()).expect("short");
     let tag = Some("nightly".to_owned());
-    Exec { keep: Some(Keep { session: SESSION.into(), tag, linger_ms }), ..exec }
+    Exec { keep: Some(Keep { session: session.into(), tag, linger_ms }), ..exec }
 }
 
 async fn resume(
@@ -121,7 +125,7 @@ async fn a_detached_session_goes_on_and_forgets_its_oldest_bytes() {
     let fixture = Fixture::start();
     let mut client = fixture.operator().await;
     let mut command =
-        client.start(kept(shell("read go; head -c 20000000 /dev/zero; sleep 1000"))).await;
+        client.start(kept(shell("head -c 20000000 /dev/zero; sleep 1000"))).await;
     let process = command.started().await;
     say(&mut command.sender, Detach {}).await;
     let parted = command.messages.next().await;
@@ -212,4 +216,36 @@ async fn a_session_that_does_not_exist_is_refused() {
     command.started().await;
     let mut again = client.start(kept(shell("true"))).await;
     assert!(matches!(again.messages.next().await, Some(Message::ExecFailed(_))));
+}
+
+#[tokio::test]
+async fn ended_sessions_make_room_and_take_no_orders() {
+    let fixture = Fixture::start();
+    let mut client = fixture.operator().await;
+    for number in 0..70 {
+        let mut command = client.start(kept_as([number; 16], shell("exec sleep 1000"))).await;
+        command.started().await;
+        say(&mut command.sender, Detach {}).await;
+        while command.messages.next().await.is_some() {}
+        let kill = SessionSignal { session: [number; 16].into(), number: 9 };
+        let mut signal = client.ask(kill).await;
+        assert!(matches!(signal.messages.next().await, Some(Message::SessionSignalled(_))));
+    }
+    let left = loop {
+        let left = sessions(&mut client).await;
+        if left.len() <= ENDED_SESSIONS_MAX && left.iter().all(|session| session.ended) {
+            break left;
+        }
+    };
+    assert_eq!(left.len(), ENDED_SESSIONS_MAX, "no more had to go");
+    // More than would fit into a queue that nobody empties.
+    for _ in 0..50 {
+        let mut signal = client.ask(SessionSignal { session: left[0].session, number: 15 }).await;
+        assert!(matches!(signal.messages.next().await, Some(Message::SessionSignalled(_))));
+    }
+    let mut signal = client.ask(SessionSignal { session: left[0].session, number: 200 }).await;
+    let Some(Message::SessionFailed(failed)) = signal.messages.next().await else {
+        panic!("there is no such signal");
+    };
+    assert_eq!(failed.message, "there is no signal 200");
 }

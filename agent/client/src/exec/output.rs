@@ -13,6 +13,8 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{Notify, oneshot};
 
+use vault_protocol::message::TAKEN_EVERY_BYTES;
+
 use crate::connection::{Attached, Registration, Shared};
 
 /// The longest chunk, in bytes. The transport's are about a packet long.
@@ -28,9 +30,6 @@ pub enum OutputError {
     #[error("the command's output never came")]
     NeverCame(#[source] Option<ConnectionError>),
 }
-
-/// How many bytes may come before the agent is told that they have, in bytes.
-const ACKNOWLEDGED_EVERY: u64 = 512 << 10;
 
 /// Standard output or standard error of a command. It is also an [`AsyncRead`], which takes many
 /// packets at once: the better way for much data. Dropping it before its end is a broken pipe for
@@ -135,7 +134,7 @@ impl Source {
     /// The bytes to acknowledge, if it is time.
     pub(super) fn acknowledge(&self) -> Option<u64> {
         let mut inner = self.lock();
-        if inner.bytes < inner.acknowledged + ACKNOWLEDGED_EVERY {
+        if inner.bytes < inner.acknowledged + TAKEN_EVERY_BYTES {
             return None;
         }
         inner.acknowledged = inner.bytes;
@@ -193,7 +192,7 @@ impl Source {
                 }
                 Ok((read, count)) => {
                     inner.bytes += u64::try_from(count).unwrap_or_default();
-                    if inner.resumable && inner.bytes >= inner.acknowledged + ACKNOWLEDGED_EVERY {
+                    if inner.resumable && inner.bytes >= inner.acknowledged + TAKEN_EVERY_BYTES {
                         self.due.notify_one();
                     }
                     return Poll::Ready(Ok(Some(read)));

@@ -70,6 +70,10 @@ pub struct Resumed {
     pub terminal: bool,
 }
 
+/// So many bytes of a channel may come before the side that takes them has to say so: the other one may
+/// wait after twice as many.
+pub const TAKEN_EVERY_BYTES: u64 = 256 << 10;
+
 /// This side has so many bytes of a channel, and will not ask for them again.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Taken {
