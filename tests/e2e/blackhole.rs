@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UdpSocket;
 use tokio::process::ChildStderr;
@@ -105,11 +106,28 @@ async fn a_command_goes_on_when_the_network_comes_back_and_no_byte_is_lost() -> 
     stdout.read_line(&mut line).await?;
     assert_eq!(line, "before\n");
 
+    // Another one, whose user does not want to wait.
+    let script = "echo begun; exec sleep 1000";
+    let mut impatient = world
+        .vaultctl_command(&["exec", "acme", "-n", "--", "sh", "-c", script])?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut begun = String::new();
+    let impatient_stdout = impatient.stdout.take().context("piped")?;
+    BufReader::new(impatient_stdout).read_line(&mut begun).await?;
+    let mut impatient_stderr = BufReader::new(impatient.stderr.take().context("piped")?).lines();
+
     network.broken.store(true, Ordering::Relaxed);
     stdin.write_all(b"meanwhile\n").await?;
     said(&mut stderr, "is lost").await?;
-    let listed = ["exec", "acme", "--connect-timeout", "1s", "--", "true"];
-    drop(world.vaultctl(&listed).await?.expect(255));
+    let short = ["exec", "acme", "--connect-timeout", "1s", "--", "true"];
+    drop(world.vaultctl(&short).await?.expect(255));
+    said(&mut impatient_stderr, "is lost").await?;
+    let id = Pid::from_raw(i32::try_from(impatient.id().context("it runs")?)?).context("an id")?;
+    kill_process(id, Signal::TERM)?;
+    said(&mut impatient_stderr, "the session waits for up to 15 min, and then ends").await?;
+    assert_eq!(impatient.wait().await?.code(), Some(128 + 15));
     network.broken.store(false, Ordering::Relaxed);
 
     said(&mut stderr, "connected again").await?;
@@ -119,5 +137,7 @@ async fn a_command_goes_on_when_the_network_comes_back_and_no_byte_is_lost() -> 
     stdout.read_to_string(&mut rest).await?;
     assert_eq!(rest, "meanwhile\nafter\n");
     assert_eq!(vaultctl.wait().await?.code(), Some(6));
+    let listed = world.vaultctl(&["sessions", "list", "acme"]).await?.expect(0);
+    assert!(listed.stdout.contains(" sh ") && listed.stdout.contains(" waiting "), "{listed}");
     world.finish().await
 }

@@ -199,7 +199,11 @@ impl Exec {
         control.send_bytes(&request).await.map_err(ExecError::Unknown)?;
         let resumable = session.is_some();
         let stdin = match stdin {
-            Some(stream) => Some(Stdin::begin(stream, id, shared.clone(), (0, resumable)).await?),
+            Some(stream) => Some(
+                Stdin::begin(stream, id, shared.clone(), (0, resumable))
+                    .await
+                    .map_err(ExecError::Unknown)?,
+            ),
             None => None,
         };
         let started = match timeout(START_TIMEOUT, control.receive()).await {

@@ -124,8 +124,7 @@ async fn who_is_lost_for_too_long_gets_a_hang_up() {
 async fn a_detached_session_goes_on_and_forgets_its_oldest_bytes() {
     let fixture = Fixture::start();
     let mut client = fixture.operator().await;
-    let mut command =
-        client.start(kept(shell("head -c 20000000 /dev/zero; sleep 1000"))).await;
+    let mut command = client.start(kept(shell("head -c 20000000 /dev/zero; sleep 1000"))).await;
     let process = command.started().await;
     say(&mut command.sender, Detach {}).await;
     let parted = command.messages.next().await;

@@ -7,6 +7,7 @@
 //! ```
 
 mod escape;
+mod session;
 
 use std::io::{self, Read as _, Write};
 use std::process::ExitCode;
@@ -14,22 +15,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use data_encoding::HEXLOWER;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use vault_client::exec::shell_code;
-use vault_client::protocol::message::{ExecFailedReason, Exit};
-use vault_client::{
-    Command, Connection, Control, ControlError, Exec, ExecError, Keep, Output as Channel, Stdin,
-};
+use vault_client::protocol::message::ExecFailedReason;
+use vault_client::{Command, Control, ControlError, Exec, ExecError, Output as Channel, Stdin};
 
 use self::escape::{Escapes, HELP, Wish};
+pub(crate) use self::session::keep;
+use self::session::{ATTACHED_LINGER, Line};
 use crate::cli::Globals;
 use crate::commands::sessions;
 use crate::error::describe;
-use crate::output::{Output, Progress};
+use crate::output::Output;
 use crate::poll::Deadline;
 use crate::provisioning::{self, When};
 use crate::reach::{FAREWELL, MachineName, Reached, Way};
@@ -115,7 +115,7 @@ async fn exec(
             return Ok(SIGNALLED + number);
         }
     };
-    let mut line = Line { way: &way, connection, machine };
+    let mut line = Line::new(&way, connection, machine);
     let outcome = match wanted {
         Wanted::Run(command) => converse(&mut line, command, &mut signals, output).await,
         Wanted::Attach(name) => come_back(&mut line, &name, &mut signals, output).await,
@@ -138,14 +138,6 @@ async fn exec(
     }
 }
 
-/// How a command is kept when its connection is lost; `None` if it is not to be.
-pub(crate) fn keep(linger: Duration, tag: Option<String>) -> Option<Keep> {
-    let mut session = [0; 16];
-    // Without random numbers no connection could be made either.
-    getrandom::fill(&mut session).ok()?;
-    (!linger.is_zero()).then_some(Keep { session, tag, linger })
-}
-
 /// What to exit with.
 enum Outcome {
     /// The command has ended, or never ran.
@@ -154,27 +146,20 @@ enum Outcome {
     Left(u8),
 }
 
-/// The connection that is used now, and how another one is made.
-struct Line<'a> {
-    way: &'a Way,
-    connection: Connection,
-    machine: &'a MachineName,
-}
-
 async fn converse(
     line: &mut Line<'_>,
     command: Command,
     signals: &mut Signals,
     output: &mut Output,
 ) -> anyhow::Result<Outcome> {
-    let on_terminal = command.terminal.is_some();
-    let linger = command.keep.as_ref().map_or(Duration::ZERO, |keep| keep.linger);
+    line.on_terminal = command.terminal.is_some();
+    line.linger = command.keep.as_ref().map_or(Duration::ZERO, |keep| keep.linger);
     let started = tokio::select! {
         started = line.connection.exec(command) => started,
         number = signals.next() => return Ok(Outcome::Left(SIGNALLED + number)),
     };
     match started {
-        Ok(running) => attend(running, line, (on_terminal, linger), signals).await,
+        Ok(running) => attend(running, line, signals).await,
         Err(ExecError::NotRun { reason, message }) if not_started(reason).is_some() => {
             output.note(&format!("error: {message}"));
             Ok(Outcome::Over(not_started(reason).unwrap_or(OWN_FAILURE)))
@@ -182,9 +167,6 @@ async fn converse(
         Err(error) => Err(error.into()),
     }
 }
-
-/// How long somebody who comes back to a session tries to go on, when the connection is lost.
-const ATTACHED_LINGER: Duration = Duration::from_secs(15 * 60);
 
 async fn come_back(
     line: &mut Line<'_>,
@@ -194,7 +176,7 @@ async fn come_back(
 ) -> anyhow::Result<Outcome> {
     let session = sessions::find(line.connection.sessions().await?, name)?;
     let size = terminal::size();
-    let (running, on_terminal, missed) = tokio::select! {
+    let (running, has_terminal, missed) = tokio::select! {
         attached = line.connection.attach(session.session.into(), Some(size)) => attached?,
         number = signals.next() => return Ok(Outcome::Left(SIGNALLED + number)),
     };
@@ -202,7 +184,8 @@ async fn come_back(
         let bytes = missed.stdout + missed.stderr;
         output.note(&format!("{bytes} bytes of earlier output are not kept any more"));
     }
-    attend(running, line, (on_terminal, ATTACHED_LINGER), signals).await
+    (line.on_terminal, line.linger) = (has_terminal, ATTACHED_LINGER);
+    attend(running, line, signals).await
 }
 
 /// What a shell exits with for a program that it cannot start; `None` if it is not the program's
@@ -219,9 +202,9 @@ fn not_started(reason: ExecFailedReason) -> Option<u8> {
 async fn attend(
     running: Exec,
     line: &mut Line<'_>,
-    (on_terminal, linger): (bool, Duration),
     signals: &mut Signals,
 ) -> anyhow::Result<Outcome> {
+    let on_terminal = line.on_terminal;
     let Exec { stdin, stdout, stderr, mut control, .. } = running;
     // Until this is dropped, what is typed goes to the command as it is.
     let raw = (on_terminal && stdin.is_some()).then(Raw::begin).flatten();
@@ -256,25 +239,27 @@ async fn attend(
                         let parted = control.wait().await;
                         // Only now: its end would have been the end of the command's input.
                         drop(stdin);
-                        return part(parted, line.machine, &control);
+                        return line.part(parted, &control);
                     }
                 }
             }
             ended = control.wait(), if exit.is_none() => match ended {
                 Ok(ended) => exit = Some(ended),
                 parted @ Err(ControlError::Detached { .. }) => {
-                    return part(parted, line.machine, &control);
+                    return line.part(parted, &control);
                 }
                 Err(error) if error.is_lost() && control.session().is_some() => {
-                    let resumed = resume(line, &mut control, (on_terminal, linger));
-                    // Whoever does not want to wait leaves; the session ends when its time is over.
-                    tokio::select! {
-                        resumed = resumed => resumed.context(error)?,
-                        number = signals.next() => return Ok(Outcome::Left(SIGNALLED + number)),
-                        Some(Ok(Ok(Fed::Left))) = feeding.join_next() => {
-                            return Ok(Outcome::Left(OWN_FAILURE));
+                    // Whoever does not want to wait leaves, by a signal or by what they type.
+                    let left = tokio::select! {
+                        resumed = line.resume(&mut control) => {
+                            resumed.context(error)?;
+                            continue;
                         }
-                    }
+                        number = signals.next() => SIGNALLED + number,
+                        Some(Ok(Ok(Fed::Left | Fed::Detach(_)))) = feeding.join_next() => OWN_FAILURE,
+                    };
+                    line.leave_waiting(&control);
+                    return Ok(Outcome::Left(left));
                 }
                 Err(error) => return Err(error.into()),
             },
@@ -300,63 +285,6 @@ async fn attend(
         }
     }
     Ok(Outcome::Over(exit.map_or(OWN_FAILURE, |exit| shell_code(&exit))))
-}
-
-/// Goes on over another connection, if one can be made while the machine waits for us.
-async fn resume(
-    line: &mut Line<'_>,
-    control: &mut Control,
-    (on_terminal, linger): (bool, Duration),
-) -> anyhow::Result<()> {
-    let say = |text: &str| match on_terminal {
-        true => tell(text),
-        // Whoever has no standard error does not want to know.
-        false => drop(writeln!(io::stderr(), "{text}")),
-    };
-    say(&format!("the connection to {} is lost; trying to go on", line.machine));
-    let deadline = Deadline::after(linger);
-    loop {
-        let reached = line.way.connection(deadline, &Progress::hidden()).await?;
-        line.connection = reached.connection;
-        match control.resume(&line.connection).await {
-            Ok(missed) => {
-                let bytes = missed.stdout + missed.stderr;
-                let gap = match bytes {
-                    0 => String::new(),
-                    bytes => format!("; {bytes} bytes of output are not kept any more"),
-                };
-                say(&format!("connected again{gap}"));
-                return Ok(());
-            }
-            Err(error) if error.is_lost() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Leaves a session that goes on, or has ended just now.
-fn part(
-    parted: Result<Exit, ControlError>,
-    machine: &MachineName,
-    control: &Control,
-) -> anyhow::Result<Outcome> {
-    match parted {
-        Err(ControlError::Detached { taken_over: false }) => {
-            let id = control.session().map(|id| short_id(&id)).unwrap_or_default();
-            tell(&format!("the session goes on: vaultctl sessions attach {machine} {id}"));
-            Ok(Outcome::Over(0))
-        }
-        Err(ControlError::Detached { taken_over: true }) => {
-            tell("another client has taken the session over");
-            Ok(Outcome::Over(OWN_FAILURE))
-        }
-        ended => Ok(Outcome::Over(shell_code(&ended?))),
-    }
-}
-
-/// A session's id, as people see it.
-pub(crate) fn short_id(id: &[u8; 16]) -> String {
-    HEXLOWER.encode(&id[..4])
 }
 
 /// Why the command's output ended too early: with the whole connection, or by itself.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use quinn::ConnectionError;
 use thiserror::Error;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use vault_protocol::frame::PAYLOAD_BYTES_MAX;
 use vault_protocol::message::{Keep as KeepMessage, Message, Resume, Resumed, Size};
@@ -20,7 +20,7 @@ use vault_protocol::message::{Keep as KeepMessage, Message, Resume, Resumed, Siz
 use super::output::Source;
 use super::stdin::{Sink, attach};
 use super::{Control, Exec, Output, START_TIMEOUT, Stdin};
-use crate::connection::{Connection, Registration, Shared};
+use crate::connection::{Attached, Connection, Registration, Shared};
 use crate::frames::{Frames, FramesError};
 use crate::text::printable;
 
@@ -113,12 +113,8 @@ impl Kept {
             stderr: Some(had_stderr),
             size: None,
         };
-        let streams = shared.connection.open_bi().await.map_err(ResumeError::NotSent)?;
-        let mut frames = Frames::new(streams, PAYLOAD_BYTES_MAX);
-        let id = frames.id();
-        let (registration, [stdout, stderr]) = shared.waiting.register(id);
-        let registration = Arc::new(registration);
-        let resumed = ask(&mut frames, request).await?;
+        let Opened { frames, id, registration, stdout, stderr, resumed } =
+            open(&shared, request).await?;
         if let Some(sink) = &self.stdin {
             let mut stream = shared.connection.open_uni().await.map_err(ResumeError::NotSent)?;
             attach(&mut stream, id).await?;
@@ -151,17 +147,12 @@ pub(crate) async fn join(
     size: Option<Size>,
 ) -> Result<(Exec, bool, Missed), ResumeError> {
     let request = Resume { session: session.into(), stdout: None, stderr: None, size };
-    let streams = shared.connection.open_bi().await.map_err(ResumeError::NotSent)?;
-    let mut frames = Frames::new(streams, PAYLOAD_BYTES_MAX);
-    let id = frames.id();
-    let (registration, [stdout, stderr]) = shared.waiting.register(id);
-    let registration = Arc::new(registration);
-    let resumed = ask(&mut frames, request).await?;
+    let Opened { frames, id, registration, stdout, stderr, resumed } =
+        open(&shared, request).await?;
     let stdin = match resumed.stdin {
         Some(taken) => {
             let stream = shared.connection.open_uni().await.map_err(ResumeError::NotSent)?;
-            let begun = Stdin::begin(stream, id, shared.clone(), (taken, true)).await;
-            Some(begun.map_err(|_| ResumeError::NoAnswer)?)
+            Some(Stdin::begin(stream, id, shared.clone(), (taken, true)).await?)
         }
         None => None,
     };
@@ -186,10 +177,27 @@ pub(crate) async fn join(
     Ok((exec, resumed.terminal, missed))
 }
 
-async fn ask(frames: &mut Frames, request: Resume) -> Result<Resumed, ResumeError> {
+/// A stream on which a session goes on, and its outputs, which the agent opens.
+struct Opened {
+    frames: Frames,
+    id: u64,
+    registration: Arc<Registration>,
+    stdout: oneshot::Receiver<Attached>,
+    stderr: oneshot::Receiver<Attached>,
+    resumed: Resumed,
+}
+
+async fn open(shared: &Arc<Shared>, request: Resume) -> Result<Opened, ResumeError> {
+    let streams = shared.connection.open_bi().await.map_err(ResumeError::NotSent)?;
+    let mut frames = Frames::new(streams, PAYLOAD_BYTES_MAX);
+    let id = frames.id();
+    let (registration, [stdout, stderr]) = shared.waiting.register(id);
+    let registration = Arc::new(registration);
     frames.send(&request.into()).await?;
     match timeout(START_TIMEOUT, frames.receive()).await.map_err(|_| ResumeError::NoAnswer)?? {
-        Message::Resumed(resumed) => Ok(resumed),
+        Message::Resumed(resumed) => {
+            Ok(Opened { frames, id, registration, stdout, stderr, resumed })
+        }
         Message::SessionFailed(failed) => {
             Err(ResumeError::Refused { message: printable(&failed.message) })
         }

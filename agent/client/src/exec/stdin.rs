@@ -13,7 +13,6 @@ use tokio::io::AsyncWrite;
 use vault_protocol::code::StreamCode;
 use vault_protocol::message::{Attach, Channel};
 
-use super::ExecError;
 use crate::bytes::write_error;
 use crate::connection::Shared;
 use crate::frames::{FramesError, encode};
@@ -68,8 +67,8 @@ impl Stdin {
         command: u64,
         shared: Arc<Shared>,
         (sent, resumable): (u64, bool),
-    ) -> Result<Self, ExecError> {
-        attach(&mut stream, command).await.map_err(ExecError::Unknown)?;
+    ) -> Result<Self, FramesError> {
+        attach(&mut stream, command).await?;
         let inner = Inner {
             stream,
             shared,

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use vault_client::protocol::message::SessionState;
 
 use crate::cli::Globals;
-use crate::conversation::{self, OWN_FAILURE, Wanted, short_id};
+use crate::conversation::{self, OWN_FAILURE, Wanted};
 use crate::error::describe;
 use crate::output::format::DataForm;
 use crate::output::table::render;
@@ -158,9 +159,19 @@ async fn reach(
     Ok((way, connection))
 }
 
+/// As many digits of a session's id as people see.
+const SHORT_ID: usize = 8;
+
+/// A session's id, as people see it.
+pub(crate) fn short_id(id: &[u8; 16]) -> String {
+    let mut text = HEXLOWER.encode(id);
+    text.truncate(SHORT_ID);
+    text
+}
+
 /// The session of that name: the beginning of its id, or its tag.
 pub(crate) fn find(sessions: Vec<SessionState>, name: &str) -> anyhow::Result<SessionState> {
-    let id = |session: &SessionState| data_encoding::HEXLOWER.encode(&*session.session);
+    let id = |session: &SessionState| HEXLOWER.encode(&*session.session);
     let is_meant = |session: &SessionState| {
         session.tag.as_deref() == Some(name) || (!name.is_empty() && id(session).starts_with(name))
     };
@@ -187,7 +198,7 @@ struct Line {
 impl From<SessionState> for Line {
     fn from(session: SessionState) -> Self {
         Self {
-            session: data_encoding::HEXLOWER.encode(&*session.session),
+            session: HEXLOWER.encode(&*session.session),
             state: match (session.ended, session.attached) {
                 (true, _) => "ended",
                 (false, true) => "attached",
@@ -205,7 +216,7 @@ impl From<SessionState> for Line {
 impl Line {
     fn row(&self) -> Vec<String> {
         vec![
-            self.session.chars().take(8).collect(),
+            self.session.chars().take(SHORT_ID).collect(),
             self.tag.clone().unwrap_or_default(),
             self.program.clone(),
             self.process.to_string(),
